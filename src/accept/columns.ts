@@ -1,0 +1,66 @@
+// What a table looks like to Holdfast: read from the target at open, cached beside the journal.
+// The type of a column decides how its value is checked and how its bytes stand in the row format.
+
+/**
+ * The encoding of each kind is PostgreSQL's binary format (int16 field count, then per field an
+ * int32 length, -1 for null, and the bytes, all big-endian): https://www.postgresql.org/docs/18/sql-copy.html
+ *
+ * - bool 1 byte; int 2/4/8 bytes; float 4/8 bytes IEEE 754
+ * - numeric: int16 ndigits, weight, sign (0x0000, 0x4000), dscale, then base-10000 digits
+ * - text, char, json, enum, cast: UTF-8 bytes without NUL; jsonb: byte 1, then JSON text; bytea: raw
+ * - date int32 days, timestamp/timestamptz int64 microseconds, both since 2000-01-01; time int64
+ *   microseconds since midnight; uuid 16 bytes
+ */
+export type ColumnType =
+  | { readonly kind: 'bool' }
+  | { readonly kind: 'int'; readonly bytes: 2 | 4 | 8; readonly unsigned?: boolean }
+  /** A decimal is refused as inexact unless the float gives the same digits back. */
+  | { readonly kind: 'float'; readonly bytes: 4 | 8 }
+  /** Without precision: any. `viaDouble`: the target keeps it as a double (SQLite). */
+  | {
+      readonly kind: 'numeric';
+      readonly precision?: number;
+      readonly scale?: number;
+      readonly viaDouble?: boolean;
+    }
+  /** `charactersMax` counts Unicode code points. `padded`: char(n), trailing spaces do not count. */
+  | { readonly kind: 'text'; readonly charactersMax?: number; readonly padded?: boolean }
+  | { readonly kind: 'bytea' }
+  | { readonly kind: 'date' }
+  /** Fractional digits of a second, 0 to 6. */
+  | { readonly kind: 'time'; readonly fraction: number }
+  | { readonly kind: 'timestamp'; readonly fraction: number }
+  | { readonly kind: 'timestamptz'; readonly fraction: number }
+  | { readonly kind: 'uuid' }
+  | { readonly kind: 'json' }
+  | { readonly kind: 'jsonb' }
+  | { readonly kind: 'enum'; readonly labels: readonly string[] }
+  /** Any other type: passed as text; the server casts it to its own type. */
+  | { readonly kind: 'cast' };
+
+export interface Column {
+  readonly name: string;
+  readonly type: ColumnType;
+  /** The type's name as the target spells it, modifiers included: `numeric(18,2)`. */
+  readonly sqlType: string;
+  readonly nullable: boolean;
+  /** The target fills it where it is absent (default, identity, nullable). */
+  readonly hasDefault: boolean;
+  /** False for generated columns: rows must not name it. */
+  readonly writable: boolean;
+  /** Equal values always have equal bytes, so that a hash of the bytes can choose the lane. */
+  readonly bytewiseEqual: boolean;
+}
+
+export interface Table {
+  /** As configured; qualified names keep their dot. */
+  readonly name: string;
+  /** In the order of the table. */
+  readonly columns: readonly Column[];
+  /** Each set of columns over which a valid, immediate, unconditional unique index over NOT NULL columns stands; the primary key first. */
+  readonly keys: readonly (readonly string[])[];
+  /** Number, name, type and modifier of each column, digested: what a batch compares before it writes (P5). */
+  readonly fingerprint: string;
+  /** What the owner should be told at open: unfit indexes, case-insensitive keys … */
+  readonly warnings: readonly string[];
+}

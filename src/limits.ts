@@ -1,0 +1,50 @@
+// Every bound, in one place, with the relations that must hold between them.
+import assert from 'node:assert/strict';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+
+export const limits = {
+  /** Bytes of one journal file. */
+  segmentBytes: 64 * MiB,
+  /** A group lies in one segment; so a request never encodes to more than this. */
+  groupBytesMax: 32 * MiB,
+  /** Rows that accept holds in memory before they are journaled. */
+  memoryBytesMax: 64 * MiB,
+  journalBytesMax: 10 * GiB,
+  /** Of what is free on the journal's disk, where that is less. */
+  journalFreeShareMax: 0.8,
+  /** Of the journal's bound, for one stream. */
+  streamShareMax: 0.5,
+  retentionMsMin: 60 * 60 * 1000,
+  retentionBytesMin: 1 * GiB,
+  lanesDefault: 64,
+  lanesMax: 1024,
+  loadersDefault: 2,
+  /** Records and bytes of one transaction. */
+  batchRowsMax: 20_000,
+  batchBytesMax: 8 * MiB,
+  bodyBytesMax: 16 * MiB,
+  /** One line of NDJSON or CSV. */
+  lineBytesMax: 16 * MiB,
+  /** Nesting of a JSON value. */
+  jsonDepthMax: 512,
+  headerBytesMax: 16 * KiB,
+  connectionsMax: 1024,
+  requestMsMax: 30_000,
+  drainMsMax: 10_000,
+  requestsKeptMs: 24 * 60 * 60 * 1000,
+  /** Requests remembered for receipts and Idempotency-Key. */
+  requestsKeptMax: 1_000_000,
+  rejectionsListedMax: 1000,
+  retryMsMin: 20,
+  retryMsMax: 5_000,
+  /** How often an idle stream's `settled` is read again from the target (DESIGN §6). */
+  idleCheckMs: 3_000,
+} as const;
+
+assert(limits.groupBytesMax * 2 <= limits.segmentBytes, 'a segment holds its checkpoint and a group');
+assert(limits.groupBytesMax <= limits.memoryBytesMax, 'a group fits into memory');
+assert(limits.batchBytesMax <= limits.groupBytesMax, 'a batch is no larger than a group');
+assert(limits.lineBytesMax <= limits.groupBytesMax, 'one line fits into a group');

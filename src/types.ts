@@ -1,0 +1,172 @@
+// The public shapes of the library, shared by the server, the command line and the dashboard.
+import type { CsvOptions, Row } from './accept/rows.ts';
+import type { Rejection } from './errors.ts';
+import type { EndCounts } from './merge/ledger.ts';
+import type { DeadLetter } from './target/target.ts';
+
+/** What a caller may wait for; the names of the watermarks. */
+export type Level = 'journaled' | 'settled' | 'confirmed';
+export type Invalid = 'reject' | 'dead-letter';
+export type Format = 'ndjson' | 'json' | 'csv';
+
+export interface WriteOptions {
+  /** 'journaled' by default: on disk here. 'settled': has its end in the target. 'confirmed': as durable there as `confirm` asks. */
+  readonly level?: Level;
+  /** Gives up waiting; what was journaled stays. */
+  readonly signal?: AbortSignal;
+  /** The same key and rows: the same answer. Kept 24 h by default. Scope: stream. */
+  readonly idempotencyKey?: string;
+  /** At a bound: 'wait' (library's default) or 'refuse' with HF_OVERLOADED or HF_JOURNAL_FULL. */
+  readonly atBound?: 'wait' | 'refuse';
+}
+
+export interface WriteBytesOptions extends WriteOptions {
+  readonly format: Format;
+  readonly csv?: CsvOptions;
+  /** 'reject' by default: one bad row refuses the whole call. */
+  readonly invalid?: Invalid;
+}
+
+/** The answer to a write. The rows are durable in the journal when a caller holds it. */
+export interface Receipt {
+  /** Asks about this write later: `holdfast.receipt(id)`, `GET /v1/receipts/{id}`. */
+  readonly id: string;
+  readonly stream: string;
+  readonly accepted: number;
+  /** Rows kept as dead letters because they did not decode (`invalid: 'dead-letter'`). */
+  readonly rejected: readonly Rejection[];
+  /** True where an Idempotency-Key repeated an earlier request. */
+  readonly repeated: boolean;
+  /** Resolves when every row has its end; rejects when the library closes or the journal fails first. */
+  readonly settled: Promise<EndCounts>;
+}
+
+export interface ReceiptState {
+  readonly receipt: string;
+  readonly stream: string;
+  readonly accepted: number;
+  readonly level: Level;
+  /** Present from `settled` on. */
+  readonly counts?: EndCounts;
+}
+
+export interface LoadOptions {
+  readonly format: 'ndjson' | 'csv';
+  readonly csv?: CsvOptions;
+  readonly invalid?: Invalid;
+  /** Size in bytes and SHA-256 (hex) of the whole input: what makes a load resumable (P20). */
+  readonly source?: { readonly size: number; readonly digest: string };
+  readonly signal?: AbortSignal;
+  /** Called as rows are journaled: bytes read and rows accepted, of the whole load. */
+  readonly onProgress?: (done: { readonly bytes: number; readonly accepted: number }) => void;
+}
+
+/** Counts of a whole load, runs before a kill included. */
+export interface LoadResult extends EndCounts {
+  readonly accepted: number;
+  readonly rejected: readonly Rejection[];
+  readonly seconds: number;
+  /** False where the load stopped at a refused row; the rows before it are written. */
+  readonly complete: boolean;
+}
+
+/** Where a load stands: what `beginLoad` found. */
+export interface LoadState {
+  readonly load: string;
+  /** The input's byte from which to go on. */
+  readonly offset: number;
+  /** SHA-256 (hex) state cannot be kept, so the digest of the prefix up to `offset`, to be compared. */
+  readonly accepted: number;
+  /** Set where the load was complete and not yet reported. */
+  readonly result?: LoadResult;
+}
+
+export interface StreamStatus extends EndCounts {
+  readonly accepted: number;
+  readonly inFlight: number;
+  /** accepted − merged − duplicates − superseded − deadLetters − inFlight. Must be 0. */
+  readonly unaccounted: number;
+  /** Positions, summed over lanes. */
+  readonly watermarks: {
+    readonly accepted: number;
+    readonly journaled: number;
+    readonly staged: number;
+    readonly settled: number;
+    readonly confirmed: number;
+  };
+  readonly table: string;
+  readonly key: readonly string[];
+  readonly lanes: number;
+  /** 'running', or why its rows wait. */
+  readonly state: 'running' | 'held' | 'connecting';
+  readonly reason?: string;
+  /** Age of the oldest record that is not settled, milliseconds; 0 where none is. */
+  readonly oldestMs: number;
+}
+
+export interface Status {
+  readonly state: 'running' | 'draining' | 'failed' | 'closed';
+  readonly writer: string;
+  readonly pid: number;
+  readonly journal: {
+    readonly directory: string;
+    readonly segments: number;
+    readonly bytes: number;
+    readonly bytesMax: number;
+    readonly full: boolean;
+  };
+  readonly target: { readonly url: string; readonly reachable: boolean };
+  readonly streams: { readonly [name: string]: StreamStatus };
+}
+
+export interface Difference {
+  readonly stream: string;
+  readonly kind: 'missing' | 'different' | 'count' | 'digest' | 'unaccounted';
+  readonly lane?: number;
+  readonly sequence?: number;
+  /** The key as JSON where one row is meant. */
+  readonly key?: string;
+  readonly message: string;
+}
+
+export interface VerifyResult {
+  readonly ok: boolean;
+  /** Records of the journal that were found equal in the table. */
+  readonly checked: number;
+  readonly differences: readonly Difference[];
+  /** What could not be checked, and why: never reported as fine. */
+  readonly notCheckable: readonly { readonly stream: string; readonly records: number; readonly reason: string }[];
+}
+
+export interface DeadLetters {
+  list(filter?: { readonly stream?: string; readonly limit?: number }): Promise<DeadLetter[]>;
+  show(id: string): Promise<DeadLetter>;
+  /** Decodes the row again and writes it; resolves with its new end. */
+  replay(id: string): Promise<'merged' | 'duplicate' | 'superseded' | 'deadLetter'>;
+  drop(id: string): Promise<void>;
+}
+
+/** What `open` returns. All methods may be called at any time; after `close` they reject. */
+export interface Holdfast {
+  /** Durable in the journal when it resolves, or further on as `level` asks. */
+  write(stream: string, rows: Row | readonly Row[], options?: WriteOptions): Promise<Receipt>;
+  /** The same from bytes: NDJSON, JSON or CSV, whole. */
+  writeBytes(stream: string, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt>;
+  /** Begins or resumes a load; `load` does this and the rest in one call. */
+  beginLoad(stream: string, options: LoadOptions): Promise<LoadState>;
+  /** Goes on with a load from its `offset`; resolves when all its rows are settled. */
+  continueLoad(load: LoadState, input: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadResult>;
+  /** Marks the result as reported: the same input is a new load from then on. */
+  reportedLoad(load: string): void;
+  load(stream: string, input: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadResult>;
+  receipt(id: string): Promise<ReceiptState | undefined>;
+  status(): Promise<Status>;
+  verify(options?: { readonly stream?: string; readonly onProgress?: (share: number) => void }): Promise<VerifyResult>;
+  readonly deadLetters: DeadLetters;
+  /** Numbers for /metrics; see metrics.ts. */
+  readonly metrics: import('./metrics.ts').Metrics;
+  /** Resolves when the journal has failed for good; the process should leave. */
+  readonly failed: Promise<Error>;
+  /** Refuses new writes, answers those in hand, drains up to `drainMs`, lets the journal go. */
+  close(options?: { readonly drainMs?: number }): Promise<void>;
+}
