@@ -1,0 +1,99 @@
+// Reads the blocks of one segment file in order, through a window, without holding the file in memory.
+// Used by recovery, by the loaders' feeds, by verify and by inspection: one way to read a journal.
+import type { DiskFile } from '../disk.ts';
+import {
+  type BlockHeader,
+  type Bytes,
+  blockBytes,
+  bytesOf,
+  headerBytes,
+  isPayloadSound,
+  readHeader,
+} from './block.ts';
+
+const windowBytes = 1024 * 1024;
+
+/** A block in the reader's window; its bytes are valid until the next `read`. */
+export interface ReadBlock {
+  readonly header: BlockHeader;
+  /** Where the block begins in the file, and where the next one would. */
+  readonly offset: number;
+  readonly next: number;
+  readonly window: Bytes;
+  /** The payload is window.bytes[start .. end). */
+  readonly start: number;
+  readonly end: number;
+}
+
+export class BlockReader {
+  readonly #file: DiskFile;
+  readonly #size: number;
+  #window: Bytes = bytesOf(new Uint8Array(windowBytes));
+  #from = 0;
+  #filled = 0;
+
+  constructor(file: DiskFile) {
+    this.#file = file;
+    this.#size = file.size();
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /**
+   * The sound block at `offset`, or undefined where none stands there. With `isHeaderEnough` the
+   * payload is neither read nor checked.
+   */
+  read(offset: number, isHeaderEnough = false): ReadBlock | undefined {
+    if (!this.#cover(offset, headerBytes)) return undefined;
+    const header = readHeader(this.#window, offset - this.#from);
+    if (!header) return undefined;
+    const next = offset + blockBytes(header.payloadBytes);
+    if (next > this.#size) return undefined;
+    if (!isHeaderEnough) {
+      if (!this.#cover(offset, next - offset)) return undefined;
+      if (!isPayloadSound(this.#window, offset - this.#from, header)) return undefined;
+    }
+    const start = offset - this.#from + headerBytes;
+    return { header, offset, next, window: this.#window, start, end: start + header.payloadBytes };
+  }
+
+  /** Forgets what was read: the file may have grown at that place since. */
+  refresh(): void {
+    this.#filled = 0;
+  }
+
+  /** Whether all bytes from `offset` to the end of the file are zero. */
+  isZeroFrom(offset: number): boolean {
+    for (let at = offset; at < this.#size; at = this.#from + this.#filled) {
+      if (!this.#cover(at, 1)) return true;
+      const part = this.#window.bytes.subarray(at - this.#from, this.#filled);
+      if (part.some((byte) => byte !== 0)) return false;
+    }
+    return true;
+  }
+
+  /** The first sound block at or after `offset` that `accepts`, looking at every eighth byte. */
+  search(offset: number, accepts: (block: ReadBlock) => boolean): ReadBlock | undefined {
+    for (let at = (offset + 7) & ~7; at + headerBytes <= this.#size; at += 8) {
+      if (!this.#cover(at, headerBytes)) return undefined;
+      if (this.#window.view.getUint32(at - this.#from, true) === 0) continue;
+      const block = this.read(at);
+      if (block && accepts(block)) return block;
+    }
+    return undefined;
+  }
+
+
+  #cover(offset: number, length: number): boolean {
+    if (offset >= this.#from && offset + length <= this.#from + this.#filled) return true;
+    if (offset + length > this.#size) return false;
+    if (length > this.#window.bytes.length) {
+      this.#window = bytesOf(new Uint8Array(Math.ceil(length / windowBytes + 1) * windowBytes));
+    }
+    this.#from = offset;
+    this.#filled = this.#file.read(this.#window.bytes, offset);
+    return this.#filled >= length;
+  }
+}

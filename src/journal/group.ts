@@ -1,0 +1,272 @@
+// Forms a group: scatters the rows of the parcels that wait over blocks, one per lane and shape, gives
+// them their sequences (P16: here and nowhere earlier), and seals the blocks. Pure: bytes in, bytes out.
+import type { RowBuffer } from '../accept/row-buffer.ts';
+import { type BlockKind, blockBytes, blockKind, headerBytes, type Position, sealBlock } from './block.ts';
+import { encodeNote, type LoadMark, type Range, type RequestNote } from './notes.ts';
+import { encodeUndecoded, type UndecodedRow } from './undecoded.ts';
+import type { Rejection } from '../errors.ts';
+
+/** What must be remembered of a request beside its rows. */
+export interface RequestKeep {
+  readonly rejected?: readonly Rejection[];
+  readonly key?: string;
+  readonly digest?: string;
+  readonly load?: LoadMark;
+}
+
+/** The rows of one request, encoded, before they have sequences. Lies in one group whole (P15). */
+export interface Parcel {
+  readonly stream: number;
+  readonly lanes: number;
+  readonly rows: RowBuffer;
+  /** Dictionary id of each of `rows.columnSets`. */
+  readonly shapes: readonly number[];
+  readonly undecoded: readonly UndecodedRow[];
+  /** Absent where nothing but the rows is to be kept. */
+  readonly keep?: RequestKeep;
+}
+
+/** Where the records of a parcel went. */
+export interface Placed {
+  readonly id: number;
+  readonly ranges: readonly Range[];
+}
+
+/** The last sequence given per lane of each stream; `formGroup` moves it on. */
+export type LastSequences = Map<number, Float64Array>;
+
+export interface GroupPlace {
+  readonly segment: number;
+  readonly salt: number;
+  readonly group: number;
+  readonly durable: Position;
+  readonly wallMs: number;
+  readonly last: LastSequences;
+  /** A dictionary note to put first, where the group uses ids that are new. */
+  readonly dictionary?: object;
+}
+
+interface Draft {
+  readonly kind: BlockKind;
+  readonly stream: number;
+  readonly lane: number;
+  readonly shape: number;
+  rows: number;
+  payloadBytes: number;
+  first: number;
+  /** Where the next byte of the payload goes. */
+  at: number;
+  readonly payload?: Uint8Array;
+}
+
+/** A block of rows is closed at this size, so that batches stay near their bound. */
+const blockBytesMax = 1024 * 1024;
+
+/** No more than this many bytes are needed for a group of these parcels. */
+export function groupBytesBound(parcels: readonly Parcel[]): number {
+  let bytes = 64 * 1024;
+  for (const { rows, undecoded, keep } of parcels) {
+    const blocks = Math.min(rows.count, 2 * 1024) + Math.ceil(rows.length / blockBytesMax) + 1;
+    bytes += rows.length + blocks * (headerBytes + 8) + rows.count;
+    for (const row of undecoded) bytes += row.raw.length + 1200;
+    if (keep) bytes += 1024 + blocks * 48 + JSON.stringify(keep).length * 4;
+  }
+  return bytes;
+}
+
+const draft = (part: Pick<Draft, 'kind' | 'stream' | 'lane' | 'shape'>, payload?: Uint8Array) => ({
+  ...part,
+  rows: 0,
+  payloadBytes: payload?.length ?? 0,
+  first: 0,
+  at: 0,
+  ...(payload ? { payload } : {}),
+});
+
+const note = (kind: BlockKind, body: object): Draft =>
+  draft({ kind, stream: 0, lane: 0, shape: 0 }, encodeNote(body));
+
+/** Which block each row goes to, as places in the list of drafts; parcels one after another. */
+class Scatter {
+  readonly drafts: Draft[] = [];
+  readonly #open = new Map<number, Int32Array>();
+
+  /** Files the rows of one parcel; appends to `drafts`. */
+  assign(parcel: Parcel): Int32Array {
+    const { rows } = parcel;
+    const blockOf = new Int32Array(rows.count);
+    let open = this.#open.get(parcel.stream);
+    if (!open) {
+      open = new Int32Array(parcel.lanes + 1).fill(-1);
+      this.#open.set(parcel.stream, open);
+    }
+    let start = 0;
+    for (let row = 0; row < rows.count; row++) {
+      const end = rows.ends[row] ?? 0;
+      const lane = rows.lanes[row] ?? 0;
+      const shape = parcel.shapes[rows.sets[row] ?? 0] ?? 0;
+      let at = open[lane] ?? -1;
+      let block = this.drafts[at];
+      // A lane keeps the order of its rows: another shape begins another block.
+      if (!block || block.shape !== shape || block.payloadBytes + end - start > blockBytesMax) {
+        block = draft({ kind: blockKind.rows, stream: parcel.stream, lane, shape });
+        at = this.drafts.push(block) - 1;
+        open[lane] = at;
+      }
+      block.rows++;
+      block.payloadBytes += end - start;
+      blockOf[row] = at;
+      start = end;
+    }
+    if (parcel.undecoded.length > 0) {
+      const block = draft(
+        { kind: blockKind.undecoded, stream: parcel.stream, lane: parcel.lanes, shape: 0 },
+        encodeUndecoded(parcel.undecoded),
+      );
+      block.rows = parcel.undecoded.length;
+      this.drafts.push(block);
+    }
+    return blockOf;
+  }
+}
+
+/** The lane ranges of a parcel, given the last sequences before it; moves them on. */
+function takeRanges(parcel: Parcel, last: Float64Array): Range[] {
+  const counts = new Int32Array(parcel.lanes + 1);
+  const { lanes, count } = parcel.rows;
+  for (let row = 0; row < count; row++) {
+    const lane = lanes[row] ?? 0;
+    counts[lane] = (counts[lane] ?? 0) + 1;
+  }
+  counts[parcel.lanes] = parcel.undecoded.length;
+  const ranges: Range[] = [];
+  for (let lane = 0; lane < counts.length; lane++) {
+    const n = counts[lane] ?? 0;
+    if (n === 0) continue;
+    const before = last[lane] ?? 0;
+    ranges.push([lane, before + 1, n]);
+    last[lane] = before + n;
+  }
+  return ranges;
+}
+
+function copyBytes(from: RowBuffer, [start, end]: readonly [number, number], to: GroupBuffer, at: number) {
+  const { view: source, bytes } = from;
+  const { view, bytes: out } = to;
+  let place = at;
+  let i = start;
+  for (; i + 4 <= end; i += 4, place += 4) view.setInt32(place, source.getInt32(i, true), true);
+  for (; i < end; i++, place++) out[place] = bytes[i] ?? 0;
+}
+
+function scatterRows(parcel: Parcel, blockOf: Int32Array, to: readonly [Draft[], GroupBuffer]): void {
+  const [drafts, out] = to;
+  const { rows } = parcel;
+  let start = 0;
+  for (let row = 0; row < rows.count; row++) {
+    const end = rows.ends[row] ?? 0;
+    const block = drafts[blockOf[row] ?? 0];
+    if (!block) throw new RangeError('a row without a block');
+    copyBytes(rows, [start, end], out, block.at);
+    block.at += end - start;
+    start = end;
+  }
+}
+
+/** The buffer in which groups are formed: grows as needed, kept between groups. */
+export class GroupBuffer {
+  bytes = new Uint8Array(1024 * 1024);
+  view = new DataView(this.bytes.buffer);
+
+  ensure(length: number): void {
+    if (this.bytes.length >= length) return;
+    this.bytes = new Uint8Array(Math.ceil(length / 65536) * 65536);
+    this.view = new DataView(this.bytes.buffer);
+  }
+}
+
+export interface FormedGroup {
+  /** Length of the group in the buffer. */
+  readonly length: number;
+  readonly placed: readonly Placed[];
+  readonly rows: number;
+}
+
+/** First sequences follow the drafts' order, which keeps the order of each lane. */
+function giveSequences(drafts: readonly Draft[], before: ReadonlyMap<number, Float64Array>): void {
+  for (const block of drafts) {
+    const next = before.get(block.stream);
+    if (block.rows === 0 || !next) continue;
+    block.first = (next[block.lane] ?? 0) + 1;
+    next[block.lane] = (next[block.lane] ?? 0) + block.rows;
+  }
+}
+
+function sealAll(drafts: readonly Draft[], place: GroupPlace, out: GroupBuffer): void {
+  let at = 0;
+  drafts.forEach((block, index) => {
+    if (block.payload) out.bytes.set(block.payload, at + headerBytes);
+    const { kind, lane, stream, shape, first, payloadBytes, rows: rowCount } = block;
+    const { segment, salt, group, durable, wallMs } = place;
+    const own = { kind, lane, stream, shape, first, payloadBytes, rowCount, payloadCrc: 0 };
+    const shared = { segment, salt, group, durable, wallMs, index, blocks: drafts.length };
+    sealBlock(out, at, { ...own, ...shared });
+    at += blockBytes(payloadBytes);
+  });
+}
+
+export const requestId = (group: number, index: number): number => group * 65_536 + index;
+
+/** Writes the group of `parcels` into `out`. Moves `place.last` on. */
+export function formGroup(
+  parcels: readonly Parcel[],
+  place: GroupPlace,
+  out: GroupBuffer,
+): FormedGroup {
+  const before = new Map<number, Float64Array>();
+  for (const { stream } of parcels) {
+    const last = place.last.get(stream);
+    if (last && !before.has(stream)) before.set(stream, last.slice());
+  }
+  const scatter = new Scatter();
+  const blockOf = parcels.map((parcel) => scatter.assign(parcel));
+  const placed: Placed[] = [];
+  const requests: RequestNote[] = [];
+  let rows = 0;
+  parcels.forEach((parcel, index) => {
+    const ranges = takeRanges(parcel, place.last.get(parcel.stream) ?? new Float64Array(0));
+    const id = requestId(place.group, index);
+    const count = parcel.rows.count + parcel.undecoded.length;
+    placed.push({ id, ranges });
+    rows += count;
+    const note = { id, stream: parcel.stream, rows: count, ranges, at: place.wallMs };
+    if (parcel.keep) requests.push({ ...note, ...parcel.keep });
+  });
+  giveSequences(scatter.drafts, before);
+  const drafts = [...scatter.drafts];
+  if (place.dictionary) drafts.unshift(note(blockKind.dictionary, place.dictionary));
+  if (requests.length > 0) drafts.push(note(blockKind.requests, requests));
+  let length = 0;
+  for (const block of drafts) {
+    block.at = length + headerBytes;
+    length += blockBytes(block.payloadBytes);
+  }
+  out.ensure(length + 64);
+  parcels.forEach((parcel, i) => {
+    scatterRows(parcel, blockOf[i] ?? new Int32Array(0), [scatter.drafts, out]);
+  });
+  sealAll(drafts, place, out);
+  return { length, placed, rows };
+}
+
+/** Writes a group of one note: a checkpoint, or the mark of a clean end. */
+export function formNote(kind: BlockKind, place: GroupPlace & { readonly body?: object }, out: GroupBuffer): number {
+  const block = draft(
+    { kind, stream: 0, lane: 0, shape: 0 },
+    place.body ? encodeNote(place.body) : new Uint8Array(0),
+  );
+  const length = blockBytes(block.payloadBytes);
+  out.ensure(length + 64);
+  sealAll([block], place, out);
+  return length;
+}

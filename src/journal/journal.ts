@@ -1,0 +1,447 @@
+// The journal: appends groups to segments and syncs them; an acknowledgement is a resolved `submit`.
+// It never acknowledges what `sync` has not answered for, and never writes or syncs again after either
+// has failed once (I2, I3).
+//
+// States. running: `submit` is taken. full: no further segment can be had; what still fits is taken,
+// the rest refused as not written; left when a spare is there again. failed: for good; entered by the
+// first failed write or sync; every waiter gets its outcome. closed: by `close`.
+import assert from 'node:assert/strict';
+import type { Clock } from '../clock.ts';
+import type { Disk, DiskFile, DiskLock } from '../disk.ts';
+import { HoldfastError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Metrics } from '../metrics.ts';
+import { blockKind, type Position } from './block.ts';
+import { Dictionary } from './dictionary.ts';
+import { segmentPath } from './files.ts';
+import {
+  formGroup,
+  formNote,
+  GroupBuffer,
+  type GroupPlace,
+  groupBytesBound,
+  type Parcel,
+  type Placed,
+} from './group.ts';
+import { lockJournal } from './lock.ts';
+import type { CheckpointNote, RequestNote, StreamEntry, StreamMark } from './notes.ts';
+import { type Found, readJournal } from './recovery.ts';
+import { type Segment, Segments, writeAll } from './segments.ts';
+
+export interface JournalOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly directory: string;
+  readonly pid: number;
+  readonly segmentBytes: number;
+  readonly bytesMax: number;
+  readonly retentionMsMin: number;
+  readonly retentionBytesMin: number;
+}
+
+interface Waiting {
+  readonly parcel: Parcel;
+  readonly bytesBound: number;
+  resolve(placed: Placed): void;
+  reject(error: HoldfastError): void;
+}
+
+export interface JournalEvents {
+  /** After every sync: which streams got records, and up to where the journal is durable. */
+  onSynced(streams: ReadonlySet<number>, end: Position): void;
+  /** Before a segment is dropped: what it alone knows must be durable elsewhere when this returns. */
+  beforeDrop(): void;
+}
+
+/** A checkpoint and the largest group must fit behind each other. */
+const checkpointBytesMax = (segmentBytes: number): number => segmentBytes / 2;
+
+export class Journal {
+  readonly writer: string;
+  readonly dictionary: Dictionary;
+  readonly segments: Segments;
+  /** Per stream: the last journaled sequence of each lane. */
+  readonly last = new Map<number, Float64Array>();
+  /** Per stream: up to where each lane is confirmed. Moved by whoever confirms; read here to trim. */
+  readonly confirmed = new Map<number, Float64Array>();
+  /** Resolves with the reason once the journal has failed. */
+  readonly failed: Promise<HoldfastError>;
+  /** Segments may be read by others while this is above 0: none is dropped. */
+  pins = 0;
+  /** Bytes of parcels that wait for their sync. */
+  pendingBytes = 0;
+  readonly #options: JournalOptions;
+  readonly #lock: DiskLock;
+  readonly #out = new GroupBuffer();
+  readonly #groupBytesMax: number;
+  #state: 'running' | 'failed' | 'closed' = 'running';
+  #failure: HoldfastError | undefined;
+  #tellFailed: (error: HoldfastError) => void = () => undefined;
+  #events: JournalEvents = { onSynced: () => undefined, beforeDrop: () => undefined };
+  #queue: Waiting[] = [];
+  #isScheduled = false;
+  #isRolling = false;
+  #file: DiskFile | undefined;
+  #salt = 0;
+  #group = -1;
+  #end: Position = { segment: 0, offset: 0 };
+
+  private constructor(options: JournalOptions, lock: DiskLock, found: Found | undefined) {
+    this.#options = options;
+    this.#lock = lock;
+    const { disk, directory, segmentBytes, bytesMax } = options;
+    this.segments = new Segments(disk, directory, { segmentBytes, bytesMax });
+    this.writer = found?.writer ?? options.clock.uuid();
+    this.dictionary = new Dictionary(found?.dictionary);
+    this.#groupBytesMax = Math.min(limits.groupBytesMax, checkpointBytesMax(segmentBytes));
+    this.failed = new Promise((resolve) => {
+      this.#tellFailed = resolve;
+    });
+    for (const [stream, last] of found?.last ?? []) this.last.set(stream, last);
+    for (const [stream, confirmed] of found?.confirmed ?? []) this.confirmed.set(stream, confirmed);
+  }
+
+  /**
+   * Opens or creates the journal in a directory. When it resolves, everything that it says to hold is
+   * durable. Rejects with HF_JOURNAL_LOCKED, HF_CORRUPT (nothing was changed) or HF_JOURNAL_FULL.
+   */
+  static async open(
+    options: JournalOptions,
+    onRequests?: (requests: readonly RequestNote[]) => void,
+  ): Promise<Journal> {
+    const { disk, directory } = options;
+    disk.makeDirectory(directory);
+    const lock = lockJournal(disk, directory, { pid: options.pid });
+    try {
+      const bytesBySegment = new Map<number, Map<number, number>>();
+      const found = readJournal(disk, directory, {
+        ...(onRequests ? { onRequests } : {}),
+        onBlock: ({ header }) => addBytes(bytesBySegment, header.segment, header),
+      });
+      const journal = new Journal(options, lock, found);
+      await journal.#begin(found, bytesBySegment);
+      return journal;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  async #begin(
+    found: Found | undefined,
+    bytesOf: ReadonlyMap<number, Map<number, number>>,
+  ): Promise<void> {
+    const { disk, directory } = this.#options;
+    this.segments.findSpares();
+    if (!found) {
+      await this.segments.prepare();
+      if (!this.segments.isReady) throw this.#full();
+      this.#beginSegment();
+      return;
+    }
+    for (const { number, marks, wallMs } of found.segments) {
+      this.segments.list.push({ number, marks, wallMs, bytesOf: bytesOf.get(number) ?? new Map() });
+    }
+    const { segment, offset } = found.end;
+    // After an unclean end the pages of the last segment may show what the disk lacks.
+    if (!found.isClean) await this.segments.replaceSuspect(segment, offset);
+    this.#file = disk.open(segmentPath(directory, segment), 'write');
+    this.#salt = found.segments.at(-1)?.salt ?? 0;
+    this.#group = found.group;
+    this.#end = found.end;
+    await this.segments.prepare();
+  }
+
+  listen(events: JournalEvents): void {
+    this.#events = events;
+  }
+
+  /** Up to where the journal is durable. */
+  get end(): Position {
+    return this.#end;
+  }
+
+  get state(): 'running' | 'failed' | 'closed' {
+    return this.#state;
+  }
+
+  /** The stream's entry in the dictionary; new streams begin at sequence 0. */
+  openStream(name: string, lanes: number, rule: string): StreamEntry {
+    const entry = this.dictionary.stream(name, lanes, rule);
+    for (const marks of [this.last, this.confirmed]) {
+      if (!marks.has(entry.id)) marks.set(entry.id, new Float64Array(lanes + 1));
+    }
+    return entry;
+  }
+
+  /** Bytes of the journal that a stream keeps from being dropped. */
+  unconfirmedBytes(stream: number): number {
+    const confirmed = this.confirmed.get(stream);
+    let bytes = 0;
+    this.segments.list.forEach((segment, i) => {
+      const own = segment.bytesOf.get(stream) ?? 0;
+      const after = this.segments.list[i + 1]?.marks.find((mark) => mark.stream === stream)?.last;
+      const isDone = after?.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence) ?? false;
+      if (!isDone) bytes += own;
+    });
+    return bytes;
+  }
+
+  /**
+   * Journals one parcel. When it resolves, its records are durable in one group, with these sequences.
+   * Rejects with HF_JOURNAL_FAILED ('unknown' if the group was being written, else 'not written'),
+   * HF_JOURNAL_FULL, HF_TOO_LARGE or HF_DRAINING.
+   */
+  submit(parcel: Parcel): Promise<Placed> {
+    if (this.#state !== 'running') return Promise.reject(this.#refusal());
+    const bytesBound = groupBytesBound([parcel]);
+    if (bytesBound > this.#groupBytesMax) {
+      const message = `The request encodes to ${bytesBound} bytes; ${this.#groupBytesMax} fit at once.`;
+      return Promise.reject(new HoldfastError('HF_TOO_LARGE', message));
+    }
+    this.pendingBytes += parcel.rows.length;
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ parcel, bytesBound, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isRolling) return;
+    this.#isScheduled = true;
+    this.#options.clock.soon(() => {
+      this.#isScheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    while (this.#queue.length > 0 && this.#state === 'running' && !this.#isRolling) {
+      const { taken, bytes } = this.#takeGroup();
+      const dictionary = this.dictionary.takeFresh();
+      const more = dictionary ? JSON.stringify(dictionary).length * 4 : 0;
+      if (this.#end.offset + bytes + more > this.#options.segmentBytes) {
+        // The new segment's checkpoint tells the whole dictionary, so `dictionary` need not be kept.
+        this.#queue.unshift(...taken);
+        this.#roll();
+        continue;
+      }
+      this.#append(taken, dictionary);
+    }
+  }
+
+  #takeGroup(): { taken: Waiting[]; bytes: number } {
+    let bytes = 0;
+    let count = 0;
+    for (const waiting of this.#queue) {
+      if (count > 0 && bytes + waiting.bytesBound > this.#groupBytesMax) break;
+      if (count === 65_535) break;
+      bytes += waiting.bytesBound;
+      count++;
+    }
+    return { taken: this.#queue.splice(0, count), bytes };
+  }
+
+  #place(): GroupPlace {
+    return {
+      segment: this.#end.segment,
+      salt: this.#salt,
+      group: this.#group + 1,
+      durable: this.#end,
+      wallMs: this.#options.clock.wallMs(),
+      last: this.last,
+    };
+  }
+
+  #append(taken: readonly Waiting[], dictionary: object | undefined): void {
+    const parcels = taken.map((waiting) => waiting.parcel);
+    const place = { ...this.#place(), ...(dictionary ? { dictionary } : {}) };
+    const formed = formGroup(parcels, place, this.#out);
+    try {
+      this.#write(formed.length);
+    } catch (error) {
+      this.#fail(error, taken);
+      return;
+    }
+    this.#group++;
+    this.#options.metrics.journalGroupRows.observe(formed.rows);
+    const streams = new Set<number>();
+    const own = this.segments.list.at(-1);
+    taken.forEach(({ parcel, resolve }, i) => {
+      const placed = formed.placed[i];
+      assert(placed, 'every parcel was placed');
+      this.pendingBytes -= parcel.rows.length;
+      streams.add(parcel.stream);
+      own?.bytesOf.set(parcel.stream, (own.bytesOf.get(parcel.stream) ?? 0) + parcel.rows.length);
+      resolve(placed);
+    });
+    this.#events.onSynced(streams, this.#end);
+  }
+
+  /** Writes and syncs the first `length` bytes of the group buffer behind the end. */
+  #write(length: number): void {
+    const { clock, metrics } = this.#options;
+    assert(this.#file, 'a running journal has a segment');
+    writeAll(this.#file, this.#out.bytes.subarray(0, length), this.#end.offset);
+    const begun = clock.monotonicMs();
+    this.#file.sync();
+    metrics.journalSyncSeconds.observe((clock.monotonicMs() - begun) / 1000);
+    this.#end = { segment: this.#end.segment, offset: this.#end.offset + length };
+  }
+
+  #fail(cause: unknown, inGroup: readonly Waiting[]): void {
+    this.#state = 'failed';
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const failure = (outcome: 'unknown' | 'not written') =>
+      new HoldfastError('HF_JOURNAL_FAILED', `The journal failed for good: ${why}.`, { cause, outcome });
+    this.#failure = failure('not written');
+    for (const waiting of inGroup) waiting.reject(failure('unknown'));
+    for (const waiting of this.#queue) waiting.reject(this.#failure);
+    this.#queue = [];
+    this.#tellFailed(failure('unknown'));
+  }
+
+  #refusal(): HoldfastError {
+    return this.#failure ?? new HoldfastError('HF_DRAINING', 'The journal is closed.');
+  }
+
+  #full(): HoldfastError {
+    const why = this.segments.shortage ?? 'no segment is ready';
+    return new HoldfastError('HF_JOURNAL_FULL', `The journal is full: ${why}.`, {
+      retryAfterSeconds: 1,
+    });
+  }
+
+  /** Goes on in the next segment, now or as soon as a spare is ready; refuses who waits if none can be. */
+  #roll(): void {
+    if (this.segments.isReady) {
+      this.#tryBeginSegment();
+      return;
+    }
+    this.#isRolling = true;
+    void this.#prepareSpare().then(() => {
+      this.#isRolling = false;
+      if (this.#state !== 'running') return;
+      if (this.segments.isReady) {
+        this.#tryBeginSegment();
+      } else {
+        const refused = this.#queue;
+        this.#queue = [];
+        for (const { parcel } of refused) this.pendingBytes -= parcel.rows.length;
+        for (const waiting of refused) waiting.reject(this.#full());
+      }
+      this.#schedule();
+    });
+  }
+
+  async #prepareSpare(): Promise<void> {
+    this.trim();
+    try {
+      await this.segments.prepare();
+    } catch (error) {
+      this.#fail(error, []);
+    }
+  }
+
+  #tryBeginSegment(): void {
+    try {
+      this.#beginSegment();
+    } catch (error) {
+      this.#fail(error, []);
+    }
+  }
+
+  #beginSegment(): void {
+    const number = this.#end.segment + 1;
+    const marks: StreamMark[] = [...this.last].map(([stream, last]) => ({
+      stream,
+      last: [...last],
+      confirmed: [...(this.confirmed.get(stream) ?? [])],
+    }));
+    const body: CheckpointNote = {
+      writer: this.writer,
+      dictionary: this.dictionary.whole(),
+      marks,
+      oldest: this.segments.list[0]?.number ?? number,
+    };
+    this.dictionary.takeFresh();
+    this.#salt = this.#options.clock.random32();
+    const place = { ...this.#place(), segment: number, body };
+    const length = formNote(blockKind.checkpoint, place, this.#out);
+    assert(length <= checkpointBytesMax(this.#options.segmentBytes), 'a checkpoint fits');
+    const segment = { number, marks, wallMs: place.wallMs, bytesOf: new Map() };
+    const file = this.segments.begin(segment, this.#out.bytes.subarray(0, length));
+    this.#file?.close();
+    this.#file = file;
+    this.#group++;
+    this.#end = { segment: number, offset: length };
+    void this.#prepareSpare();
+  }
+
+  /**
+   * Drops the oldest segments whose records are all confirmed (I4) and which both retention limits have
+   * passed; where no further segment can be had, retention gives way to room.
+   */
+  trim(): void {
+    const { retentionMsMin, retentionBytesMin, segmentBytes, clock, bytesMax } = this.#options;
+    const { list } = this.segments;
+    while (list.length > 1 && this.pins === 0) {
+      const next = list[1];
+      if (!next?.marks.every((mark) => this.#isConfirmed(mark))) return;
+      const isOld = clock.wallMs() - next.wallMs > retentionMsMin;
+      const isMuch = (list.length - 1) * segmentBytes > retentionBytesMin;
+      const isShort =
+        this.segments.shortage !== undefined || this.segments.bytes + segmentBytes > bytesMax;
+      if (!(isOld && isMuch) && !isShort) return;
+      this.#events.beforeDrop();
+      this.segments.dropOldest();
+    }
+  }
+
+  #isConfirmed({ stream, last }: StreamMark): boolean {
+    const confirmed = this.confirmed.get(stream);
+    return last.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence);
+  }
+
+  /** Tries to get out of `full`: called when something was confirmed, and now and then. */
+  async relieve(): Promise<void> {
+    if (this.#state !== 'running') return;
+    this.trim();
+    if (this.segments.shortage !== undefined) await this.#prepareSpare();
+  }
+
+  /** Marks a clean end and lets go of the directory. What was submitted before is answered first. */
+  async close(): Promise<void> {
+    while (this.#isRolling || this.#queue.length > 0) {
+      this.#schedule();
+      await this.#options.clock.sleep(1);
+    }
+    await this.segments.prepare().catch(() => undefined);
+    if (this.#state === 'running' && this.#end.offset + 4096 <= this.#options.segmentBytes) {
+      const length = formNote(blockKind.end, this.#place(), this.#out);
+      try {
+        this.#write(length);
+        this.#group++;
+      } catch (error) {
+        this.#fail(error, []);
+      }
+    }
+    if (this.#state === 'running') this.#state = 'closed';
+    this.#file?.close();
+    this.#file = undefined;
+    this.#lock.release();
+  }
+}
+
+function addBytes(
+  sums: Map<number, Map<number, number>>,
+  segment: number,
+  { stream, payloadBytes }: { readonly stream: number; readonly payloadBytes: number },
+): void {
+  const own = sums.get(segment) ?? new Map<number, number>();
+  own.set(stream, (own.get(stream) ?? 0) + payloadBytes);
+  sums.set(segment, own);
+}
+
+export type { Segment };

@@ -1,0 +1,81 @@
+// What stands in the journal beside rows, as JSON: the dictionary that gives ids their meaning, the
+// checkpoint that begins every segment, and the requests of a group. Each segment's checkpoint holds
+// the whole dictionary, so that any journal can be read by itself.
+import type { Table } from '../accept/columns.ts';
+import type { ColumnSet } from '../accept/row-buffer.ts';
+import type { Rejection } from '../errors.ts';
+
+/** A stream as the journal knows it. The number of lanes and their rule are fixed at its first open. */
+export interface StreamEntry {
+  readonly id: number;
+  readonly name: string;
+  /** Without the lane of undecoded records, which comes after them. */
+  readonly lanes: number;
+  /** What chooses the lane: 'key:a,b', 'column:x' or 'turn'. */
+  readonly rule: string;
+}
+
+export interface TableEntry {
+  readonly id: number;
+  readonly stream: number;
+  readonly table: Table;
+}
+
+export interface ShapeEntry {
+  readonly id: number;
+  readonly table: number;
+  readonly set: ColumnSet;
+}
+
+export interface DictionaryNote {
+  readonly streams: readonly StreamEntry[];
+  readonly tables: readonly TableEntry[];
+  readonly shapes: readonly ShapeEntry[];
+}
+
+/** Where a stream stood when a segment began: per lane the last sequence given, and confirmed. */
+export interface StreamMark {
+  readonly stream: number;
+  readonly last: readonly number[];
+  readonly confirmed: readonly number[];
+}
+
+export interface CheckpointNote {
+  readonly writer: string;
+  readonly dictionary: DictionaryNote;
+  readonly marks: readonly StreamMark[];
+  /** The oldest segment that was kept when this one began. */
+  readonly oldest: number;
+}
+
+/** Records of one request in one lane: lane, first sequence, count. */
+export type Range = readonly [lane: number, first: number, count: number];
+
+/** One part of a load: where the input stood after it. */
+export interface LoadMark {
+  readonly load: string;
+  readonly offset: number;
+  readonly lines: number;
+  /** CSV column names once the header was read. */
+  readonly columns?: readonly string[];
+  readonly milliseconds: number;
+  readonly isLast: boolean;
+}
+
+export interface RequestNote {
+  readonly id: number;
+  readonly stream: number;
+  readonly rows: number;
+  readonly ranges: readonly Range[];
+  readonly rejected?: readonly Rejection[];
+  readonly key?: string;
+  /** SHA-256 of the body, base64. */
+  readonly digest?: string;
+  readonly load?: LoadMark;
+  readonly at: number;
+}
+
+export const encodeNote = (note: object): Uint8Array => Buffer.from(JSON.stringify(note));
+
+export const decodeNote = <T>(payload: Uint8Array): T =>
+  JSON.parse(Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString()) as T;

@@ -1,0 +1,160 @@
+// The files of a journal: which segments there are, the spares prepared ahead, beginning and dropping.
+// A spare is zeroed and synced under a name of its own; it becomes a segment by rename, after its
+// checkpoint is synced. So a name that looks like a segment always begins with a sound checkpoint.
+import { join } from 'node:path';
+import type { Disk, DiskFile } from '../disk.ts';
+import { segmentPath, spareNumbers, sparePath } from './files.ts';
+import type { StreamMark } from './notes.ts';
+
+export interface Segment {
+  readonly number: number;
+  /** Where each stream stood when it began. */
+  readonly marks: readonly StreamMark[];
+  readonly wallMs: number;
+  /** Journaled bytes by stream, for the streams' shares. */
+  readonly bytesOf: Map<number, number>;
+}
+
+export interface SegmentOptions {
+  readonly segmentBytes: number;
+  readonly bytesMax: number;
+}
+
+/** How many spares are wanted: the next segment, and one that only recovery may use (P17). */
+const sparesWanted = 2;
+
+export class Segments {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #options: SegmentOptions;
+  readonly list: Segment[] = [];
+  #spares: number[] = [];
+  #nextSpare = 1;
+  #preparing: Promise<void> | undefined;
+  /** Why no further segment can be had now; undefined where one can. */
+  shortage: string | undefined;
+
+  constructor(disk: Disk, directory: string, options: SegmentOptions) {
+    this.#disk = disk;
+    this.#directory = directory;
+    this.#options = options;
+  }
+
+  get bytes(): number {
+    return (this.list.length + this.#spares.length) * this.#options.segmentBytes;
+  }
+
+  /** Finds complete spares; removes what a crash left of unfinished ones. */
+  findSpares(): void {
+    for (const name of this.#disk.list(this.#directory)) {
+      if (/^spare-\d+\.tmp$/.test(name)) this.#disk.remove(join(this.#directory, name));
+    }
+    this.#spares = spareNumbers(this.#disk, this.#directory);
+    this.#nextSpare = (this.#spares.at(-1) ?? 0) + 1;
+  }
+
+  /** Whether a segment can be begun without touching recovery's reserve. */
+  get isReady(): boolean {
+    return this.#spares.length >= sparesWanted;
+  }
+
+  /** Prepares spares up to what is wanted; never rejects: says why not in `shortage`. */
+  prepare(): Promise<void> {
+    this.#preparing ??= this.#prepareAll().finally(() => {
+      this.#preparing = undefined;
+    });
+    return this.#preparing;
+  }
+
+  async #prepareAll(): Promise<void> {
+    while (!this.isReady) {
+      const { segmentBytes, bytesMax } = this.#options;
+      if (this.bytes + segmentBytes > bytesMax) {
+        this.shortage = `the journal has reached its bound of ${bytesMax} bytes`;
+        return;
+      }
+      const path = sparePath(this.#directory, this.#nextSpare);
+      try {
+        await this.#disk.createZeroed(`${path}.tmp`, segmentBytes);
+        this.#disk.rename(`${path}.tmp`, path);
+        this.#disk.syncDirectory(this.#directory);
+      } catch (error) {
+        if (!isShortage(error)) throw error;
+        this.shortage = `no further segment could be made (${error.code})`;
+        return;
+      }
+      this.#spares.push(this.#nextSpare++);
+    }
+    this.shortage = undefined;
+  }
+
+  /**
+   * Begins a segment with its checkpoint group. When it returns, the segment and its name are durable.
+   */
+  begin(segment: Segment, checkpoint: Uint8Array): DiskFile {
+    const spare = this.#spares.shift();
+    if (spare === undefined) throw new RangeError('begin is called only where a spare is ready');
+    const from = sparePath(this.#directory, spare);
+    const file = this.#disk.open(from, 'write');
+    writeAll(file, checkpoint, 0);
+    file.sync();
+    this.#disk.rename(from, segmentPath(this.#directory, segment.number));
+    this.#disk.syncDirectory(this.#directory);
+    this.list.push(segment);
+    return file;
+  }
+
+  /**
+   * Puts a fresh copy of the first `length` bytes in the place of a suspect segment, whose pages may
+   * show what the disk lacks. Durable when it returns; a crash before leaves the suspect as it was.
+   */
+  async replaceSuspect(number: number, length: number): Promise<void> {
+    const spare = this.#spares.shift();
+    const path = segmentPath(this.#directory, number);
+    const fresh = spare === undefined ? `${path}.tmp` : sparePath(this.#directory, spare);
+    if (spare === undefined) {
+      if (this.#disk.list(this.#directory).some((name) => join(this.#directory, name) === fresh)) {
+        this.#disk.remove(fresh);
+      }
+      await this.#disk.createZeroed(fresh, this.#options.segmentBytes);
+    }
+    const from = this.#disk.open(path, 'read');
+    const to = this.#disk.open(fresh, 'write');
+    const step = new Uint8Array(1024 * 1024);
+    for (let at = 0; at < length; at += step.length) {
+      const part = step.subarray(0, Math.min(step.length, length - at));
+      from.read(part, at);
+      writeAll(to, part, at);
+    }
+    to.sync();
+    from.close();
+    to.close();
+    this.#disk.rename(fresh, path);
+    this.#disk.syncDirectory(this.#directory);
+  }
+
+  /** Drops the oldest segment. Its name is gone for good when it returns. */
+  dropOldest(): void {
+    const oldest = this.list.shift();
+    if (!oldest) return;
+    this.#disk.remove(segmentPath(this.#directory, oldest.number));
+    this.#disk.syncDirectory(this.#directory);
+  }
+}
+
+const shortageCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EMFILE', 'ENFILE']);
+
+const isShortage = (error: unknown): error is Error & { readonly code: string } =>
+  error instanceof Error &&
+  'code' in error &&
+  typeof error.code === 'string' &&
+  shortageCodes.has(error.code);
+
+/** Writes all of `bytes`, going on after short writes. */
+export function writeAll(file: DiskFile, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    const written = file.write(bytes.subarray(done), position + done);
+    if (written <= 0) throw new Error('The disk took no bytes and gave no reason.');
+    done += written;
+  }
+}
