@@ -27,18 +27,15 @@ export interface ReadBlock {
 
 export class BlockReader {
   readonly #file: DiskFile;
-  readonly #size: number;
   #window: Bytes = bytesOf(new Uint8Array(windowBytes));
   #from = 0;
   #filled = 0;
+  /** Nothing at or beyond this offset is read. */
+  limit: number;
 
   constructor(file: DiskFile) {
     this.#file = file;
-    this.#size = file.size();
-  }
-
-  get size(): number {
-    return this.#size;
+    this.limit = file.size();
   }
 
   /**
@@ -50,7 +47,7 @@ export class BlockReader {
     const header = readHeader(this.#window, offset - this.#from);
     if (!header) return undefined;
     const next = offset + blockBytes(header.payloadBytes);
-    if (next > this.#size) return undefined;
+    if (next > this.limit) return undefined;
     if (!isHeaderEnough) {
       if (!this.#cover(offset, next - offset)) return undefined;
       if (!isPayloadSound(this.#window, offset - this.#from, header)) return undefined;
@@ -59,14 +56,9 @@ export class BlockReader {
     return { header, offset, next, window: this.#window, start, end: start + header.payloadBytes };
   }
 
-  /** Forgets what was read: the file may have grown at that place since. */
-  refresh(): void {
-    this.#filled = 0;
-  }
-
   /** Whether all bytes from `offset` to the end of the file are zero. */
   isZeroFrom(offset: number): boolean {
-    for (let at = offset; at < this.#size; at = this.#from + this.#filled) {
+    for (let at = offset; at < this.limit; at = this.#from + this.#filled) {
       if (!this.#cover(at, 1)) return true;
       const part = this.#window.bytes.subarray(at - this.#from, this.#filled);
       if (part.some((byte) => byte !== 0)) return false;
@@ -76,7 +68,7 @@ export class BlockReader {
 
   /** The first sound block at or after `offset` that `accepts`, looking at every eighth byte. */
   search(offset: number, accepts: (block: ReadBlock) => boolean): ReadBlock | undefined {
-    for (let at = (offset + 7) & ~7; at + headerBytes <= this.#size; at += 8) {
+    for (let at = (offset + 7) & ~7; at + headerBytes <= this.limit; at += 8) {
       if (!this.#cover(at, headerBytes)) return undefined;
       if (this.#window.view.getUint32(at - this.#from, true) === 0) continue;
       const block = this.read(at);
@@ -88,12 +80,13 @@ export class BlockReader {
 
   #cover(offset: number, length: number): boolean {
     if (offset >= this.#from && offset + length <= this.#from + this.#filled) return true;
-    if (offset + length > this.#size) return false;
+    if (offset + length > this.limit) return false;
     if (length > this.#window.bytes.length) {
       this.#window = bytesOf(new Uint8Array(Math.ceil(length / windowBytes + 1) * windowBytes));
     }
+    const wanted = Math.min(this.#window.bytes.length, this.limit - offset);
     this.#from = offset;
-    this.#filled = this.#file.read(this.#window.bytes, offset);
+    this.#filled = this.#file.read(this.#window.bytes.subarray(0, wanted), offset);
     return this.#filled >= length;
   }
 }

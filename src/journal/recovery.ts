@@ -255,7 +255,7 @@ export function readJournal(
       const scanned = scanSegment(reader, state, { ...events, isFirst: i === 0, number, path });
       checkPredecessor(segments.at(-1), scanned, directory);
       if (i === numbers.length - 1) isTorn = isTailTorn(reader, scanned, { number, path });
-      segments.push({ number, size: reader.size, ...scanned });
+      segments.push({ number, size: reader.limit, ...scanned });
     } finally {
       file.close();
     }

@@ -1,0 +1,155 @@
+// Reads a stream's records back from the journal, for some of its lanes, in order, as far as the journal
+// is durable. It never sees a byte that was not synced, and whatever the backlog, holds one batch.
+import assert from 'node:assert/strict';
+import type { Disk, DiskFile } from '../disk.ts';
+import { HoldfastError } from '../errors.ts';
+import { blockKind, comparePositions, type Position } from '../journal/block.ts';
+import { BlockReader, type ReadBlock } from '../journal/block-reader.ts';
+import { Dictionary } from '../journal/dictionary.ts';
+import { segmentNumbers, segmentPath } from '../journal/files.ts';
+import { type CheckpointNote, type DictionaryNote, decodeNote } from '../journal/notes.ts';
+
+export interface FeedOptions {
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly stream: number;
+  readonly serves: (lane: number) => boolean;
+}
+
+/** Takes a block; answers whether the batch has room for more. False without taking: it is given again. */
+export type BlockSink = (block: ReadBlock) => 'more' | 'full' | 'later';
+
+export class Feed {
+  readonly #options: FeedOptions;
+  readonly dictionary = new Dictionary();
+  /** The next sequence wanted per lane, less one. */
+  readonly #taken: Float64Array;
+  #position: Position = { segment: 0, offset: 0 };
+  #end: Position = { segment: 0, offset: 0 };
+  #file: DiskFile | undefined;
+  #reader: BlockReader | undefined;
+
+  constructor(options: FeedOptions, lanes: number) {
+    this.#options = options;
+    this.#taken = new Float64Array(lanes);
+  }
+
+  /** The journal is durable up to here. */
+  extend(end: Position): void {
+    if (comparePositions(end, this.#end) > 0) this.#end = end;
+  }
+
+  /** Goes to where the records after `settled` begin: the newest segment that began before them. */
+  seek(settled: ArrayLike<number>): void {
+    this.#taken.set(settled);
+    const { disk, directory } = this.#options;
+    const numbers = segmentNumbers(disk, directory);
+    for (const number of numbers.reverse()) {
+      this.#enter(number);
+      const note = this.#checkpoint();
+      const mark = note.marks.find(({ stream }) => stream === this.#options.stream);
+      const isBefore = mark?.last.every(
+        (last, lane) => !this.#options.serves(lane) || last <= (settled[lane] ?? 0),
+      );
+      // A segment that does not know the stream began before its first record.
+      if (isBefore ?? true) return;
+    }
+  }
+
+  /** Hands over the blocks that come next until the sink is full or the durable end is reached. */
+  read(sink: BlockSink): void {
+    while (comparePositions(this.#position, this.#end) < 0) {
+      const { segment, offset } = this.#position;
+      const reader = this.#reader;
+      if (!reader) {
+        this.#enter(this.#oldest());
+        continue;
+      }
+      reader.limit = segment === this.#end.segment ? this.#end.offset : this.#fileSize();
+      const head = reader.read(offset, true);
+      if (!head || head.header.segment !== segment) {
+        // Behind the last block of a segment that has a successor.
+        if (segment >= this.#end.segment) throw this.#corrupt(offset);
+        // An idle stream's place may have been dropped meanwhile: nothing of it was there.
+        this.#enter(Math.max(segment + 1, this.#oldest()));
+        continue;
+      }
+      const answer = this.#give(reader, head, sink);
+      if (answer === 'later') return;
+      this.#position = { segment, offset: head.next };
+      if (answer === 'full') return;
+    }
+  }
+
+  close(): void {
+    this.#file?.close();
+    this.#file = undefined;
+    this.#reader = undefined;
+  }
+
+  #give(reader: BlockReader, head: ReadBlock, sink: BlockSink): 'more' | 'full' | 'later' {
+    const { kind, stream, lane, first, rowCount } = head.header;
+    if (kind === blockKind.dictionary || kind === blockKind.checkpoint) {
+      this.#learn(this.#whole(reader, head.offset));
+      return 'more';
+    }
+    const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
+    if (!isRecords || stream !== this.#options.stream || !this.#options.serves(lane)) return 'more';
+    const taken = this.#taken[lane] ?? 0;
+    if (first + rowCount - 1 <= taken) return 'more';
+    if (first !== taken + 1) {
+      throw new HoldfastError(
+        'HF_CORRUPT',
+        `Lane ${lane} is settled to ${taken} and the journal goes on at ${first}: ` +
+          'the records between are not in the journal any more.',
+      );
+    }
+    const answer = sink(this.#whole(reader, head.offset));
+    if (answer !== 'later') this.#taken[lane] = first + rowCount - 1;
+    return answer;
+  }
+
+  #whole(reader: BlockReader, offset: number): ReadBlock {
+    const block = reader.read(offset);
+    if (!block) throw this.#corrupt(offset);
+    return block;
+  }
+
+  #learn({ window, start, end, header }: ReadBlock): void {
+    const payload = window.bytes.subarray(start, end);
+    const note =
+      header.kind === blockKind.checkpoint
+        ? decodeNote<CheckpointNote>(payload).dictionary
+        : decodeNote<DictionaryNote>(payload);
+    this.dictionary.learn(note);
+  }
+
+  #checkpoint(): CheckpointNote {
+    assert(this.#reader, 'a segment is open');
+    this.#reader.limit = this.#fileSize();
+    const { window, start, end } = this.#whole(this.#reader, 0);
+    return decodeNote<CheckpointNote>(window.bytes.subarray(start, end));
+  }
+
+  #enter(number: number): void {
+    const { disk, directory } = this.#options;
+    this.close();
+    this.#file = disk.open(segmentPath(directory, number), 'read');
+    this.#reader = new BlockReader(this.#file);
+    this.#position = { segment: number, offset: 0 };
+  }
+
+  #oldest(): number {
+    const { disk, directory } = this.#options;
+    return segmentNumbers(disk, directory)[0] ?? 1;
+  }
+
+  #fileSize(): number {
+    return this.#file?.size() ?? 0;
+  }
+
+  #corrupt(offset: number): HoldfastError {
+    const path = segmentPath(this.#options.directory, this.#position.segment);
+    return new HoldfastError('HF_CORRUPT', `${path} is corrupt at byte ${offset}: no sound block.`);
+  }
+}
