@@ -56,6 +56,14 @@ export class Feed {
     }
   }
 
+  /** Goes to the beginning of a segment, to read all that the stream has from there on. */
+  seekSegment(number: number): void {
+    this.#enter(number);
+    const mark = this.#checkpoint().marks.find(({ stream }) => stream === this.#options.stream);
+    this.#taken.fill(0);
+    if (mark) this.#taken.set(mark.last);
+  }
+
   /** Hands over the blocks that come next until the sink is full or the durable end is reached. */
   read(sink: BlockSink): void {
     while (comparePositions(this.#position, this.#end) < 0) {

@@ -187,7 +187,7 @@ export class Loader {
   }
 
   async #failed(error: unknown, batch: Batch | undefined): Promise<After> {
-    if (!(error instanceof TargetError)) throw error;
+    if (!(error instanceof TargetError) || error.code === 'lanes') throw error;
     const { events, settings } = this.#parts;
     const suspect = this.#session?.id ?? '';
     this.#drop();
@@ -245,7 +245,7 @@ export class Loader {
       try {
         return await step(await this.#connected());
       } catch (error) {
-        if (!(error instanceof TargetError)) throw error;
+        if (!(error instanceof TargetError) || error.code === 'lanes') throw error;
         this.#drop();
         this.#parts.events.onRetry(error.code === '' ? error.kind : error.code);
         await this.#pause();
@@ -286,6 +286,11 @@ export class Loader {
     const all = await session.lanes(this.#streamId());
     this.#running();
     const own = all.filter(({ lane }) => lane % settings.loaders === this.#parts.index);
+    const wanted = Math.ceil((settings.lanes - this.#parts.index) / settings.loaders);
+    if (own.length < wanted) {
+      // A history in which our lanes were never claimed (failover, restored backup): claim them again.
+      throw new TargetError('moved', 'lanes', 'The target does not have all lanes of the stream.');
+    }
     const moved = own.filter(({ lane, settled }) => settled !== this.#settled[lane]);
     if (moved.length === 0) return 'again';
     if (moved.some(({ lane, settled }) => settled < (this.#settled[lane] ?? 0))) {

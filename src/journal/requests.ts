@@ -1,0 +1,180 @@
+// Requests that must be remembered longer than segments live: Idempotency-Keys, receipts, and how far
+// loads have come (P20). The journal's request notes are the truth; this database takes them over before
+// their segment is dropped, and keeps them for a day. Bounded in number.
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { HoldfastError, type Rejection } from '../errors.ts';
+import type { EndCounts } from '../merge/ledger.ts';
+import type { LoadMark, Range, RequestNote } from './notes.ts';
+
+/** A remembered request; `counts` once all its records have their ends. */
+export interface KeptRequest extends RequestNote {
+  readonly counts?: EndCounts;
+}
+
+interface Stored {
+  readonly body: string;
+  readonly counts: string | null;
+}
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS requests (
+    id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, key TEXT, load TEXT, load_end INTEGER,
+    at INTEGER NOT NULL, body TEXT NOT NULL, counts TEXT) STRICT;
+  CREATE UNIQUE INDEX IF NOT EXISTS requests_key ON requests (stream, key) WHERE key IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS requests_load ON requests (load, id) WHERE load IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS requests_open ON requests (stream, id) WHERE counts IS NULL;
+  CREATE TABLE IF NOT EXISTS loads (load TEXT PRIMARY KEY, reported INTEGER NOT NULL) STRICT;
+`;
+
+const parse = (row: Stored | undefined): KeptRequest | undefined => {
+  if (!row) return undefined;
+  const note = JSON.parse(row.body) as RequestNote;
+  return row.counts === null ? note : { ...note, counts: JSON.parse(row.counts) as EndCounts };
+};
+
+export class Requests {
+  readonly #database: DatabaseSync;
+  readonly #insert: StatementSync;
+  readonly #settle: StatementSync;
+  /** Journaled, not yet in the database. */
+  #fresh = new Map<number, KeptRequest>();
+  #freshKeys = new Map<string, number>();
+  #settled = new Map<number, EndCounts>();
+  readonly #keptMax: number;
+  #count: number;
+
+  constructor(database: DatabaseSync, keptMax: number) {
+    this.#database = database;
+    this.#keptMax = keptMax;
+    database.exec(schema);
+    this.#insert = database.prepare(
+      'INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    );
+    this.#settle = database.prepare('UPDATE requests SET counts = ? WHERE id = ?');
+    this.#count = Number(database.prepare('SELECT count(*) AS n FROM requests').get()?.['n'] ?? 0);
+  }
+
+  /** Whether a further keyed request would be forgotten too early. */
+  get isFull(): boolean {
+    return this.#count + this.#fresh.size >= this.#keptMax;
+  }
+
+  /** Takes a request that is durable in the journal. */
+  add(note: RequestNote): void {
+    this.#fresh.set(note.id, note);
+    if (note.key !== undefined) this.#freshKeys.set(`${note.stream} ${note.key}`, note.id);
+  }
+
+  settled(id: number, counts: EndCounts): void {
+    const fresh = this.#fresh.get(id);
+    if (fresh) this.#fresh.set(id, { ...fresh, counts });
+    else this.#settled.set(id, counts);
+  }
+
+  byId(id: number): KeptRequest | undefined {
+    const fresh = this.#fresh.get(id);
+    if (fresh) return fresh;
+    const found = parse(this.#one('SELECT body, counts FROM requests WHERE id = ?', id));
+    const counts = this.#settled.get(id);
+    return found && counts ? { ...found, counts } : found;
+  }
+
+  byKey(stream: number, key: string): KeptRequest | undefined {
+    const id = this.#freshKeys.get(`${stream} ${key}`);
+    if (id !== undefined) return this.#fresh.get(id);
+    const sql = 'SELECT body, counts FROM requests WHERE stream = ? AND key = ?';
+    return parse(this.#database.prepare(sql).get(stream, key) as Stored | undefined);
+  }
+
+  /** All parts of a load that are durable, in order. */
+  ofLoad(load: string): KeptRequest[] {
+    this.flush();
+    const sql = 'SELECT body, counts FROM requests WHERE load = ? ORDER BY id';
+    const rows = this.#database.prepare(sql).all(load) as unknown as Stored[];
+    return rows.flatMap((row) => parse(row) ?? []);
+  }
+
+  isReported(load: string): boolean {
+    return this.#database.prepare('SELECT 1 FROM loads WHERE load = ?').get(load) !== undefined;
+  }
+
+  /** The load's result was told: the same input is a new load from now on. Durable on return. */
+  forgetLoad(load: string): void {
+    this.flush();
+    this.#database.prepare("UPDATE requests SET load = NULL WHERE load = ?").run(load);
+    this.#database.prepare('INSERT OR REPLACE INTO loads VALUES (?, 1)').run(load);
+  }
+
+  /** Requests after `id` whose records have not all found their ends, in order. */
+  open(stream: number, after: number, limit: number): KeptRequest[] {
+    this.flush();
+    const sql =
+      'SELECT body, counts FROM requests WHERE stream = ? AND counts IS NULL AND id > ? ORDER BY id LIMIT ?';
+    const rows = this.#database.prepare(sql).all(stream, after, limit) as unknown as Stored[];
+    return rows.flatMap((row) => parse(row) ?? []);
+  }
+
+  get freshCount(): number {
+    return this.#fresh.size + this.#settled.size;
+  }
+
+  /** Everything added so far is durable in the database when it returns. */
+  flush(): void {
+    if (this.freshCount === 0) return;
+    this.#database.exec('BEGIN');
+    for (const note of this.#fresh.values()) {
+      const { counts, ...body } = note;
+      this.#insert.run(
+        note.id,
+        note.stream,
+        note.key ?? null,
+        note.load?.load ?? null,
+        note.load?.isLast ? 1 : 0,
+        Math.floor(note.at),
+        JSON.stringify(body),
+        counts ? JSON.stringify(counts) : null,
+      );
+    }
+    for (const [id, counts] of this.#settled) this.#settle.run(JSON.stringify(counts), id);
+    this.#database.exec('COMMIT');
+    this.#count += this.#fresh.size;
+    this.#fresh = new Map();
+    this.#freshKeys = new Map();
+    this.#settled = new Map();
+  }
+
+  /** Forgets what is older than `before` (milliseconds), and the oldest beyond the bound, if settled. */
+  expire(before: number): void {
+    this.flush();
+    const over = Math.max(0, this.#count - this.#keptMax);
+    const sql = `DELETE FROM requests WHERE counts IS NOT NULL AND load IS NULL AND (at < ? OR (key IS NULL
+      AND id IN (SELECT id FROM requests WHERE key IS NULL ORDER BY id LIMIT ?)))`;
+    this.#count -= Number(this.#database.prepare(sql).run(before, over).changes);
+  }
+
+  close(): void {
+    this.flush();
+    this.#database.close();
+  }
+
+  #one(sql: string, id: number): Stored | undefined {
+    return this.#database.prepare(sql).get(id) as Stored | undefined;
+  }
+}
+
+const loadFailed = (what: string): HoldfastError => new HoldfastError('HF_USAGE', what);
+
+/** The whole of a load's marks, checked to follow each other. */
+export function lastMark(parts: readonly KeptRequest[]): LoadMark | undefined {
+  let offset = -1;
+  for (const { load } of parts) {
+    if (!load || load.offset < offset) throw loadFailed('The marks of the load are out of order.');
+    offset = load.offset;
+  }
+  return parts.at(-1)?.load;
+}
+
+export const rejectionsOf = (parts: readonly KeptRequest[]): Rejection[] =>
+  parts.flatMap((part) => [...(part.rejected ?? [])]);
+
+export type { Range };

@@ -1,0 +1,202 @@
+// The loaders' side of the process as one object: runs on a thread of its own, or on the caller's. All
+// arguments and answers are plain values, so that they can cross a thread (threads/).
+import { compileRows } from '../accept/compile.ts';
+import { RowBuffer } from '../accept/row-buffer.ts';
+import type { RowRules } from '../accept/rows.ts';
+import type { Table } from '../accept/columns.ts';
+import type { Clock } from '../clock.ts';
+import type { Disk } from '../disk.ts';
+import { HoldfastError } from '../errors.ts';
+import type { Position } from '../journal/block.ts';
+import {
+  type DeadLetter,
+  type DeadLetterId,
+  type LaneState,
+  type Session,
+  type StreamId,
+  type Target,
+  TargetError,
+} from '../target/target.ts';
+import { type VerifyOutcome, verifyStream } from '../verify.ts';
+import type { Batch, MergeRules, RowEnd } from './batch.ts';
+import type { LedgerRow } from './ledger.ts';
+import type { LoadingEvents, StreamSettings } from './stream.ts';
+import { StreamLoading } from './stream-loading.ts';
+
+export interface LoadingParts {
+  readonly clock: Clock;
+  readonly disk: Disk;
+  readonly target: Target;
+  readonly directory: string;
+  readonly writer: string;
+  readonly owner: string;
+  readonly createTables: boolean;
+  readonly events: LoadingEvents;
+}
+
+/** What the rest of the process asks of the loaders' side. */
+export interface LoadingCalls {
+  /** Reads a table once. Rejects where the target cannot be reached or the table is not there. */
+  describe(table: string): Promise<Table>;
+  openStream(settings: StreamSettings): void;
+  /** The journal is durable up to `end`, with new records for these streams. */
+  extend(end: Position, streams: readonly number[]): void;
+  lanes(stream: string): Promise<LaneState[]>;
+  ledger(stream: string, range: { lane: number; first: number; last: number }): Promise<LedgerRow[]>;
+  deadLetters(filter: {
+    stream?: string;
+    id?: DeadLetterId;
+    limit?: number;
+  }): Promise<DeadLetter[]>;
+  replay(id: DeadLetterId, rules: MergeRules, rows: RowRules): Promise<RowEnd>;
+  drop(id: DeadLetterId): Promise<void>;
+  prune(stream: string, upTo: readonly { lane: number; last: number }[]): Promise<number>;
+  verify(stream: number, end: Position): Promise<VerifyOutcome>;
+  /** Lets running transactions finish, then ends all sessions. */
+  stop(): Promise<void>;
+}
+
+export class Loading implements LoadingCalls {
+  readonly #parts: LoadingParts;
+  readonly #streams = new Map<number, { loading: StreamLoading; settings: StreamSettings }>();
+  readonly #running: Promise<void>[] = [];
+  #isPrepared = false;
+
+  constructor(parts: LoadingParts) {
+    this.#parts = parts;
+  }
+
+  openStream(settings: StreamSettings): void {
+    const connect = () => this.#connect();
+    const loading = new StreamLoading({ ...this.#parts, settings, connect });
+    this.#streams.set(settings.id, { loading, settings });
+    this.#running.push(loading.run());
+  }
+
+  extend(end: Position, streams: readonly number[]): void {
+    for (const id of streams) this.#streams.get(id)?.loading.extend(end);
+  }
+
+  describe(table: string): Promise<Table> {
+    return this.#withSession((session) => session.describe(table));
+  }
+
+  lanes(stream: string): Promise<LaneState[]> {
+    return this.#withSession((session) => session.lanes(this.#id(stream)));
+  }
+
+  ledger(stream: string, range: { lane: number; first: number; last: number }) {
+    return this.#withSession((session) => session.ledger(this.#id(stream), range));
+  }
+
+  deadLetters(filter: { stream?: string; id?: DeadLetterId; limit?: number }) {
+    return this.#withSession((session) => session.deadLetters(filter));
+  }
+
+  drop(id: DeadLetterId): Promise<void> {
+    return this.#withSession((session) => session.drop(id));
+  }
+
+  prune(stream: string, upTo: readonly { lane: number; last: number }[]): Promise<number> {
+    return this.#withSession((session) => session.prune(this.#id(stream), upTo));
+  }
+
+  async replay(id: DeadLetterId, rules: MergeRules, rows: RowRules): Promise<RowEnd> {
+    const open = [...this.#streams.values()].find((s) => s.settings.rules.stream === id.stream);
+    if (!open) throw new HoldfastError('HF_UNKNOWN_STREAM', `Stream "${id.stream}" is not open.`);
+    return this.#withSession(async (session) => {
+      const [letter] = await session.deadLetters({ id });
+      if (!letter) throw new HoldfastError('HF_NOT_FOUND', 'There is no such dead letter.');
+      const table = await session.describe(open.settings.table);
+      const buffer = new RowBuffer();
+      const reader = compileRows(table, rows);
+      const text = letter.row === null ? letter.raw : Buffer.from(letter.row);
+      const { rejected } = reader.json(text, buffer);
+      if (rejected.length > 0 || buffer.count !== 1) {
+        throw new HoldfastError('HF_ROWS_REFUSED', 'The row still does not fit its table.', {
+          rejected: rejected.map((line) => line.rejection),
+        });
+      }
+      return session.replay(id, oneRow(buffer, { rules, table, writer: id.writer }));
+    });
+  }
+
+  async verify(stream: number, end: Position): Promise<VerifyOutcome> {
+    const { disk, directory } = this.#parts;
+    const settings = this.#streams.get(stream)?.settings;
+    if (!settings) throw new HoldfastError('HF_UNKNOWN_STREAM', `Stream ${stream} is not open.`);
+    return this.#withSession((session) =>
+      verifyStream({ disk, directory, writer: this.#parts.writer, settings, end, session }),
+    );
+  }
+
+  async stop(): Promise<void> {
+    for (const { loading } of this.#streams.values()) loading.stop();
+    await Promise.allSettled(this.#running);
+    await this.#parts.target.close();
+  }
+
+  #id(stream: string): StreamId {
+    return { writer: this.#parts.writer, stream };
+  }
+
+  async #connect(): Promise<Session> {
+    const session = await this.#parts.target.connect();
+    if (this.#isPrepared) return session;
+    try {
+      await session.prepare(this.#parts.createTables);
+    } catch (error) {
+      session.destroy();
+      throw error;
+    }
+    this.#isPrepared = true;
+    return session;
+  }
+
+  async #withSession<T>(use: (session: Session) => Promise<T>): Promise<T> {
+    try {
+      const session = await this.#connect();
+      try {
+        return await use(session);
+      } finally {
+        await session.close();
+      }
+    } catch (error) {
+      if (!(error instanceof TargetError)) throw error;
+      throw targetRefusal(error);
+    }
+  }
+}
+
+/** A target's no, as a caller is told it. */
+export function targetRefusal(error: TargetError): HoldfastError {
+  const code = error.code === '' ? '' : ` (${error.code})`;
+  if (error.kind === 'moved') return new HoldfastError('HF_NOT_FOUND', `${error.message}${code}`);
+  return new HoldfastError('HF_TARGET', `${error.message}${code}`, { cause: error });
+}
+
+/** A batch of one row without slices: what `Session.replay` takes. */
+function oneRow(
+  buffer: RowBuffer,
+  parts: { readonly rules: MergeRules; readonly table: Table; readonly writer: string },
+): Batch {
+  return {
+    writer: parts.writer,
+    epoch: 0,
+    rules: parts.rules,
+    journaled: parts.table,
+    table: parts.table,
+    slices: [],
+    count: 1,
+    bytes: buffer.bytes.subarray(0, buffer.length),
+    starts: Int32Array.of(0),
+    tupleEnds: Int32Array.of(buffer.length),
+    sliceOf: Uint16Array.of(0),
+    sequences: Float64Array.of(0),
+    sets: Uint16Array.of(buffer.sets[0] ?? 0),
+    columnSets: buffer.columnSets,
+    order: Int32Array.of(0),
+    undecoded: [],
+    wallMs: 0,
+  };
+}

@@ -1,0 +1,134 @@
+// A stream on the loaders' side: takes its lanes over in the target, then runs its loaders until stopped.
+// It never starts them where the target knows more than the journal (P4).
+import type { Clock } from '../clock.ts';
+import { Confirming } from '../confirm.ts';
+import type { Disk } from '../disk.ts';
+import { HoldfastError } from '../errors.ts';
+import type { Position } from '../journal/block.ts';
+import { limits } from '../limits.ts';
+import { type LaneState, type Session, TargetError } from '../target/target.ts';
+import { Loader } from './loader.ts';
+import type { LoadingEvents, StreamSettings } from './stream.ts';
+
+export interface StreamLoadingParts {
+  readonly clock: Clock;
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly writer: string;
+  readonly owner: string;
+  readonly settings: StreamSettings;
+  readonly events: LoadingEvents;
+  connect(): Promise<Session>;
+}
+
+export class StreamLoading {
+  readonly #parts: StreamLoadingParts;
+  readonly #stop = new AbortController();
+  #loaders: Loader[] = [];
+  #end: Position = { segment: 0, offset: 0 };
+  #failures = 0;
+
+  constructor(parts: StreamLoadingParts) {
+    this.#parts = parts;
+  }
+
+  extend(end: Position): void {
+    this.#end = end;
+    for (const loader of this.#loaders) loader.extend(end);
+  }
+
+  stop(): void {
+    this.#stop.abort();
+    for (const loader of this.#loaders) loader.stop();
+  }
+
+  /** Runs until stopped. Never rejects for what the target or its administrator can repair. */
+  async run(): Promise<void> {
+    const { events, settings } = this.#parts;
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#takeOver();
+      } catch (error) {
+        if (error instanceof HoldfastError) {
+          // Fenced, or the journal and the target disagree: only a person can decide.
+          events.onState(settings.id, { state: 'held', reason: error.message });
+          return;
+        }
+        if (!(error instanceof TargetError)) throw error;
+        events.onRetry(error.code === '' ? error.kind : error.code);
+        const isHold = error.kind === 'hold' || this.#failures > 0;
+        const reason = `${error.message}${error.code === '' ? '' : ` (${error.code})`}`;
+        events.onState(settings.id, { state: isHold ? 'held' : 'connecting', reason });
+        await this.#pause();
+      }
+    }
+  }
+
+  async #pause(): Promise<void> {
+    const { clock } = this.#parts;
+    const bound = Math.min(limits.retryMsMin * 2 ** this.#failures, limits.retryMsMax);
+    this.#failures++;
+    await clock.sleep(bound / 2 + (bound / 2) * clock.random(), this.#stop.signal);
+  }
+
+  async #takeOver(): Promise<void> {
+    const { settings, events, writer, owner, clock } = this.#parts;
+    const session = await this.#parts.connect();
+    const shared = { epoch: 0, table: await this.#describe(session) };
+    const claim = { writer, stream: settings.rules.stream, lanes: settings.lanes, owner };
+    const { epoch, lanes } = await session.claim(claim).finally(() => session.close());
+    shared.epoch = epoch;
+    this.#checkAge(lanes);
+    events.onLanes(settings.id, lanes);
+    events.onState(settings.id, { state: 'running' });
+    this.#failures = 0;
+    const confirming = new Confirming(settings.confirm, clock);
+    this.#loaders = Array.from({ length: settings.loaders }, (_, index) => {
+      const loader = new Loader({ ...this.#parts, confirming, shared, index });
+      loader.extend(this.#end);
+      return loader;
+    });
+    if (this.#stop.signal.aborted) return;
+    await this.#runAll(lanes);
+  }
+
+  /** All loaders end together: where one cannot go on, the lanes are taken over anew. */
+  async #runAll(lanes: readonly LaneState[]): Promise<void> {
+    const running = this.#loaders.map(async (loader) => {
+      try {
+        await loader.run(lanes);
+      } finally {
+        for (const other of this.#loaders) other.stop();
+      }
+    });
+    const ends = await Promise.allSettled(running);
+    this.#loaders = [];
+    const failed = ends.find((end) => end.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  async #describe(session: Session) {
+    const { settings, events } = this.#parts;
+    try {
+      const table = await session.describe(settings.table);
+      events.onTable(settings.id, table);
+      return table;
+    } catch (error) {
+      session.destroy();
+      throw error;
+    }
+  }
+
+  /** P4: a target that is ahead of the journal means that the journal is an older copy. */
+  #checkAge(lanes: readonly LaneState[]): void {
+    const { settings } = this.#parts;
+    const ahead = lanes.find(({ lane, settled }) => settled > (settings.last[lane] ?? 0));
+    if (!ahead) return;
+    throw new HoldfastError(
+      'HF_TARGET',
+      `The journal is older than its target: lane ${ahead.lane} is settled to ${ahead.settled} there ` +
+        `and the journal ends at ${settings.last[ahead.lane] ?? 0}. Restore the newer journal, or ` +
+        'begin with a new journal directory.',
+    );
+  }
+}

@@ -1,0 +1,195 @@
+// verify: the books from three sides. Journal against ledger: every settled record of the retained
+// journal lies in a ledger row whose digest its blocks give again. Ledger against lane totals. Journal
+// against table: by key, on provided columns, every record that was merged or a duplicate.
+// What cannot be checked is counted as that, never as fine (PROTOCOL, "What verify can say").
+import type { Disk } from './disk.ts';
+import type { Position } from './journal/block.ts';
+import { segmentNumbers } from './journal/files.ts';
+import { Assembly } from './merge/assemble.ts';
+import { type Batch, rowEnd } from './merge/batch.ts';
+import { Feed } from './merge/feed.ts';
+import { decodeEnds } from './merge/ledger.ts';
+import type { StreamSettings } from './merge/stream.ts';
+import { renderRow } from './accept/render.ts';
+import { type LaneState, type Session, verdict } from './target/target.ts';
+import type { Difference, VerifyResult } from './types.ts';
+
+export interface VerifyParts {
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly writer: string;
+  readonly settings: StreamSettings;
+  /** How far the journal is durable. */
+  readonly end: Position;
+  readonly session: Session;
+}
+
+export type VerifyOutcome = Omit<VerifyResult, 'ok'>;
+
+const differencesMax = 1000;
+const batchRows = 5_000;
+
+class Findings {
+  checked = 0;
+  readonly differences: Difference[] = [];
+  readonly skipped = new Map<string, number>();
+  readonly #stream: string;
+
+  constructor(stream: string) {
+    this.#stream = stream;
+  }
+
+  differ(found: Omit<Difference, 'stream'>): void {
+    if (this.differences.length < differencesMax) {
+      this.differences.push({ stream: this.#stream, ...found });
+    }
+  }
+
+  skip(reason: string, records: number): void {
+    this.skipped.set(reason, (this.skipped.get(reason) ?? 0) + records);
+  }
+
+  outcome(): VerifyOutcome {
+    const notCheckable = [...this.skipped].map(([reason, records]) => ({
+      stream: this.#stream,
+      records,
+      reason,
+    }));
+    return { checked: this.checked, differences: this.differences, notCheckable };
+  }
+}
+
+/** Compares one stream. Reads the journal in bounded batches; the table is asked by key. */
+export async function verifyStream(parts: VerifyParts): Promise<VerifyOutcome> {
+  const { settings, session, writer } = parts;
+  const findings = new Findings(settings.rules.stream);
+  const lanes = await session.lanes({ writer, stream: settings.rules.stream });
+  for (const state of lanes) checkTotals(state, findings);
+  const settled = new Map(lanes.map((state) => [state.lane, state.settled]));
+  await readRetained(parts, async (batch) => {
+    const ends = await checkLedger(parts, batch, { settled, findings });
+    await checkTable(parts, batch, { ends, findings });
+  });
+  return findings.outcome();
+}
+
+function checkTotals(state: LaneState, findings: Findings): void {
+  const { lane, settled, merged, duplicates, superseded, deadLetters } = state;
+  const ends = merged + duplicates + superseded + deadLetters;
+  if (ends === settled) return;
+  findings.differ({
+    kind: 'unaccounted',
+    lane,
+    message: `Lane ${lane} is settled to ${settled} and its totals add up to ${ends}.`,
+  });
+}
+
+/** Hands over the retained records of the stream, batch after batch. */
+async function readRetained(parts: VerifyParts, use: (batch: Batch) => Promise<void>) {
+  const { disk, directory, settings, end, session, writer } = parts;
+  const oldest = segmentNumbers(disk, directory)[0];
+  if (oldest === undefined) return;
+  const feed = new Feed({ disk, directory, stream: settings.id, serves: () => true }, settings.lanes);
+  const table = await session.describe(settings.table);
+  try {
+    feed.seekSegment(oldest);
+    feed.extend(end);
+    for (;;) {
+      const assembly = new Assembly(feed.dictionary, { rowsMax: batchRows, bytesMax: 8 << 20 });
+      feed.read((block) => assembly.add(block));
+      if (assembly.records === 0) return;
+      const { rules } = settings;
+      await use(assembly.finish({ writer, epoch: 0, rules, table, wallMs: 0 }));
+    }
+  } finally {
+    feed.close();
+  }
+}
+
+interface LedgerCheck {
+  readonly settled: ReadonlyMap<number, number>;
+  readonly findings: Findings;
+}
+
+/** Per slice and record its end as the ledger has it; 255 where the ledger does not say. */
+async function checkLedger(
+  parts: VerifyParts,
+  batch: Batch,
+  { settled, findings }: LedgerCheck,
+): Promise<Uint8Array[]> {
+  const { session, settings, writer } = parts;
+  const all: Uint8Array[] = [];
+  for (const { lane, first, last } of batch.slices) {
+    const ends = new Uint8Array(last - first + 1).fill(255);
+    const stream = { writer, stream: settings.rules.stream };
+    const rows = await session.ledger(stream, { lane, first, last });
+    for (const row of rows) {
+      const own = decodeEnds(row);
+      for (let i = 0; i < own.length; i++) {
+        const at = row.first + i - first;
+        if (at >= 0 && at < ends.length) ends[at] = own[i] ?? 255;
+      }
+    }
+    const isSettled = last <= (settled.get(lane) ?? 0);
+    const gap = ends.indexOf(255);
+    if (isSettled && gap >= 0 && rows.length > 0) {
+      const sequence = first + gap;
+      const message = `Lane ${lane}: record ${sequence} is settled and not in the ledger.`;
+      findings.differ({ kind: 'count', lane, sequence, message });
+    }
+    all.push(ends);
+  }
+  return all;
+}
+
+async function checkTable(
+  parts: VerifyParts,
+  batch: Batch,
+  { ends, findings }: { readonly ends: readonly Uint8Array[]; readonly findings: Findings },
+): Promise<void> {
+  const { settings, session } = parts;
+  const { rules } = settings;
+  if (rules.key.length === 0) {
+    findings.skip('the stream has no key', batch.count);
+    return;
+  }
+  const verdicts = batch.count > 0 ? await session.compare(batch) : new Uint8Array(0);
+  for (let row = 0; row < batch.count; row++) {
+    const slice = batch.slices[batch.sliceOf[row] ?? 0];
+    const sequence = batch.sequences[row] ?? 0;
+    const end = ends[batch.sliceOf[row] ?? 0]?.[sequence - (slice?.first ?? 0)];
+    if (end === 255) findings.skip('not settled yet, or pruned from the ledger', 1);
+    else if (end === rowEnd.deadLetter) findings.skip('a dead letter', 1);
+    else if (end === rowEnd.superseded) findings.skip('superseded', 1);
+    else if (verdicts[row] === verdict.equal) findings.checked++;
+    else if (verdicts[row] === verdict.different && mayBeOverwritten(rules.onConflict)) {
+      findings.skip('may have been overwritten by a later row', 1);
+    } else {
+      const isAbsent = verdicts[row] === verdict.absent;
+      findings.differ({
+        kind: isAbsent ? 'missing' : 'different',
+        lane: slice?.lane ?? 0,
+        sequence,
+        key: keyText(batch, row),
+        message: isAbsent
+          ? 'The row is not in the table.'
+          : 'The row in the table has other content.',
+      });
+    }
+  }
+}
+
+const mayBeOverwritten = (policy: Batch['rules']['onConflict']): boolean =>
+  policy === 'update' || typeof policy === 'object';
+
+/** The key columns of a row, as JSON. */
+function keyText(batch: Batch, row: number): string {
+  const set = batch.columnSets[batch.sets[row] ?? 0] ?? [];
+  const text = renderRow(batch.journaled, set, {
+    bytes: batch.bytes,
+    start: batch.starts[row] ?? 0,
+    end: batch.tupleEnds[row] ?? 0,
+  });
+  const whole = JSON.parse(text) as Record<string, unknown>;
+  return JSON.stringify(Object.fromEntries(batch.rules.key.map((name) => [name, whole[name]])));
+}
