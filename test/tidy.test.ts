@@ -164,7 +164,7 @@ const rules: Rule[] = [
       matches(code, /^\S[^\n]*/gm).filter((line) => {
         const statement = line.replace(/^line \d+: /, '');
         const isDeclaration =
-          /^(?:import|export|const|type|interface|(?:async )?function|(?:abstract )?class)\b/;
+          /^(?:import|export|const|type|interface|declare|(?:async )?function|(?:abstract )?class)\b/;
         const isAllowed = path === 'src/limits.ts' && statement.startsWith('assert(');
         return !isDeclaration.test(statement) && !/^[})\]>]/.test(statement) && !isAllowed;
       }),
