@@ -39,6 +39,8 @@ export interface Receipt {
   readonly repeated: boolean;
   /** Resolves when every row has its end; rejects when the library closes or the journal fails first. */
   readonly settled: Promise<EndCounts>;
+  /** The same when every row is `confirmed`: as durable in the target as the options ask. */
+  readonly confirmed: Promise<EndCounts>;
 }
 
 export interface ReceiptState {
@@ -135,7 +137,11 @@ export interface VerifyResult {
   readonly checked: number;
   readonly differences: readonly Difference[];
   /** What could not be checked, and why: never reported as fine. */
-  readonly notCheckable: readonly { readonly stream: string; readonly records: number; readonly reason: string }[];
+  readonly notCheckable: readonly {
+    readonly stream: string;
+    readonly records: number;
+    readonly reason: string;
+  }[];
 }
 
 export interface DeadLetters {
@@ -155,13 +161,20 @@ export interface Holdfast {
   /** Begins or resumes a load; `load` does this and the rest in one call. */
   beginLoad(stream: string, options: LoadOptions): Promise<LoadState>;
   /** Goes on with a load from its `offset`; resolves when all its rows are settled. */
-  continueLoad(load: LoadState, input: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadResult>;
+  continueLoad(
+    load: LoadState,
+    input: AsyncIterable<Uint8Array>,
+    options: LoadOptions,
+  ): Promise<LoadResult>;
   /** Marks the result as reported: the same input is a new load from then on. */
   reportedLoad(load: string): void;
   load(stream: string, input: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadResult>;
   receipt(id: string): Promise<ReceiptState | undefined>;
   status(): Promise<Status>;
-  verify(options?: { readonly stream?: string; readonly onProgress?: (share: number) => void }): Promise<VerifyResult>;
+  verify(options?: {
+    readonly stream?: string;
+    readonly onProgress?: (share: number) => void;
+  }): Promise<VerifyResult>;
   readonly deadLetters: DeadLetters;
   /** Numbers for /metrics; see metrics.ts. */
   readonly metrics: import('./metrics.ts').Metrics;
