@@ -1,0 +1,25 @@
+// Dead letters as people and scripts see them, over HTTP and on the command line. The row goes out as
+// the text that it is: parsed, its integers above 2^53 and its decimals would change.
+import type { DeadLetter, DeadLetterId } from './target/target.ts';
+
+/** WRITER.LANE.SEQUENCE.STREAM; the writer is a UUID, so the first three dots part it. */
+export const deadLetterIdText = ({ writer, lane, sequence, stream }: DeadLetterId): string =>
+  `${writer}.${lane}.${sequence}.${stream}`;
+
+export function parseDeadLetterId(text: string): DeadLetterId | undefined {
+  const [, writer, lane, sequence, stream] = /^([^.]+)\.(\d+)\.(\d+)\.(.+)$/s.exec(text) ?? [];
+  if (!writer || !stream) return undefined;
+  return { writer, lane: Number(lane), sequence: Number(sequence), stream };
+}
+
+/** A JSON object: id, stream, code, sqlState, message, attempts, at, firstAt, state, row, raw. */
+export function deadLetterJson(letter: DeadLetter): string {
+  const { stream, code, sqlState, message, attempts, state } = letter;
+  const at = new Date(letter.lastAt).toISOString();
+  const firstAt = new Date(letter.firstAt).toISOString();
+  const id = deadLetterIdText(letter);
+  const rest = { id, stream, code, sqlState, message, attempts, at, firstAt, state };
+  const open = JSON.stringify(rest).slice(0, -1);
+  if (letter.row !== null) return `${open},"row":${letter.row}}`;
+  return `${open},"row":null,"raw":"${Buffer.from(letter.raw).toString('base64')}"}`;
+}

@@ -1,0 +1,171 @@
+// Reads request bodies under hard bounds: bytes after inflating (counted here, because zlib's own
+// maxOutputLength does not hold for streams), bytes of all requests together, and time.
+// gzip is the only encoding: brotli packs 64 MiB into 102 bytes.
+// Must never destroy the request itself: that would cut the connection before the refusal is sent.
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { createGunzip, type Gunzip } from 'node:zlib';
+import { HoldfastError } from '../errors.ts';
+
+/** Bytes of bodies that all requests together hold in memory. */
+export class BodyMemory {
+  bytes = 0;
+  readonly bytesMax: number;
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+  }
+
+  /** False, and nothing taken, where the bound would be passed. */
+  take(bytes: number): boolean {
+    if (this.bytes + bytes > this.bytesMax) return false;
+    this.bytes += bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.bytes -= bytes;
+  }
+}
+
+export interface BodyBounds {
+  /** Of one body, after inflating. */
+  readonly bytesMax: number;
+  /** From the call to the last byte. */
+  readonly msMax: number;
+  readonly memory: BodyMemory;
+}
+
+const cut = (): HoldfastError =>
+  new HoldfastError('HF_BODY_CUT', 'The body ended before its declared end.');
+
+const late = (ms: number, what: string): HoldfastError =>
+  new HoldfastError('HF_TIMEOUT', `${what} within ${ms} ms.`);
+
+const tooLarge = (bytesMax: number): HoldfastError => {
+  const message = `The body is larger than ${bytesMax} bytes. Send less at once, or use a load.`;
+  return new HoldfastError('HF_TOO_LARGE', message);
+};
+
+function gzipError(error: Error): HoldfastError {
+  if (error instanceof HoldfastError) return error;
+  const isCut = 'code' in error && error.code === 'Z_BUF_ERROR';
+  return isCut
+    ? new HoldfastError('HF_BODY_CUT', 'The gzip stream ended before its end.', { cause: error })
+    : new HoldfastError('HF_USAGE', `The body is not gzip: ${error.message}.`, { cause: error });
+}
+
+/** A decompressor for the request's encoding, or undefined where there is none. */
+function inflater(raw: IncomingMessage): Gunzip | undefined {
+  const encoding = raw.headers['content-encoding']?.trim().toLowerCase() ?? 'identity';
+  if (encoding === 'identity') return undefined;
+  if (encoding === 'gzip' || encoding === 'x-gzip') return createGunzip({ chunkSize: 64 * 1024 });
+  throw new HoldfastError('HF_MEDIA_TYPE', `Content-Encoding ${encoding} is not read; gzip is.`);
+}
+
+/**
+ * The whole body, inflated. Its bytes stay taken from `bounds.memory` until the caller gives them back.
+ * Rejects with HF_MEDIA_TYPE, HF_TOO_LARGE, HF_OVERLOADED, HF_TIMEOUT, HF_BODY_CUT or HF_USAGE; then
+ * nothing stays taken, and what still arrives is thrown away.
+ */
+export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promise<Buffer> {
+  const gunzip = inflater(raw);
+  if (Number(raw.headers['content-length'] ?? 0) > bounds.bytesMax) throw tooLarge(bounds.bytesMax);
+  const chunks: Buffer[] = [];
+  let length = 0;
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      timer = setTimeout(() => reject(late(bounds.msMax, 'The body did not arrive')), bounds.msMax);
+      raw.on('error', () => reject(cut()));
+      raw.on('close', () => raw.complete || reject(cut()));
+      if (raw.destroyed && !raw.complete) return reject(cut());
+      const source: Readable = gunzip ? raw.pipe(gunzip) : raw;
+      gunzip?.on('error', (error) => reject(gzipError(error)));
+      source.on('end', resolve);
+      source.on('data', (chunk: Buffer) => {
+        if (length + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));
+        if (!bounds.memory.take(chunk.length)) return reject(overloaded());
+        length += chunk.length;
+        chunks.push(chunk);
+      });
+    });
+  } catch (error) {
+    bounds.memory.give(length);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    detach(raw, gunzip);
+  }
+  return Buffer.concat(chunks, length);
+}
+
+const overloaded = (): HoldfastError =>
+  new HoldfastError('HF_OVERLOADED', 'Too many bytes of requests are in hand here.', {
+    retryAfterSeconds: 1,
+  });
+
+/** Lets the rest of the body run out unread; the server cuts the connection if it takes too long. */
+function detach(raw: IncomingMessage, gunzip: Gunzip | undefined): void {
+  raw.removeAllListeners('data');
+  raw.removeAllListeners('readable');
+  if (gunzip) {
+    raw.unpipe(gunzip);
+    gunzip.removeAllListeners('data');
+    gunzip.destroy();
+  }
+  raw.resume();
+}
+
+export interface Patience {
+  readonly idleMsMax: number;
+  /** Ends the reading with its reason. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A body of any size, inflated, as it is asked for: what is not asked for stays with the sender.
+ * Throws HF_TIMEOUT after `idleMsMax` without a byte, and HF_BODY_CUT, HF_USAGE or HF_MEDIA_TYPE.
+ */
+export async function* streamBody(
+  raw: IncomingMessage,
+  patience: Patience,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const gunzip = inflater(raw);
+  if (gunzip) {
+    raw.pipe(gunzip);
+    raw.on('close', () => {
+      if (!raw.complete) gunzip.destroy(cut());
+    });
+  }
+  const chunks = (gunzip ?? raw).iterator({ destroyOnReturn: false });
+  try {
+    for (;;) {
+      const next = await patiently(chunks.next(), patience);
+      if (next.done === true) return;
+      yield next.value as Uint8Array;
+    }
+  } catch (error) {
+    if (error instanceof HoldfastError || !(error instanceof Error)) throw error;
+    throw gunzip ? gzipError(error) : cut();
+  } finally {
+    detach(raw, gunzip);
+  }
+}
+
+async function patiently<T>(next: Promise<T>, { idleMsMax, signal }: Patience): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort = (): void => undefined;
+  const lost = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(late(idleMsMax, 'No byte arrived')), idleMsMax);
+    onAbort = () => reject(signal.reason as Error);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort);
+  });
+  try {
+    return await Promise.race([next, lost]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}

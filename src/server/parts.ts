@@ -1,0 +1,14 @@
+// What every route of one server shares.
+import type { Holdfast } from '../types.ts';
+import type { BodyBounds } from './body.ts';
+
+export interface Parts {
+  readonly holdfast: Holdfast;
+  readonly bodies: BodyBounds;
+  /** Aborts when the server begins to close: loads stop at once, they can be resumed. */
+  readonly closing: AbortSignal;
+  /** Aborts when those in hand have waited long enough. */
+  readonly closed: AbortSignal;
+  /** Answers by route and status, as `route status`. */
+  readonly answers: Map<string, number>;
+}

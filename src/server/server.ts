@@ -1,0 +1,98 @@
+// The HTTP side of one Holdfast: limits on everything that arrives, who may do what, the routes, and
+// an orderly end. It adds nothing to the promise: every answer is the library's.
+//
+// States: listening, closing (new requests are refused; those in hand are answered; loads stop, they
+// can be resumed), closed. `closing` and `closed` are signals that abort once, in that order.
+import { setMaxListeners } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { HoldfastError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { defaults } from '../options.ts';
+import type { Holdfast } from '../types.ts';
+import { isLoopback } from './access.ts';
+import { type AppOptions, buildApp } from './app.ts';
+import { BodyMemory } from './body.ts';
+import type { Parts } from './parts.ts';
+
+export interface StartOptions extends AppOptions {
+  /** Awaited by `close` after the last answer. */
+  readonly onClose?: () => void | Promise<void>;
+}
+
+export interface RunningServer {
+  /** http://HOST:PORT, without a slash at the end. */
+  readonly url: string;
+  /**
+   * Refuses new requests, answers those in hand and resolves. Those that wait for a level are told
+   * after `drainMs` that it was not reached; what is still open then is cut.
+   */
+  close(options?: { readonly drainMs?: number }): Promise<void>;
+}
+
+const lastAnswersMs = 500;
+/** The other half is left to the library's own drain. */
+const drainMsDefault = limits.drainMsMax / 2;
+
+/** Listens. Rejects with HF_USAGE where an option is wrong or the address cannot be had. */
+export async function startServer(
+  holdfast: Holdfast,
+  options: StartOptions = {},
+): Promise<RunningServer> {
+  const { host, port, tokens, bodyBytesMax, requestMsMax } = { ...defaults.server, ...options };
+  if (tokens.length === 0 && !isLoopback(host)) {
+    const message = `Without server.tokens the server listens on loopback only, not on ${host}.`;
+    throw new HoldfastError('HF_USAGE', message);
+  }
+  const closing = new AbortController();
+  const closed = new AbortController();
+  setMaxListeners(0, closing.signal, closed.signal);
+  const parts: Parts = {
+    holdfast,
+    bodies: {
+      bytesMax: bodyBytesMax,
+      msMax: requestMsMax,
+      memory: new BodyMemory(limits.memoryBytesMax),
+    },
+    closing: closing.signal,
+    closed: closed.signal,
+    answers: new Map(),
+  };
+  const app = await buildApp(parts, options);
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    await app.close();
+    const why = error instanceof Error ? error.message : String(error);
+    const message = `Cannot listen on ${host}:${port}: ${why}. Choose another host or port.`;
+    throw new HoldfastError('HF_USAGE', message, { cause: error });
+  }
+  const scheme = options.tls ? 'https' : 'http';
+  const bound = app.server.address() as AddressInfo;
+  const url = `${scheme}://${host.includes(':') ? `[${host}]` : host}:${bound.port}`;
+  const stop = (drainMs: number) => drain(app, { closing, closed, drainMs });
+  let ending: Promise<void> | undefined;
+  return {
+    url,
+    close: ({ drainMs = drainMsDefault } = {}) => {
+      ending ??= stop(drainMs).then(() => options.onClose?.());
+      return ending;
+    },
+  };
+}
+
+async function drain(
+  app: FastifyInstance,
+  by: { closing: AbortController; closed: AbortController; drainMs: number },
+): Promise<void> {
+  by.closing.abort();
+  const patience = setTimeout(() => by.closed.abort(), by.drainMs);
+  const end = setTimeout(() => app.server.closeAllConnections(), by.drainMs + lastAnswersMs);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(patience);
+    clearTimeout(end);
+    by.closed.abort();
+  }
+}
