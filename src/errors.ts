@@ -95,12 +95,20 @@ export const errorTable = {
   HF_OVERLOADED: row(
     'operating',
     [429, 4, true],
-    [no, 'A bound on memory, keys or requests was reached.', 'Wait as Retry-After says, then send again.'],
+    [
+      no,
+      'A bound on memory, keys or requests was reached.',
+      'Wait as Retry-After says, then send again.',
+    ],
   ),
   HF_JOURNAL_FULL: row(
     'operating',
     [507, 4, true],
-    [no, 'The journal has reached its bound or the disk is full.', 'Free disk space, or bring the target back.'],
+    [
+      no,
+      'The journal has reached its bound or the disk is full.',
+      'Free disk space, or bring the target back.',
+    ],
   ),
   HF_DRAINING: row(
     'operating',
@@ -110,7 +118,11 @@ export const errorTable = {
   HF_STREAM_UNKNOWN_TABLE: row(
     'operating',
     [503, 4, true],
-    [no, 'The target has not been reached yet and the table is not known.', 'Bring the target up, then send again.'],
+    [
+      no,
+      'The target has not been reached yet and the table is not known.',
+      'Bring the target up, then send again.',
+    ],
   ),
   HF_TIMEOUT: row(
     'operating',
@@ -125,7 +137,11 @@ export const errorTable = {
   HF_NOT_SETTLED: row(
     'operating',
     [504, 4, true],
-    ['written', 'The rows are on disk; the level asked for was not reached in time.', 'Ask for the receipt later.'],
+    [
+      'written',
+      'The rows are on disk; the level asked for was not reached in time.',
+      'Ask for the receipt later.',
+    ],
   ),
   HF_JOURNAL_LOCKED: row(
     'operating',
@@ -140,12 +156,20 @@ export const errorTable = {
   HF_JOURNAL_FAILED: row(
     'fatal',
     [503, 70, true],
-    ['unknown', 'A write or sync of the journal failed; nothing is acknowledged any more.', 'Check the disk, restart, send again with the same key.'],
+    [
+      'unknown',
+      'A write or sync of the journal failed; nothing is acknowledged any more.',
+      'Check the disk, restart, send again with the same key.',
+    ],
   ),
   HF_CORRUPT: row(
     'fatal',
     [500, 6, false],
-    ['unknown', 'The journal holds bytes that a crash cannot explain.', 'Run `holdfast journal check`, then `salvage`.'],
+    [
+      'unknown',
+      'The journal holds bytes that a crash cannot explain.',
+      'Run `holdfast journal check`, then `salvage`.',
+    ],
   ),
   HF_BUG: row(
     'fatal',

@@ -44,7 +44,10 @@ export const limits = {
   idleCheckMs: 3_000,
 } as const;
 
-assert(limits.groupBytesMax * 2 <= limits.segmentBytes, 'a segment holds its checkpoint and a group');
+assert(
+  limits.groupBytesMax * 2 <= limits.segmentBytes,
+  'a segment holds its checkpoint and a group',
+);
 assert(limits.groupBytesMax <= limits.memoryBytesMax, 'a group fits into memory');
 assert(limits.batchBytesMax <= limits.groupBytesMax, 'a batch is no larger than a group');
 assert(limits.lineBytesMax <= limits.groupBytesMax, 'one line fits into a group');

@@ -198,7 +198,7 @@ export const optionTable: readonly OptionRow[] = [
     'Address to listen on; HOST in the environment goes first. Beyond this machine: tokens needed.',
   ),
   row(
-    ['server.port', 'number', '7411'],
+    ['server.port', 'number', '8080'],
     whole(0, 65_535),
     'Port to listen on, 0 for any that is free; PORT in the environment goes first.',
   ),

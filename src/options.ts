@@ -100,7 +100,7 @@ export const defaults = {
   },
   server: {
     host: '127.0.0.1',
-    port: 7411,
+    port: 8080,
     tokens: [],
     bodyBytesMax: limits.bodyBytesMax,
     requestMsMax: limits.requestMsMax,

@@ -2,6 +2,8 @@
 // journal lies in a ledger row whose digest its blocks give again. Ledger against lane totals. Journal
 // against table: by key, on provided columns, every record that was merged or a duplicate.
 // What cannot be checked is counted as that, never as fine (PROTOCOL, "What verify can say").
+
+import { renderRow } from './accept/render.ts';
 import type { Disk } from './disk.ts';
 import type { Position } from './journal/block.ts';
 import { segmentNumbers } from './journal/files.ts';
@@ -10,7 +12,6 @@ import { type Batch, rowEnd } from './merge/batch.ts';
 import { Feed } from './merge/feed.ts';
 import { decodeEnds } from './merge/ledger.ts';
 import type { StreamSettings } from './merge/stream.ts';
-import { renderRow } from './accept/render.ts';
 import { type LaneState, type Session, verdict } from './target/target.ts';
 import type { Difference, VerifyResult } from './types.ts';
 
@@ -89,7 +90,10 @@ async function readRetained(parts: VerifyParts, use: (batch: Batch) => Promise<v
   const { disk, directory, settings, end, session, writer } = parts;
   const oldest = segmentNumbers(disk, directory)[0];
   if (oldest === undefined) return;
-  const feed = new Feed({ disk, directory, stream: settings.id, serves: () => true }, settings.lanes);
+  const feed = new Feed(
+    { disk, directory, stream: settings.id, serves: () => true },
+    settings.lanes,
+  );
   const table = await session.describe(settings.table);
   try {
     feed.seekSegment(oldest);

@@ -77,7 +77,6 @@ export class BlockReader {
     return undefined;
   }
 
-
   #cover(offset: number, length: number): boolean {
     if (offset >= this.#from && offset + length <= this.#from + this.#filled) return true;
     if (offset + length > this.limit) return false;

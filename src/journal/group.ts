@@ -1,10 +1,17 @@
 // Forms a group: scatters the rows of the parcels that wait over blocks, one per lane and shape, gives
 // them their sequences (P16: here and nowhere earlier), and seals the blocks. Pure: bytes in, bytes out.
 import type { RowBuffer } from '../accept/row-buffer.ts';
-import { type BlockKind, blockBytes, blockKind, headerBytes, type Position, sealBlock } from './block.ts';
+import type { Rejection } from '../errors.ts';
+import {
+  type BlockKind,
+  blockBytes,
+  blockKind,
+  headerBytes,
+  type Position,
+  sealBlock,
+} from './block.ts';
 import { encodeNote, type LoadMark, type Range, type RequestNote } from './notes.ts';
 import { encodeUndecoded, type UndecodedRow } from './undecoded.ts';
-import type { Rejection } from '../errors.ts';
 
 /** What must be remembered of a request beside its rows. */
 export interface RequestKeep {
@@ -30,6 +37,8 @@ export interface Parcel {
 export interface Placed {
   readonly id: number;
   readonly ranges: readonly Range[];
+  /** Wall time of its group. */
+  readonly at: number;
 }
 
 /** The last sequence given per lane of each stream; `formGroup` moves it on. */
@@ -150,7 +159,12 @@ function takeRanges(parcel: Parcel, last: Float64Array): Range[] {
   return ranges;
 }
 
-function copyBytes(from: RowBuffer, [start, end]: readonly [number, number], to: GroupBuffer, at: number) {
+function copyBytes(
+  from: RowBuffer,
+  [start, end]: readonly [number, number],
+  to: GroupBuffer,
+  at: number,
+) {
   const { view: source, bytes } = from;
   const { view, bytes: out } = to;
   let place = at;
@@ -159,7 +173,11 @@ function copyBytes(from: RowBuffer, [start, end]: readonly [number, number], to:
   for (; i < end; i++, place++) out[place] = bytes[i] ?? 0;
 }
 
-function scatterRows(parcel: Parcel, blockOf: Int32Array, to: readonly [Draft[], GroupBuffer]): void {
+function scatterRows(
+  parcel: Parcel,
+  blockOf: Int32Array,
+  to: readonly [Draft[], GroupBuffer],
+): void {
   const [drafts, out] = to;
   const { rows } = parcel;
   let start = 0;
@@ -237,7 +255,7 @@ export function formGroup(
     const ranges = takeRanges(parcel, place.last.get(parcel.stream) ?? new Float64Array(0));
     const id = requestId(place.group, index);
     const count = parcel.rows.count + parcel.undecoded.length;
-    placed.push({ id, ranges });
+    placed.push({ id, ranges, at: place.wallMs });
     rows += count;
     const note = { id, stream: parcel.stream, rows: count, ranges, at: place.wallMs };
     if (parcel.keep) requests.push({ ...note, ...parcel.keep });
@@ -260,7 +278,11 @@ export function formGroup(
 }
 
 /** Writes a group of one note: a checkpoint, or the mark of a clean end. */
-export function formNote(kind: BlockKind, place: GroupPlace & { readonly body?: object }, out: GroupBuffer): number {
+export function formNote(
+  kind: BlockKind,
+  place: GroupPlace & { readonly body?: object },
+  out: GroupBuffer,
+): number {
   const block = draft(
     { kind, stream: 0, lane: 0, shape: 0 },
     place.body ? encodeNote(place.body) : new Uint8Array(0),

@@ -182,7 +182,8 @@ export class Journal {
     this.segments.list.forEach((segment, i) => {
       const own = segment.bytesOf.get(stream) ?? 0;
       const after = this.segments.list[i + 1]?.marks.find((mark) => mark.stream === stream)?.last;
-      const isDone = after?.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence) ?? false;
+      const isDone =
+        after?.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence) ?? false;
       if (!isDone) bytes += own;
     });
     return bytes;
@@ -294,7 +295,10 @@ export class Journal {
     this.#state = 'failed';
     const why = cause instanceof Error ? cause.message : String(cause);
     const failure = (outcome: 'unknown' | 'not written') =>
-      new HoldfastError('HF_JOURNAL_FAILED', `The journal failed for good: ${why}.`, { cause, outcome });
+      new HoldfastError('HF_JOURNAL_FAILED', `The journal failed for good: ${why}.`, {
+        cause,
+        outcome,
+      });
     this.#failure = failure('not written');
     for (const waiting of inGroup) waiting.reject(failure('unknown'));
     for (const waiting of this.#queue) waiting.reject(this.#failure);

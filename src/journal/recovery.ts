@@ -173,7 +173,8 @@ function scanSegment(
   scan: ScanEvents & { readonly isFirst: boolean; readonly number: number; readonly path: string },
 ): Scanned {
   const first = reader.read(0);
-  const isSound = first?.header.kind === blockKind.checkpoint && first.header.segment === scan.number;
+  const isSound =
+    first?.header.kind === blockKind.checkpoint && first.header.segment === scan.number;
   if (!first || !isSound) throw new CorruptJournal(scan.path, 0, 'no checkpoint begins it');
   const { salt, wallMs, durable } = first.header;
   let end = 0;

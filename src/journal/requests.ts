@@ -101,7 +101,7 @@ export class Requests {
   /** The load's result was told: the same input is a new load from now on. Durable on return. */
   forgetLoad(load: string): void {
     this.flush();
-    this.#database.prepare("UPDATE requests SET load = NULL WHERE load = ?").run(load);
+    this.#database.prepare('UPDATE requests SET load = NULL WHERE load = ?').run(load);
     this.#database.prepare('INSERT OR REPLACE INTO loads VALUES (?, 1)').run(load);
   }
 

@@ -40,6 +40,10 @@ export class Segments {
     this.#options = options;
   }
 
+  get bytesMax(): number {
+    return this.#options.bytesMax;
+  }
+
   get bytes(): number {
     return (this.list.length + this.#spares.length) * this.#options.segmentBytes;
   }

@@ -109,8 +109,7 @@ function mergeRuns(from: Int32Array, to: Int32Array, merge: Merge): void {
   let left = start;
   let right = middle;
   for (let at = start; at < end; at++) {
-    const isLeft =
-      right >= end || (left < middle && !isAfter(from[left] ?? 0, from[right] ?? 0));
+    const isLeft = right >= end || (left < middle && !isAfter(from[left] ?? 0, from[right] ?? 0));
     to[at] = (isLeft ? from[left++] : from[right++]) ?? 0;
   }
 }

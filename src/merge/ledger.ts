@@ -103,3 +103,12 @@ export function withEnd(row: LedgerRow, sequence: number, end: RowEnd): LedgerRo
   const counts = countEnds(ends);
   return { ...row, ...counts, ends: counts.merged === ends.length ? null : encodeEnds(ends) };
 }
+
+export const noCounts: EndCounts = { merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 };
+
+export const addCounts = (a: EndCounts, b: EndCounts): EndCounts => ({
+  merged: a.merged + b.merged,
+  duplicates: a.duplicates + b.duplicates,
+  superseded: a.superseded + b.superseded,
+  deadLetters: a.deadLetters + b.deadLetters,
+});

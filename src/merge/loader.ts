@@ -175,7 +175,10 @@ export class Loader {
     for (const { lane, last } of rows) this.#settled[lane] = last;
     this.#running();
     events.onSettled(settings.id, rows.map(bare));
-    const confirmed = confirming.add(rows.map(({ lane, last }) => ({ lane, last })), commit);
+    const confirmed = confirming.add(
+      rows.map(({ lane, last }) => ({ lane, last })),
+      commit,
+    );
     if (confirmed.length > 0) events.onConfirmed(settings.id, confirmed);
   }
 

@@ -1,9 +1,10 @@
 // The loaders' side of the process as one object: runs on a thread of its own, or on the caller's. All
 // arguments and answers are plain values, so that they can cross a thread (threads/).
+
+import type { Table } from '../accept/columns.ts';
 import { compileRows } from '../accept/compile.ts';
 import { RowBuffer } from '../accept/row-buffer.ts';
 import type { RowRules } from '../accept/rows.ts';
-import type { Table } from '../accept/columns.ts';
 import type { Clock } from '../clock.ts';
 import type { Disk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
@@ -42,7 +43,10 @@ export interface LoadingCalls {
   /** The journal is durable up to `end`, with new records for these streams. */
   extend(end: Position, streams: readonly number[]): void;
   lanes(stream: string): Promise<LaneState[]>;
-  ledger(stream: string, range: { lane: number; first: number; last: number }): Promise<LedgerRow[]>;
+  ledger(
+    stream: string,
+    range: { lane: number; first: number; last: number },
+  ): Promise<LedgerRow[]>;
   deadLetters(filter: {
     stream?: string;
     id?: DeadLetterId;

@@ -1,0 +1,369 @@
+// READ FIRST. Opens everything, runs the path in order, drains and closes.
+//
+//   accept (streams.ts, stream.ts, writing.ts, load.ts) → journal (journal/) → merge (merge/, on the
+//   loader thread, threads/) → confirm (confirm.ts). What the loaders tell comes back as events
+//   (streams.ts) and moves the watermarks (watermarks.ts); whoever waits compares with those.
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { Admission } from './admission.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { deadLetterDesk } from './dead-letters.ts';
+import { type Disk, systemDisk } from './disk.ts';
+import { HoldfastError } from './errors.ts';
+import { Journal } from './journal/journal.ts';
+import { Requests } from './journal/requests.ts';
+import { limits } from './limits.ts';
+import { Loads } from './load.ts';
+import { Loading, type LoadingCalls } from './merge/loading.ts';
+import { type Metrics, newMetrics } from './metrics.ts';
+import { type OpenOptions, type Options, readOptions } from './options.ts';
+import { streamStatus } from './status.ts';
+import { Streams } from './streams.ts';
+import { openTarget, redactUrl } from './target/open.ts';
+import type { LaneState, Target } from './target/target.ts';
+import { startLoaderThread } from './threads/remote-loading.ts';
+import type { Difference, Holdfast, Status, StreamStatus, VerifyResult } from './types.ts';
+import { levelOf, Writing } from './writing.ts';
+
+/** What a simulator puts in the place of the real thing. */
+export interface Ports {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  /** Given: the loaders run on this thread, against this target. */
+  readonly target?: Target;
+}
+
+const systemPorts: Ports = { disk: systemDisk, clock: systemClock };
+const upkeepMs = 1_000;
+const expireMs = 60_000;
+const statusMsMax = 1_000;
+
+interface Parts {
+  readonly options: Options;
+  readonly ports: Ports;
+  readonly journal: Journal;
+  readonly requests: Requests;
+  readonly streams: Streams;
+  readonly loading: LoadingCalls;
+  readonly metrics: Metrics;
+  readonly failed: Promise<Error>;
+}
+
+/**
+ * Opens the journal and the streams. When it resolves, every stream takes rows; a target whose tables
+ * were seen before may be down. Rejects with HF_USAGE, HF_JOURNAL_LOCKED, HF_CORRUPT, HF_JOURNAL_FULL,
+ * HF_TABLE_UNFIT, or HF_TARGET where a table was never seen and cannot be read.
+ */
+export async function open(given: OpenOptions, ports: Ports = systemPorts): Promise<Holdfast> {
+  const options = readOptions(given);
+  const metrics = newMetrics();
+  const { journal, requests } = await openJournal(options, ports, metrics);
+  const target = ports.target ?? (await openTarget(options.target, { clock: ports.clock }));
+  const { loadersMax } = target.capabilities;
+  const streams = new Streams({
+    options,
+    clock: ports.clock,
+    journal,
+    requests,
+    metrics,
+    loadersMax,
+  });
+  let tellDeath: (error: Error) => void = () => undefined;
+  const died = new Promise<Error>((resolve) => {
+    tellDeath = resolve;
+  });
+  const loading = startLoading({ options, ports, journal, streams, target, tellDeath });
+  const failed = Promise.race([journal.failed, died]);
+  const whole = new OpenHoldfast({
+    options,
+    ports,
+    journal,
+    requests,
+    streams,
+    loading,
+    metrics,
+    failed,
+  });
+  try {
+    await streams.open(loading);
+  } catch (error) {
+    await whole.close({ drainMs: 0 });
+    throw error;
+  }
+  return whole;
+}
+
+async function openJournal(options: Options, { disk, clock }: Ports, metrics: Metrics) {
+  const { limits: bounds, journal: directory } = options;
+  let requests: Requests | undefined;
+  // The database may be touched only once the journal's lock is held.
+  const opened = (): Requests => {
+    requests ??= new Requests(
+      disk.database(join(directory, 'requests.db')),
+      limits.requestsKeptMax,
+    );
+    return requests;
+  };
+  disk.makeDirectory(directory);
+  const { journalBytesMax, journalFreeShareMax } = limits;
+  const bytesMax =
+    bounds.bytesMax ??
+    Math.max(
+      Math.min(journalBytesMax, disk.freeBytes(directory) * journalFreeShareMax),
+      bounds.segmentBytes * 3,
+    );
+  const journal = await Journal.open(
+    { ...bounds, bytesMax, disk, clock, metrics, directory, pid: process.pid },
+    (notes) => {
+      for (const note of notes) opened().add(note);
+      if (opened().freshCount > 1_000) opened().flush();
+    },
+  );
+  opened().flush();
+  return { journal, requests: opened() };
+}
+
+interface LoadingStart {
+  readonly options: Options;
+  readonly ports: Ports;
+  readonly journal: Journal;
+  readonly streams: Streams;
+  readonly target: Target;
+  readonly tellDeath: (error: Error) => void;
+}
+
+/** On a thread of its own, or on this one where asked for or simulated. */
+function startLoading(start: LoadingStart): LoadingCalls {
+  const { options, ports, journal, streams, target, tellDeath } = start;
+  const shared = {
+    directory: options.journal,
+    writer: journal.writer,
+    owner: `${hostname()} ${process.pid}`,
+    createTables: options.createTables,
+  };
+  if (ports.target || options.loaderThread === 'own') {
+    const { disk, clock } = ports;
+    return new Loading({ ...shared, disk, clock, target, events: streams.events() });
+  }
+  const positions = options.confirm === 'standby';
+  const thread = { ...shared, target: options.target, positions };
+  return startLoaderThread(thread, streams.events(), tellDeath);
+}
+
+class OpenHoldfast implements Holdfast {
+  readonly metrics: Metrics;
+  readonly failed: Promise<Error>;
+  readonly deadLetters: Holdfast['deadLetters'];
+  readonly #parts: Parts;
+  readonly #writing: Writing;
+  readonly #loads: Loads;
+  readonly #stop = new AbortController();
+  readonly #upkeep: Promise<void>;
+  #state: Status['state'] = 'running';
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: Parts) {
+    const { journal, requests, metrics, options, ports, streams, loading } = parts;
+    this.#parts = parts;
+    this.metrics = metrics;
+    this.failed = parts.failed;
+    this.deadLetters = deadLetterDesk(loading, streams);
+    const { memoryBytesMax, streamShareMax, bytesMax } = options.limits;
+    const streamBytesMax = (bytesMax ?? limits.journalBytesMax) * streamShareMax;
+    const admission = new Admission(journal, ports.clock, { memoryBytesMax, streamBytesMax });
+    const receiptId = (request: number): string => `${journal.writer}-${request.toString(36)}`;
+    this.#writing = new Writing({ requests, admission, metrics, receiptId });
+    this.#loads = new Loads({
+      clock: ports.clock,
+      requests,
+      journal: (stream, taken, mark) =>
+        admission.waiting(stream, taken.rows.length, { run: () => stream.journal(taken, mark) }),
+    });
+    this.#upkeep = this.#keepUp();
+    void this.failed.then(() => {
+      if (this.#state !== 'closed') this.#state = 'failed';
+    });
+  }
+
+  async write(...[name, rows, options = {}]: Parameters<Holdfast['write']>) {
+    const stream = this.#open(name);
+    return this.#writing.rows(stream, isMany(rows) ? rows : [rows], options);
+  }
+
+  async writeBytes(...[name, bytes, options]: Parameters<Holdfast['writeBytes']>) {
+    return this.#writing.bytes(this.#open(name), bytes, options);
+  }
+
+  async beginLoad(...[name, options]: Parameters<Holdfast['beginLoad']>) {
+    return this.#loads.begin(this.#open(name), options);
+  }
+
+  async continueLoad(...[load, input, options]: Parameters<Holdfast['continueLoad']>) {
+    return this.#loads.run(load.load, input, options);
+  }
+
+  reportedLoad(load: string): void {
+    this.#loads.report(load);
+  }
+
+  async load(...[name, input, options]: Parameters<Holdfast['load']>) {
+    const state = await this.beginLoad(name, options);
+    const result =
+      state.result ?? (await this.continueLoad(state, skipBytes(input, state.offset), options));
+    this.reportedLoad(state.load);
+    return result;
+  }
+
+  async receipt(id: string) {
+    const { journal, requests, streams } = this.#parts;
+    const prefix = `${journal.writer}-`;
+    const number = id.startsWith(prefix)
+      ? Number.parseInt(id.slice(prefix.length), 36)
+      : Number.NaN;
+    if (!Number.isSafeInteger(number)) return undefined;
+    const request = requests.byId(number);
+    const stream = request && streams.byId(request.stream);
+    if (!stream) return undefined;
+    const level = levelOf(stream, request);
+    const state = { receipt: id, stream: stream.name, accepted: request.rows, level };
+    if (level === 'journaled') return state;
+    return { ...state, counts: request.counts ?? (await stream.pending.settled(request)) };
+  }
+
+  async status(): Promise<Status> {
+    const { journal, options, streams, ports } = this.#parts;
+    const books: Record<string, StreamStatus> = {};
+    for (const stream of streams.all) {
+      const lanes = await this.#lanes(stream.name);
+      books[stream.name] = streamStatus(stream, lanes, ports.clock.monotonicMs());
+    }
+    return {
+      state: this.#state,
+      writer: journal.writer,
+      pid: process.pid,
+      journal: {
+        directory: options.journal,
+        segments: journal.segments.list.length,
+        bytes: journal.segments.bytes,
+        bytesMax: journal.segments.bytesMax,
+        full: journal.segments.shortage !== undefined,
+      },
+      target: { url: redactUrl(options.target), reachable: streams.isReachable },
+      streams: books,
+    };
+  }
+
+  async verify(...[given = {}]: Parameters<Holdfast['verify']>): Promise<VerifyResult> {
+    const { journal, loading, streams } = this.#parts;
+    const chosen = given.stream === undefined ? streams.all : [streams.get(given.stream)];
+    const differences: Difference[] = [];
+    const notCheckable: VerifyResult['notCheckable'][number][] = [];
+    let checked = 0;
+    journal.pins++;
+    try {
+      for (const [i, stream] of chosen.entries()) {
+        const found = await loading.verify(stream.id, journal.end);
+        checked += found.checked;
+        differences.push(...found.differences);
+        notCheckable.push(...found.notCheckable);
+        given.onProgress?.((i + 1) / chosen.length);
+      }
+    } finally {
+      journal.pins--;
+    }
+    return { ok: differences.length === 0, checked, differences, notCheckable };
+  }
+
+  close(...[options = {}]: Parameters<Holdfast['close']>): Promise<void> {
+    this.#closing ??= this.#close(options.drainMs ?? limits.drainMsMax);
+    return this.#closing;
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    const { journal, requests, streams, loading, ports } = this.#parts;
+    if (this.#state === 'running') this.#state = 'draining';
+    const deadline = ports.clock.monotonicMs() + drainMs;
+    const isDrained = (): boolean =>
+      streams.all.every(({ marks }) => marks.sums().settled === marks.accepted);
+    while (!isDrained() && ports.clock.monotonicMs() < deadline && this.#state === 'draining') {
+      await ports.clock.sleep(5);
+    }
+    this.#stop.abort();
+    await this.#upkeep;
+    await loading.stop();
+    const ended = new HoldfastError('HF_NOT_SETTLED', 'Holdfast was closed; the rows are on disk.');
+    for (const stream of streams.all) stream.pending.end(ended);
+    requests.close();
+    await journal.close();
+    this.#state = this.#state === 'failed' ? 'failed' : 'closed';
+  }
+
+  #open(name: string) {
+    if (this.#state === 'draining' || this.#state === 'closed') {
+      throw new HoldfastError('HF_DRAINING', 'Holdfast is shutting down; nothing was written.');
+    }
+    return this.#parts.streams.get(name);
+  }
+
+  /** The target's own totals, or undefined where it does not answer soon. */
+  async #lanes(stream: string): Promise<LaneState[] | undefined> {
+    const { loading, ports } = this.#parts;
+    const late = ports.clock.sleep(statusMsMax).then(() => undefined);
+    const read = loading.lanes(stream).catch((error: unknown) => {
+      if (error instanceof HoldfastError && error.code === 'HF_TARGET') return undefined;
+      throw error;
+    });
+    return Promise.race([read, late]);
+  }
+
+  /** Now and then: what was journaled is remembered, what was confirmed is let go, what is old forgotten. */
+  async #keepUp(): Promise<void> {
+    const { clock } = this.#parts.ports;
+    let expireAt = clock.monotonicMs() + expireMs;
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(upkeepMs, this.#stop.signal);
+      if (this.#stop.signal.aborted) return;
+      this.#parts.requests.flush();
+      await this.#parts.journal.relieve();
+      if (clock.monotonicMs() < expireAt) continue;
+      expireAt = clock.monotonicMs() + expireMs;
+      this.#parts.requests.expire(clock.wallMs() - limits.requestsKeptMs);
+      await this.#prune();
+    }
+  }
+
+  /** Ledger rows that end before the retained journal begins have been added into the lanes' totals (P13). */
+  async #prune(): Promise<void> {
+    const { journal, loading, streams } = this.#parts;
+    const oldest = journal.segments.list[0];
+    for (const stream of streams.all) {
+      const mark = oldest?.marks.find((known) => known.stream === stream.id);
+      if (!mark || stream.state.state !== 'running') continue;
+      const upTo = mark.last.map((last, lane) => ({
+        lane,
+        last: Math.min(last, stream.marks.confirmed[lane] ?? 0),
+      }));
+      try {
+        await loading.prune(stream.name, upTo);
+      } catch (error) {
+        if (!(error instanceof HoldfastError) || error.code !== 'HF_TARGET') throw error;
+        return;
+      }
+    }
+  }
+}
+
+const isMany = <T>(rows: T | readonly T[]): rows is readonly T[] => Array.isArray(rows);
+
+/** The input behind its first `count` bytes, which an earlier run has journaled. */
+async function* skipBytes(input: AsyncIterable<Uint8Array>, count: number) {
+  let left = count;
+  for await (const chunk of input) {
+    if (left >= chunk.length) left -= chunk.length;
+    else {
+      yield left === 0 ? chunk : chunk.subarray(left);
+      left = 0;
+    }
+  }
+}

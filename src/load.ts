@@ -1,0 +1,228 @@
+// Loads: inputs of any size, journaled part by part. Each part lies in one group together with its mark,
+// so that a load that was killed goes on where its last durable part ended, without doubling, also into
+// a table without a key (P15, P20).
+import { createHash } from 'node:crypto';
+import { RowBuffer } from './accept/row-buffer.ts';
+import type { CsvReader, ReadOptions, ReadResult, RejectedLine } from './accept/rows.ts';
+import type { Clock } from './clock.ts';
+import { HoldfastError, type Rejection } from './errors.ts';
+import type { LoadMark } from './journal/notes.ts';
+import { lastMark, type Requests, rejectionsOf } from './journal/requests.ts';
+import type { UndecodedRow } from './journal/undecoded.ts';
+import { limits } from './limits.ts';
+import { addCounts, type EndCounts, noCounts } from './merge/ledger.ts';
+import type { OpenStream, Taken } from './stream.ts';
+import type { LoadOptions, LoadResult, LoadState } from './types.ts';
+
+export interface LoadParts {
+  readonly clock: Clock;
+  readonly requests: Requests;
+  /** Journals, waiting at bounds. */
+  journal(stream: OpenStream, taken: Taken, mark: LoadPart): Promise<{ readonly id: number }>;
+}
+
+/** What is kept of one part. */
+export interface LoadPart {
+  readonly load: LoadMark;
+  readonly rejected?: readonly Rejection[];
+}
+
+/** Bytes of tuples that one part may hold. */
+const partBytesMax = 1024 * 1024;
+
+interface Progress {
+  offset: number;
+  lines: number;
+  accepted: number;
+  milliseconds: number;
+  columns: readonly string[] | undefined;
+}
+
+/** The name of a load: same stream, options and content, same load. */
+function loadName(stream: OpenStream, options: LoadOptions, clock: Clock): string {
+  const { format, csv, source, invalid } = options;
+  if (!source) return clock.uuid();
+  const { delimiter, columns, nulls } = csv ?? {};
+  const all = [stream.name, format, delimiter, columns, nulls, invalid, source.size, source.digest];
+  return createHash('sha256').update(JSON.stringify(all)).digest('hex').slice(0, 32);
+}
+
+export class Loads {
+  readonly #parts: LoadParts;
+  /** Loads that are being continued; one at a time each. */
+  readonly #active = new Set<string>();
+  readonly #streams = new Map<string, OpenStream>();
+
+  constructor(parts: LoadParts) {
+    this.#parts = parts;
+  }
+
+  async begin(stream: OpenStream, options: LoadOptions): Promise<LoadState> {
+    const load = loadName(stream, options, this.#parts.clock);
+    this.#streams.set(load, stream);
+    const parts = this.#parts.requests.ofLoad(load);
+    const mark = lastMark(parts);
+    const accepted = parts.reduce((n, part) => n + part.rows, 0);
+    const state = { load, offset: mark?.offset ?? 0, accepted };
+    const isDone = mark?.isLast && parts.every((part) => part.counts);
+    return isDone ? { ...state, result: await this.#result(stream, load, []) } : state;
+  }
+
+  async run(
+    load: string,
+    input: AsyncIterable<Uint8Array>,
+    options: LoadOptions,
+  ): Promise<LoadResult> {
+    const stream = this.#streams.get(load);
+    if (!stream) throw new HoldfastError('HF_NOT_FOUND', 'Begin the load first.');
+    if (this.#active.has(load)) {
+      throw new HoldfastError('HF_USAGE', 'This load is running already.');
+    }
+    this.#active.add(load);
+    try {
+      const refused = await this.#read({ stream, load, options }, input);
+      return await this.#result(stream, load, refused);
+    } finally {
+      this.#active.delete(load);
+    }
+  }
+
+  report(load: string): void {
+    this.#parts.requests.forgetLoad(load);
+  }
+
+  /** Journals the input to its end, or to the first refused row; returns what stopped it. */
+  async #read(
+    { stream, load, options }: { stream: OpenStream; load: string; options: LoadOptions },
+    input: AsyncIterable<Uint8Array>,
+  ): Promise<readonly Rejection[]> {
+    const parts = this.#parts.requests.ofLoad(load);
+    const mark = lastMark(parts);
+    if (mark?.isLast) return [];
+    const progress: Progress = {
+      offset: mark?.offset ?? 0,
+      lines: mark?.lines ?? 0,
+      accepted: parts.reduce((n, part) => n + part.rows, 0),
+      milliseconds: mark?.milliseconds ?? 0,
+      columns: mark?.columns,
+    };
+    const reading = new LoadReading(stream, options, progress);
+    let begun = this.#parts.clock.monotonicMs();
+    const keep = async (taken: LoadTaken, isLast: boolean): Promise<void> => {
+      const now = this.#parts.clock.monotonicMs();
+      progress.milliseconds += now - begun;
+      begun = now;
+      const { columns, ...at } = { ...progress, columns: progress.columns };
+      const known = columns ? { columns } : {};
+      const { offset, lines, milliseconds } = at;
+      const part = { load: { load, offset, lines, milliseconds, isLast, ...known } };
+      const { rejected } = taken;
+      await this.#parts.journal(stream, taken, rejected.length > 0 ? { ...part, rejected } : part);
+      progress.accepted += taken.rows.count + taken.undecoded.length;
+      options.onProgress?.({ bytes: progress.offset, accepted: progress.accepted });
+    };
+    for await (const chunk of input) {
+      options.signal?.throwIfAborted();
+      for (const taken of reading.take(chunk, false)) await keep(taken, false);
+      if (reading.stoppedBy) return [reading.stoppedBy];
+    }
+    for (const taken of reading.take(new Uint8Array(0), true)) await keep(taken, false);
+    if (reading.stoppedBy) return [reading.stoppedBy];
+    await keep({ rows: new RowBuffer(64, 1), undecoded: [], rejected: [] }, true);
+    return [];
+  }
+
+  /** Waits until every part has its ends, and adds them up. */
+  async #result(
+    stream: OpenStream,
+    load: string,
+    refused: readonly Rejection[],
+  ): Promise<LoadResult> {
+    const { clock, requests } = this.#parts;
+    const begun = clock.monotonicMs();
+    const parts = requests.ofLoad(load);
+    let counts: EndCounts = noCounts;
+    for (const part of parts) {
+      counts = addCounts(counts, part.counts ?? (await stream.pending.settled(part)));
+    }
+    const milliseconds = (lastMark(parts)?.milliseconds ?? 0) + clock.monotonicMs() - begun;
+    return {
+      accepted: parts.reduce((n, part) => n + part.rows, 0),
+      ...counts,
+      rejected: [...rejectionsOf(parts), ...refused],
+      seconds: Math.round(milliseconds) / 1000,
+      complete: refused.length === 0,
+    };
+  }
+}
+
+interface LoadTaken extends Taken {
+  readonly rejected: readonly Rejection[];
+}
+
+/** Turns chunks of input into parts; keeps what is unfinished of a line between chunks. */
+class LoadReading {
+  readonly #stream: OpenStream;
+  readonly #options: LoadOptions;
+  readonly #progress: Progress;
+  readonly #csv: CsvReader | undefined;
+  #rest: Uint8Array = new Uint8Array(0);
+  #isSkipping = false;
+  /** The row that stopped a load that refuses bad rows. */
+  stoppedBy: Rejection | undefined;
+
+  constructor(stream: OpenStream, options: LoadOptions, progress: Progress) {
+    this.#stream = stream;
+    this.#options = options;
+    this.#progress = progress;
+    const known = progress.columns ? { ...options.csv, columns: progress.columns } : options.csv;
+    this.#csv = options.format === 'csv' ? stream.reader.csv(known ?? {}) : undefined;
+  }
+
+  *take(chunk: Uint8Array, isLast: boolean): Generator<LoadTaken> {
+    let input = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    while (!this.stoppedBy) {
+      const before = input.length;
+      const rows = new RowBuffer(partBytesMax / 4, 4096);
+      const result = this.#readSome(input, rows, isLast);
+      this.#progress.offset += result.consumed;
+      this.#progress.lines += result.lines;
+      this.#progress.columns = this.#csv?.columns;
+      const { undecoded, rejected } = this.#sort(result.rejected, input);
+      input = input.subarray(result.consumed);
+      if (rows.count + undecoded.length > 0) yield { rows, undecoded, rejected };
+      if (input.length === before || input.length === 0) break;
+    }
+    this.#rest = input.slice();
+  }
+
+  #readSome(input: Uint8Array, rows: RowBuffer, isLast: boolean): ReadResult {
+    const options: ReadOptions = {
+      firstLine: this.#progress.lines + 1,
+      isLast,
+      stopAtFirst: this.#options.invalid !== 'dead-letter',
+      bytesMax: partBytesMax,
+      skipping: this.#isSkipping,
+    };
+    const result = this.#csv
+      ? this.#csv.read(input, rows, options)
+      : this.#stream.reader.ndjson(input, rows, options);
+    this.#isSkipping = result.skipping;
+    return result;
+  }
+
+  #sort(lines: readonly RejectedLine[], input: Uint8Array) {
+    const undecoded: UndecodedRow[] = [];
+    const rejected: Rejection[] = [];
+    for (const { rejection, start, end } of lines) {
+      if (this.#options.invalid !== 'dead-letter') {
+        this.stoppedBy = rejection;
+        break;
+      }
+      const { code, message } = rejection;
+      undecoded.push({ raw: input.slice(start, end), code, message });
+      if (rejected.length < limits.rejectionsListedMax) rejected.push(rejection);
+    }
+    return { undecoded, rejected };
+  }
+}

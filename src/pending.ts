@@ -1,0 +1,233 @@
+// Requests whose records have not all found their ends, per stream: who waits for them, and how each
+// ended. Bounded: what does not fit stays in the requests' database and is read back in order.
+import type { Range } from './journal/notes.ts';
+import type { KeptRequest, Requests } from './journal/requests.ts';
+import { addCounts, countEnds, decodeEnds, type EndCounts, noCounts } from './merge/ledger.ts';
+import type { Settled } from './merge/stream.ts';
+import type { LaneState } from './target/target.ts';
+import type { Watermarks } from './watermarks.ts';
+
+/** How records of these ranges ended, asked of the ledger. */
+export type AskLedger = (ranges: readonly Range[]) => Promise<EndCounts>;
+
+export interface Waiter<T> {
+  resolve(value: T): void;
+  reject(error: Error): void;
+}
+
+interface Entry {
+  readonly id: number;
+  readonly rows: number;
+  readonly ranges: readonly Range[];
+  readonly isKept: boolean;
+  /** Some of its records were settled before this process watched: only the ledger knows their ends. */
+  readonly isPartlyOld: boolean;
+  readonly waiters: Waiter<EndCounts>[];
+}
+
+const entriesMax = 20_000;
+const refillCount = 1_000;
+
+export class Pending {
+  readonly #stream: number;
+  readonly #marks: Watermarks;
+  readonly #requests: Requests;
+  readonly #askLedger: AskLedger;
+  readonly #entries: Entry[] = [];
+  #front = 0;
+  /** Records that did not merge, per lane, as far back as an entry may need them. */
+  readonly #others: Settled[][] = [];
+  readonly #confirmWaiters = new Set<{ ranges: readonly Range[]; waiter: Waiter<void> }>();
+  /** Kept requests after this id are only in the database. */
+  #spilledAfter: number | undefined;
+
+  constructor(
+    stream: number,
+    marks: Watermarks,
+    parts: { readonly requests: Requests; readonly askLedger: AskLedger },
+  ) {
+    this.#stream = stream;
+    this.#marks = marks;
+    this.#requests = parts.requests;
+    this.#askLedger = parts.askLedger;
+  }
+
+  /** Takes a request that was just journaled; `waiter` hears of its end. */
+  add(request: Pick<KeptRequest, 'id' | 'rows' | 'ranges'>, isKept: boolean): void {
+    if (!isKept) return;
+    if (this.#spilledAfter !== undefined || this.#entries.length - this.#front >= entriesMax) {
+      this.#spilledAfter ??= request.id - 1;
+      return;
+    }
+    this.#push(request, isKept);
+  }
+
+  /** Resolves with the ends of the ranges' records; at once where they have them. */
+  settled(request: Pick<KeptRequest, 'id' | 'rows' | 'ranges'>): Promise<EndCounts> {
+    if (this.isSettled(request.ranges)) return this.#askLedger(request.ranges);
+    const known = this.#entries.findLast((entry) => entry?.id === request.id);
+    const entry = known ?? this.#push(request, false);
+    return new Promise((resolve, reject) => entry.waiters.push({ resolve, reject }));
+  }
+
+  confirmed(ranges: readonly Range[]): Promise<void> {
+    if (this.isConfirmed(ranges)) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#confirmWaiters.add({ ranges, waiter: { resolve, reject } });
+    });
+  }
+
+  isSettled(ranges: readonly Range[]): boolean {
+    return isReached(ranges, this.#marks.settled);
+  }
+
+  isConfirmed(ranges: readonly Range[]): boolean {
+    return isReached(ranges, this.#marks.confirmed);
+  }
+
+  /** After the lanes were claimed: takes up what an earlier process left unfinished. */
+  resume(): void {
+    if (this.#front < this.#entries.length) return;
+    this.#spilledAfter ??= -1;
+    this.#refill();
+    this.advance();
+  }
+
+  onSettled(all: readonly Settled[]): void {
+    for (const one of all) {
+      if (!one.ends) continue;
+      const own = this.#others[one.lane] ?? [];
+      own.push(one);
+      this.#others[one.lane] = own;
+    }
+    this.advance();
+  }
+
+  /** The target went back: what was known of later records is void. */
+  onLanes(lanes: readonly LaneState[]): void {
+    for (const { lane, settled } of lanes) {
+      this.#others[lane] = (this.#others[lane] ?? []).filter((one) => one.last <= settled);
+    }
+  }
+
+  onConfirmed(): void {
+    for (const waiting of this.#confirmWaiters) {
+      if (!this.isConfirmed(waiting.ranges)) continue;
+      this.#confirmWaiters.delete(waiting);
+      waiting.waiter.resolve();
+    }
+  }
+
+  /** Nothing more will happen here: tells who still waits. */
+  end(error: Error): void {
+    for (const { waiters } of this.#entries.slice(this.#front)) {
+      for (const waiter of waiters) waiter.reject(error);
+    }
+    for (const { waiter } of this.#confirmWaiters) waiter.reject(error);
+    this.#entries.length = 0;
+    this.#front = 0;
+    this.#confirmWaiters.clear();
+  }
+
+  /** Finishes requests from the front, in the order in which they were journaled. */
+  advance(): void {
+    for (;;) {
+      const entry = this.#entries[this.#front];
+      if (!entry || !this.isSettled(entry.ranges)) break;
+      this.#front++;
+      this.#finish(entry);
+    }
+    if (this.#front > 1024 || this.#front === this.#entries.length) {
+      this.#entries.splice(0, this.#front);
+      this.#front = 0;
+    }
+    if (this.#entries.length === 0) {
+      this.#others.length = 0;
+      this.#refill();
+    } else {
+      this.#forgetOthers();
+    }
+  }
+
+  #push(request: Pick<KeptRequest, 'id' | 'rows' | 'ranges'>, isKept: boolean): Entry {
+    const { id, rows, ranges } = request;
+    const isPartlyOld = ranges.some(([lane, first]) => first <= (this.#marks.settled[lane] ?? 0));
+    const entry: Entry = { id, rows, ranges, isKept, isPartlyOld, waiters: [] };
+    this.#entries.push(entry);
+    return entry;
+  }
+
+  #refill(): void {
+    while (this.#spilledAfter !== undefined) {
+      const next = this.#requests.open(this.#stream, this.#spilledAfter, refillCount);
+      for (const request of next) {
+        this.#spilledAfter = request.id;
+        this.#push(request, true);
+      }
+      if (next.length < refillCount) this.#spilledAfter = undefined;
+      if (next.some((request) => !this.isSettled(request.ranges))) return;
+      this.#finishSettled();
+    }
+  }
+
+  #finishSettled(): void {
+    const entries = this.#entries.splice(this.#front);
+    for (const entry of entries) this.#finish(entry);
+  }
+
+  #finish(entry: Entry): void {
+    const done = (counts: EndCounts): void => {
+      if (entry.isKept) this.#requests.settled(entry.id, counts);
+      for (const waiter of entry.waiters) waiter.resolve(counts);
+    };
+    if (!entry.isPartlyOld) {
+      done(this.#countsOf(entry));
+      return;
+    }
+    this.#askLedger(entry.ranges).then(done, (error: Error) => {
+      // Not known now; it stays open in the database and is asked again at the next start.
+      for (const waiter of entry.waiters) waiter.reject(error);
+    });
+  }
+
+  #countsOf(entry: Entry): EndCounts {
+    let others = noCounts;
+    let count = 0;
+    for (const [lane, first, rows] of entry.ranges) {
+      for (const one of this.#others[lane] ?? []) {
+        const counts = countsWithin(one, first, first + rows - 1);
+        const { merged, ...rest } = counts;
+        others = addCounts(others, { merged: 0, ...rest });
+      }
+      count += rows;
+    }
+    const { duplicates, superseded, deadLetters } = others;
+    return { ...others, merged: count - duplicates - superseded - deadLetters };
+  }
+
+  /** Ends that lie before all that the front entry needs are forgotten. */
+  #forgetOthers(): void {
+    const front = this.#entries[this.#front];
+    if (!front) return;
+    for (const [lane, first] of front.ranges) {
+      const own = this.#others[lane];
+      if (!own || own.length === 0 || (own[0]?.last ?? 0) >= first) continue;
+      this.#others[lane] = own.filter((one) => one.last >= first);
+    }
+  }
+}
+
+/** How the records [first, last] of one ledger row ended. */
+export function countsWithin(
+  row: Pick<Settled, 'first' | 'last' | 'rowCount' | 'ends'>,
+  first: number,
+  last: number,
+): EndCounts {
+  const from = Math.max(first, row.first);
+  const to = Math.min(last, row.last);
+  if (to < from) return noCounts;
+  return countEnds(decodeEnds(row).subarray(from - row.first, to - row.first + 1));
+}
+
+const isReached = (ranges: readonly Range[], marks: Float64Array): boolean =>
+  ranges.every(([lane, first, count]) => (marks[lane] ?? 0) >= first + count - 1);

@@ -1,0 +1,39 @@
+// The books of a stream, as people and scripts see them. `unaccounted` is worked out from one snapshot of
+// the target's own totals, so that it can be wrong only if the books are.
+import { addCounts, noCounts } from './merge/ledger.ts';
+import type { OpenStream } from './stream.ts';
+import type { LaneState } from './target/target.ts';
+import type { StreamStatus } from './types.ts';
+
+/** `lanes`: the target's rows, read just now; undefined where it cannot be reached. */
+export function streamStatus(
+  stream: OpenStream,
+  lanes: readonly LaneState[] | undefined,
+  nowMs: number,
+): StreamStatus {
+  const watermarks = stream.marks.sums();
+  const totals = lanes
+    ? lanes.reduce((sum, lane) => addCounts(sum, lane), noCounts)
+    : stream.marks.totals;
+  const settled = lanes ? lanes.reduce((sum, lane) => sum + lane.settled, 0) : watermarks.settled;
+  const { accepted } = watermarks;
+  const inFlight = accepted - settled;
+  const { merged, duplicates, superseded, deadLetters } = totals;
+  const { state, reason } = stream.state;
+  return {
+    accepted,
+    merged,
+    duplicates,
+    superseded,
+    deadLetters,
+    inFlight,
+    unaccounted: accepted - merged - duplicates - superseded - deadLetters - inFlight,
+    watermarks: { ...watermarks, staged: settled, settled },
+    table: stream.rules.table,
+    key: stream.rules.key,
+    lanes: stream.lanes,
+    state,
+    ...(reason === undefined ? {} : { reason }),
+    oldestMs: stream.oldestSinceMs === undefined ? 0 : Math.max(0, nowMs - stream.oldestSinceMs),
+  };
+}

@@ -1,0 +1,183 @@
+// The streams of a process, and what the loaders' side tells about them. Opens each stream from the table
+// that the journal remembers, or, the first time, from the target.
+import type { Table } from './accept/columns.ts';
+import type { Clock } from './clock.ts';
+import { HoldfastError } from './errors.ts';
+import type { Position } from './journal/block.ts';
+import type { Journal } from './journal/journal.ts';
+import type { Range } from './journal/notes.ts';
+import type { Requests } from './journal/requests.ts';
+import { addCounts, type EndCounts, noCounts } from './merge/ledger.ts';
+import type { LoadingCalls } from './merge/loading.ts';
+import type { LoadingEvents } from './merge/stream.ts';
+import { countUp, type Metrics } from './metrics.ts';
+import type { Options } from './options.ts';
+import { countsWithin } from './pending.ts';
+import { OpenStream } from './stream.ts';
+
+export interface StreamsParts {
+  readonly options: Options;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly requests: Requests;
+  readonly metrics: Metrics;
+  readonly loadersMax: number;
+}
+
+/** How long `open` waits for a table that it has never seen. */
+const firstTableMsMax = 10_000;
+const retryMs = 250;
+
+export class Streams {
+  readonly #parts: StreamsParts;
+  readonly #byName = new Map<string, OpenStream>();
+  readonly #byId = new Map<number, OpenStream>();
+  #loading: LoadingCalls | undefined;
+  isReachable = false;
+
+  constructor(parts: StreamsParts) {
+    this.#parts = parts;
+  }
+
+  /** What the loaders' side calls. */
+  events(): LoadingEvents {
+    const { metrics, clock } = this.#parts;
+    const on = (id: number, use: (stream: OpenStream) => void): void => {
+      const stream = this.#byId.get(id);
+      if (stream) use(stream);
+    };
+    return {
+      onTable: (id, table) => on(id, (stream) => this.#onTable(stream, table)),
+      onLanes: (id, lanes) =>
+        on(id, (stream) => {
+          stream.marks.adopt(lanes);
+          if (lanes.length === stream.lanes + 1) stream.marks.adoptTotals(lanes);
+          stream.pending.onLanes(lanes);
+          stream.pending.resume();
+          this.#age(stream);
+        }),
+      onSettled: (id, settled) =>
+        on(id, (stream) => {
+          stream.marks.settle(settled);
+          stream.pending.onSettled(settled);
+          stream.oldestSinceMs = clock.monotonicMs();
+          this.#age(stream);
+        }),
+      onConfirmed: (id, lanes) =>
+        on(id, (stream) => {
+          stream.marks.confirm(lanes);
+          stream.pending.onConfirmed();
+        }),
+      onState: (id, state) =>
+        on(id, (stream) => {
+          stream.state = state;
+          this.isReachable = state.state === 'running';
+        }),
+      onRetry: (code) => countUp(metrics.retries, code),
+      onBatch: (rows, seconds) => {
+        metrics.mergeBatchRows.observe(rows);
+        metrics.mergeSeconds.observe(seconds);
+      },
+    };
+  }
+
+  /** Opens all configured streams. Rejects where a table was never seen and cannot be read, or is unfit. */
+  async open(loading: LoadingCalls): Promise<void> {
+    this.#loading = loading;
+    const { journal, options } = this.#parts;
+    journal.listen({
+      onSynced: (streams, end) => this.#onSynced(streams, end),
+      beforeDrop: () => this.#parts.requests.flush(),
+    });
+    for (const name of Object.keys(options.streams)) await this.#openOne(name, loading);
+  }
+
+  get all(): readonly OpenStream[] {
+    return [...this.#byName.values()];
+  }
+
+  get(name: string): OpenStream {
+    const stream = this.#byName.get(name);
+    if (stream) return stream;
+    const known = [...this.#byName.keys()].join(', ');
+    throw new HoldfastError('HF_UNKNOWN_STREAM', `No stream "${name}"; there are: ${known}.`);
+  }
+
+  byId(id: number): OpenStream | undefined {
+    return this.#byId.get(id);
+  }
+
+  async #openOne(name: string, loading: LoadingCalls): Promise<void> {
+    const { options, journal, requests, loadersMax } = this.#parts;
+    const rules = options.streams[name];
+    if (!rules) return;
+    const known = journal.dictionary.streams.find((entry) => entry.name === name);
+    const table =
+      (known ? journal.dictionary.newestTable(known.id)?.table : undefined) ??
+      (await this.#firstTable(rules.table, loading));
+    const askLedger = (ranges: readonly Range[]) => askLedgerOf(loading, name, ranges);
+    const stream = new OpenStream({ name, rules, journal, requests, askLedger }, table);
+    this.#byName.set(name, stream);
+    this.#byId.set(stream.id, stream);
+    loading.openStream(stream.settings(options.confirm, loadersMax));
+    loading.extend(journal.end, [stream.id]);
+  }
+
+  async #firstTable(table: string, loading: LoadingCalls): Promise<Table> {
+    const { clock } = this.#parts;
+    const deadline = clock.monotonicMs() + firstTableMsMax;
+    for (;;) {
+      try {
+        return await loading.describe(table);
+      } catch (error) {
+        const isLast = clock.monotonicMs() > deadline;
+        const isOurs = error instanceof HoldfastError && error.code === 'HF_TARGET';
+        if (!isOurs || isLast || isFinal(error)) throw error;
+        await clock.sleep(retryMs);
+      }
+    }
+  }
+
+  #onTable(stream: OpenStream, table: Table): void {
+    try {
+      stream.onTable(table);
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      // Rows go on being checked against the table as it was; the merge says what does not fit.
+      stream.state = { state: 'held', reason: error.message };
+    }
+  }
+
+  #onSynced(streams: ReadonlySet<number>, end: Position): void {
+    const { clock } = this.#parts;
+    for (const id of streams) {
+      const stream = this.#byId.get(id);
+      if (stream) stream.oldestSinceMs ??= clock.monotonicMs();
+    }
+    this.#loading?.extend(end, [...streams]);
+  }
+
+  #age(stream: OpenStream): void {
+    const { settled, journaled } = stream.marks.sums();
+    if (settled === journaled) stream.oldestSinceMs = undefined;
+  }
+}
+
+/** What a person must repair first: waiting does not help a start. */
+const isFinal = (error: HoldfastError): boolean =>
+  /42P01|42501|28P01|28000|3D000|no such table|not exist/i.test(error.message);
+
+async function askLedgerOf(
+  loading: LoadingCalls,
+  stream: string,
+  ranges: readonly Range[],
+): Promise<EndCounts> {
+  let counts = noCounts;
+  for (const [lane, first, count] of ranges) {
+    const last = first + count - 1;
+    for (const row of await loading.ledger(stream, { lane, first, last })) {
+      counts = addCounts(counts, countsWithin(row, first, last));
+    }
+  }
+  return counts;
+}

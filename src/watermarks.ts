@@ -1,0 +1,72 @@
+// Where a stream stands: five growing numbers per lane, and how its records ended. Everything that waits,
+// reports or trims compares with these (DESIGN §4). `settled` and the totals are the target's: they are
+// replaced by what it says, and go back only with it.
+import assert from 'node:assert/strict';
+import { addCounts, countEnds, decodeEnds, type EndCounts, noCounts } from './merge/ledger.ts';
+import type { Settled } from './merge/stream.ts';
+import type { LaneState } from './target/target.ts';
+
+const sum = (lanes: Float64Array): number => lanes.reduce((total, n) => total + n, 0);
+
+export class Watermarks {
+  /** Records taken that are not journaled yet. */
+  taken = 0;
+  readonly journaled: Float64Array;
+  readonly settled: Float64Array;
+  readonly confirmed: Float64Array;
+  #totals: EndCounts = noCounts;
+
+  /** `journaled` and `confirmed` are the journal's own: it moves the one and trims by the other. */
+  constructor(journaled: Float64Array, confirmed: Float64Array) {
+    this.journaled = journaled;
+    this.confirmed = confirmed;
+    this.settled = confirmed.slice();
+  }
+
+  get totals(): EndCounts {
+    return this.#totals;
+  }
+
+  get accepted(): number {
+    return this.taken + sum(this.journaled);
+  }
+
+  sums() {
+    const settled = sum(this.settled);
+    return {
+      accepted: this.accepted,
+      journaled: sum(this.journaled),
+      // The direct route stages and merges in one transaction.
+      staged: settled,
+      settled,
+      confirmed: Math.min(sum(this.confirmed), settled),
+    };
+  }
+
+  /** The lanes as the target has them, all or some. */
+  adopt(lanes: readonly LaneState[]): void {
+    for (const { lane, settled } of lanes) {
+      assert(settled <= (this.journaled[lane] ?? 0), `lane ${lane} is not ahead of its journal`);
+      this.settled[lane] = settled;
+    }
+  }
+
+  /** The totals, where `lanes` are all of the stream's. */
+  adoptTotals(lanes: readonly LaneState[]): void {
+    this.#totals = lanes.reduce((total, lane) => addCounts(total, lane), noCounts);
+  }
+
+  settle(all: readonly Settled[]): void {
+    for (const one of all) {
+      this.settled[one.lane] = one.last;
+      const counts = one.ends ? countEnds(decodeEnds(one)) : { ...noCounts, merged: one.rowCount };
+      this.#totals = addCounts(this.#totals, counts);
+    }
+  }
+
+  confirm(lanes: readonly { readonly lane: number; readonly last: number }[]): void {
+    for (const { lane, last } of lanes) {
+      this.confirmed[lane] = Math.max(this.confirmed[lane] ?? 0, last);
+    }
+  }
+}

@@ -1,0 +1,202 @@
+// One write: look its key up, decode, refuse or take, journal, wait for the level asked for.
+import { createHash } from 'node:crypto';
+import { RowBuffer } from './accept/row-buffer.ts';
+import type { RejectedLine, Row } from './accept/rows.ts';
+import type { Admission } from './admission.ts';
+import { HoldfastError, type Rejection } from './errors.ts';
+import type { RequestKeep } from './journal/group.ts';
+import type { RequestNote } from './journal/notes.ts';
+import type { KeptRequest, Requests } from './journal/requests.ts';
+import { limits } from './limits.ts';
+import type { EndCounts } from './merge/ledger.ts';
+import { countUp, type Metrics } from './metrics.ts';
+import type { OpenStream, Taken } from './stream.ts';
+import type { Level, Receipt, WriteBytesOptions, WriteOptions } from './types.ts';
+
+export interface WritingParts {
+  readonly requests: Requests;
+  readonly admission: Admission;
+  readonly metrics: Metrics;
+  receiptId(request: number): string;
+}
+
+type Noted = Pick<KeptRequest, 'id' | 'rows' | 'ranges' | 'rejected' | 'counts'>;
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');
+
+/** Lines that were refused: `rejected` for the answer, `undecoded` to be kept. */
+function keepLines(lines: readonly RejectedLine[], input: Uint8Array) {
+  return lines.map(({ rejection, start, end }) => ({
+    raw: input.slice(start, end),
+    code: rejection.code,
+    message: rejection.message,
+  }));
+}
+
+export class Writing {
+  readonly #parts: WritingParts;
+  /** Keyed requests that are being journaled: a twin waits for the answer of the first (P20). */
+  readonly #inFlight = new Map<string, Promise<RequestNote>>();
+
+  constructor(parts: WritingParts) {
+    this.#parts = parts;
+  }
+
+  async rows(stream: OpenStream, rows: readonly Row[], options: WriteOptions): Promise<Receipt> {
+    const take = (): Taken => {
+      const buffer = new RowBuffer(rows.length === 1 ? 512 : rows.length * 96, rows.length);
+      const { rejected } = stream.reader.objects(rows, buffer);
+      if (rejected.length > 0) throw this.#refusal(rejected);
+      return { rows: buffer, undecoded: [] };
+    };
+    const { idempotencyKey: key } = options;
+    if (key === undefined)
+      return this.#answer(stream, await this.#journal(stream, take, options), options);
+    // Rows without bytes of their own are told apart by what they encode to.
+    const taken = take();
+    const digest = sha256(taken.rows.bytes.subarray(0, taken.rows.length));
+    return this.#keyed(stream, { key, digest, take: () => taken }, options);
+  }
+
+  async bytes(stream: OpenStream, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt> {
+    const take = (): Taken & { readonly rejected: readonly Rejection[] } =>
+      this.#decode(stream, bytes, options);
+    const { idempotencyKey: key } = options;
+    if (key !== undefined) {
+      return this.#keyed(stream, { key, digest: sha256(bytes), take }, options);
+    }
+    const note = await this.#journal(stream, take, options, {});
+    return this.#answer(stream, note, options);
+  }
+
+  #decode(stream: OpenStream, bytes: Uint8Array, options: WriteBytesOptions) {
+    const rows = new RowBuffer(Math.max(bytes.length, 1024), Math.max(bytes.length >> 6, 16));
+    const { reader } = stream;
+    const { rejected } =
+      options.format === 'json'
+        ? reader.json(bytes, rows)
+        : options.format === 'csv'
+          ? reader.csv(options.csv ?? {}).read(bytes, rows)
+          : reader.ndjson(bytes, rows);
+    if (rejected.length > 0 && options.invalid !== 'dead-letter') throw this.#refusal(rejected);
+    if (rows.count + rejected.length === 0) {
+      throw new HoldfastError('HF_EMPTY', 'The request holds no row.');
+    }
+    const listed = rejected.slice(0, limits.rejectionsListedMax).map((line) => line.rejection);
+    return { rows, undecoded: keepLines(rejected, bytes), rejected: listed };
+  }
+
+  #refusal(lines: readonly RejectedLine[]): HoldfastError {
+    for (const { rejection } of lines) countUp(this.#parts.metrics.rejected, rejection.code);
+    const listed = lines.slice(0, limits.rejectionsListedMax).map((line) => line.rejection);
+    const [first] = listed;
+    const where = first
+      ? ` First: line ${first.line}, ${first.column ?? 'the whole line'}: ${first.message}`
+      : '';
+    const message = `${lines.length} of the rows do not fit the table; nothing was written.${where}`;
+    return new HoldfastError('HF_ROWS_REFUSED', message, { rejected: listed });
+  }
+
+  async #keyed(
+    stream: OpenStream,
+    request: { readonly key: string; readonly digest: string; take(): Taken },
+    options: WriteOptions,
+  ): Promise<Receipt> {
+    const { requests } = this.#parts;
+    const { key, digest } = request;
+    const name = `${stream.id} ${key}`;
+    const twin = this.#inFlight.get(name);
+    // A twin that fails leaves the key free; then this one is the first.
+    const known = (await twin?.catch(() => undefined)) ?? requests.byKey(stream.id, key);
+    if (known) {
+      if (known.digest !== digest) {
+        throw new HoldfastError('HF_KEY_REUSED', 'The Idempotency-Key was used with other rows.');
+      }
+      return this.#answer(stream, known, { ...options, isRepeated: true });
+    }
+    if (this.#inFlight.has(name)) return this.#keyed(stream, request, options);
+    if (requests.isFull) {
+      const message = 'No further Idempotency-Key can be remembered now.';
+      throw new HoldfastError('HF_OVERLOADED', message, { retryAfterSeconds: 60 });
+    }
+    const journaled = this.#journal(stream, request.take, options, { key, digest });
+    this.#inFlight.set(name, journaled);
+    try {
+      return await this.#answer(stream, await journaled, options);
+    } finally {
+      if (this.#inFlight.get(name) === journaled) this.#inFlight.delete(name);
+    }
+  }
+
+  async #journal(
+    stream: OpenStream,
+    take: () => Taken & { readonly rejected?: readonly Rejection[] },
+    { signal, atBound }: WriteOptions,
+    keep?: RequestKeep,
+  ): Promise<RequestNote> {
+    const { admission } = this.#parts;
+    const taken = take();
+    const rejected = taken.rejected ?? [];
+    const kept = keep && rejected.length > 0 ? { ...keep, rejected } : keep;
+    const run = (): Promise<RequestNote> => stream.journal(taken, kept);
+    const refusal = admission.refusal(stream, taken.rows.length);
+    if (atBound === 'refuse') {
+      if (refusal) throw refusal;
+      return run();
+    }
+    return admission.waiting(stream, taken.rows.length, { signal, run });
+  }
+
+  async #answer(
+    stream: OpenStream,
+    note: Noted,
+    options: WriteOptions & { readonly isRepeated?: boolean },
+  ): Promise<Receipt> {
+    const { level = 'journaled', signal, isRepeated = false } = options;
+    const { pending } = stream;
+    let settled: Promise<EndCounts> | undefined;
+    const counts = (): Promise<EndCounts> => {
+      settled ??= note.counts ? Promise.resolve(note.counts) : pending.settled(note);
+      return settled;
+    };
+    const receipt: Receipt = {
+      id: this.#parts.receiptId(note.id),
+      stream: stream.name,
+      accepted: note.rows,
+      rejected: note.rejected ?? [],
+      repeated: isRepeated,
+      get settled() {
+        return counts();
+      },
+      get confirmed() {
+        return pending.confirmed(note.ranges).then(counts);
+      },
+    };
+    if (level === 'journaled') return receipt;
+    await unlessAborted(level === 'settled' ? counts() : pending.confirmed(note.ranges), signal);
+    return receipt;
+  }
+}
+
+/** `awaited`, or HF_NOT_SETTLED when `signal` aborts first: the rows stay written. */
+async function unlessAborted(
+  awaited: Promise<unknown>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!signal) {
+    await awaited;
+    return;
+  }
+  const gaveUp = new Promise<never>((_, reject) => {
+    const abort = (): void =>
+      reject(new HoldfastError('HF_NOT_SETTLED', 'The rows are on disk and not settled yet.'));
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+  await Promise.race([awaited, gaveUp]);
+}
+
+export const levelOf = (stream: OpenStream, request: Pick<KeptRequest, 'ranges'>): Level => {
+  if (stream.pending.isConfirmed(request.ranges)) return 'confirmed';
+  return stream.pending.isSettled(request.ranges) ? 'settled' : 'journaled';
+};
