@@ -1,0 +1,228 @@
+// Looks at a journal directory from outside: list, check, dump, salvage. Never changes the directory; the
+// owner may be running (a live journal's last group may then be seen as torn, which is said).
+import { join } from 'node:path';
+import { renderRow } from '../accept/render.ts';
+import type { Disk } from '../disk.ts';
+import { blockKind } from './block.ts';
+import { BlockReader, type ReadBlock } from './block-reader.ts';
+import { Dictionary } from './dictionary.ts';
+import { segmentNumbers, segmentPath } from './files.ts';
+import { type CheckpointNote, type DictionaryNote, decodeNote } from './notes.ts';
+import { CorruptJournal, readJournal } from './recovery.ts';
+import { writeAll } from './segments.ts';
+import { decodeUndecoded } from './undecoded.ts';
+
+export interface SegmentSummary {
+  readonly file: string;
+  readonly number: number;
+  readonly bytes: number;
+  /** End of the last block that reads well from the beginning. */
+  readonly used: number;
+  readonly blocks: number;
+  readonly records: number;
+  /** Of its first and last block; milliseconds since 1970. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** One line per segment, from its own blocks, as far as they read well. */
+export function listSegments(disk: Disk, directory: string): { segments: SegmentSummary[] } {
+  const segments = segmentNumbers(disk, directory).map((number) => {
+    const file = segmentPath(directory, number);
+    const summary = { used: 0, blocks: 0, records: 0, from: 0, to: 0, bytes: 0 };
+    summary.bytes = eachBlock(disk, file, (block) => {
+      const { wallMs, rowCount } = block.header;
+      if (summary.blocks++ === 0) summary.from = wallMs;
+      summary.to = wallMs;
+      summary.records += rowCount;
+      summary.used = block.next;
+    });
+    return { file, number, ...summary };
+  });
+  return { segments };
+}
+
+/** Hands over the blocks of a file from its beginning; returns the file's size. */
+function eachBlock(disk: Disk, path: string, use: (block: ReadBlock) => void): number {
+  const file = disk.open(path, 'read');
+  try {
+    const reader = new BlockReader(file);
+    const life = reader.read(0)?.header;
+    for (let at = 0; ; ) {
+      const block = reader.read(at);
+      if (!block || block.header.salt !== life?.salt) return file.size();
+      use(block);
+      at = block.next;
+    }
+  } finally {
+    file.close();
+  }
+}
+
+export interface JournalProblem {
+  readonly file: string;
+  readonly offset: number;
+  readonly message: string;
+}
+
+export interface JournalCheck {
+  readonly ok: boolean;
+  readonly segments: number;
+  readonly records: number;
+  /** The last group was not synced whole when the process ended; the next open cuts it. */
+  readonly isTorn: boolean;
+  readonly isClean: boolean;
+  readonly problems: readonly JournalProblem[];
+}
+
+/** Reads every byte as recovery would, and says what recovery would say. */
+export function checkJournal(disk: Disk, directory: string): JournalCheck {
+  const segments = segmentNumbers(disk, directory).length;
+  let records = 0;
+  const onBlock = (block: ReadBlock): void => {
+    records += block.header.rowCount;
+  };
+  try {
+    const found = readJournal(disk, directory, { onBlock });
+    const { isTorn = false, isClean = true } = found ?? {};
+    return { ok: true, segments, records, isTorn, isClean, problems: [] };
+  } catch (error) {
+    if (!(error instanceof CorruptJournal)) throw error;
+    const { file, offset, message } = error;
+    const problems = [{ file, offset, message }];
+    return { ok: false, segments, records, isTorn: false, isClean: false, problems };
+  }
+}
+
+/** One journaled record, readable by itself. */
+export interface DumpedRecord {
+  readonly stream: string;
+  readonly lane: number;
+  readonly sequence: number;
+  /** JSON text of the row, numbers exact; null where it never decoded. */
+  readonly row: string | null;
+  /** Where the row never decoded: its bytes, and why. */
+  readonly raw?: Uint8Array;
+  readonly code?: string;
+}
+
+/** Learns from dictionary blocks and turns blocks of records into records. */
+class Decoder {
+  readonly #dictionary = new Dictionary();
+
+  *records(block: ReadBlock): Generator<DumpedRecord> {
+    const { header, window, start, end } = block;
+    const payload = window.bytes.subarray(start, end);
+    if (header.kind === blockKind.dictionary) {
+      this.#dictionary.learn(decodeNote<DictionaryNote>(payload));
+    } else if (header.kind === blockKind.checkpoint) {
+      this.#dictionary.learn(decodeNote<CheckpointNote>(payload).dictionary);
+    } else if (header.kind === blockKind.undecoded) {
+      const stream = this.#stream(header.stream);
+      for (const [i, { raw, code }] of decodeUndecoded(window, start, end).entries()) {
+        const sequence = header.first + i;
+        yield { stream, lane: header.lane, sequence, row: null, raw: raw.slice(), code };
+      }
+    } else if (header.kind === blockKind.rows) {
+      yield* this.#rows(block);
+    }
+  }
+
+  #stream(id: number): string {
+    return this.#dictionary.streams[id - 1]?.name ?? `#${id}`;
+  }
+
+  *#rows({ header, window, start }: ReadBlock): Generator<DumpedRecord> {
+    const { shape, table } = this.#dictionary.shapeOf(header.shape);
+    const stream = this.#stream(header.stream);
+    let at = start;
+    for (let i = 0; i < header.rowCount; i++) {
+      let end = at + 2;
+      for (let field = window.view.getInt16(at); field > 0; field--) {
+        end += 4 + Math.max(window.view.getInt32(end), 0);
+      }
+      const row = renderRow(table.table, shape.set, { bytes: window.bytes, start: at, end });
+      yield { stream, lane: header.lane, sequence: header.first + i, row };
+      at = end;
+    }
+  }
+}
+
+/** Every record that reads well from the beginning of each segment, in journal order. */
+export function* dumpJournal(disk: Disk, directory: string): Generator<DumpedRecord> {
+  const decoder = new Decoder();
+  for (const number of segmentNumbers(disk, directory)) {
+    const file = disk.open(segmentPath(directory, number), 'read');
+    try {
+      const reader = new BlockReader(file);
+      const salt = reader.read(0)?.header.salt;
+      for (let at = 0; ; ) {
+        const block = reader.read(at);
+        if (!block || block.header.salt !== salt) break;
+        at = block.next;
+        yield* decoder.records(block);
+      }
+    } finally {
+      file.close();
+    }
+  }
+}
+
+export interface Salvage {
+  /** Records written, per stream, and the file that has them as NDJSON. */
+  readonly kept: readonly {
+    readonly stream: string;
+    readonly records: number;
+    readonly file: string;
+  }[];
+  /** Byte ranges in which no sound block stands, before a later one that does. */
+  readonly lost: readonly { readonly file: string; readonly from: number; readonly to: number }[];
+}
+
+/**
+ * Writes every record of every sound block, damage or not, into NDJSON files in a new directory, one per
+ * stream, to be loaded again: `holdfast load FILE`. Rows that are in their table already come out as
+ * duplicates of a stream with a key. The journal itself is left as it is.
+ */
+export function salvageJournal(disk: Disk, directory: string, into: string): Salvage {
+  disk.makeDirectory(into);
+  const outputs = new Map<
+    string,
+    { file: ReturnType<Disk['open']>; at: number; records: number }
+  >();
+  const lost: Salvage['lost'][number][] = [];
+  const decoder = new Decoder();
+  for (const number of segmentNumbers(disk, directory)) {
+    const path = segmentPath(directory, number);
+    const file = disk.open(path, 'read');
+    const reader = new BlockReader(file);
+    for (let at = 0; ; ) {
+      const block =
+        reader.read(at) ?? reader.search(at, (found) => found.header.segment === number);
+      if (!block) break;
+      if (block.offset > at) lost.push({ file: path, from: at, to: block.offset });
+      for (const record of decoder.records(block)) {
+        const name = `${encodeURIComponent(record.stream)}.ndjson`;
+        let output = outputs.get(record.stream);
+        if (!output) {
+          output = { file: disk.open(join(into, name), 'create'), at: 0, records: 0 };
+          outputs.set(record.stream, output);
+        }
+        const text = record.row ?? Buffer.from(record.raw ?? []).toString();
+        const line = Buffer.from(`${text}\n`);
+        writeAll(output.file, line, output.at);
+        output.at += line.length;
+        output.records++;
+      }
+      at = block.next;
+    }
+    file.close();
+  }
+  const kept = [...outputs].map(([stream, { file, records }]) => {
+    file.sync();
+    file.close();
+    return { stream, records, file: join(into, `${encodeURIComponent(stream)}.ndjson`) };
+  });
+  disk.syncDirectory(into);
+  return { kept, lost };
+}
