@@ -1,5 +1,9 @@
 // Rows as accept hands them to the journal: tuples of the row format back to back, and beside them
 // the end, the column set and the lane of each. No object per row.
+import { HoldfastError } from '../errors.ts';
+
+/** Places of sets must fit `RowBuffer.sets`. */
+const columnSetsMax = 65_536;
 
 /** A set of provided columns: their places in `Table.columns`, ascending. The tuple has just these. */
 export type ColumnSet = readonly number[];
@@ -18,6 +22,9 @@ export class RowBuffer {
   lanes: Uint16Array;
   /** The column sets that occur, in order of appearance. */
   readonly columnSets: ColumnSet[] = [];
+  readonly #setPlaces = new Map<string, number>();
+  #lastSet: ColumnSet | undefined;
+  #lastPlace = 0;
 
   constructor(bytesHint = 4096, rowsHint = 32) {
     const storage = new ArrayBuffer(bytesHint + 64);
@@ -40,7 +47,7 @@ export class RowBuffer {
 
   /** Ends the row whose tuple stands from `length` to `end`. */
   push(end: number, set: number, lane: number): void {
-    if (this.count === this.ends.length) this.#growRows();
+    this.reserveRow();
     this.ends[this.count] = end;
     this.sets[this.count] = set;
     this.lanes[this.count] = lane;
@@ -48,19 +55,35 @@ export class RowBuffer {
     this.length = end;
   }
 
-  /** The place of a column set in `columnSets`; added where it is new. */
+  /**
+   * The place of a column set in `columnSets`; added where it is new. Throws HF_TOO_LARGE at
+   * `columnSetsMax`, which only rows made to do so can reach.
+   */
   setIndex(set: ColumnSet): number {
-    const found = this.columnSets.findIndex(
-      (known) => known.length === set.length && known.every((column, i) => column === set[i]),
-    );
-    return found >= 0 ? found : this.columnSets.push(set) - 1;
+    if (set === this.#lastSet) return this.#lastPlace;
+    const name = set.join();
+    const place = this.#setPlaces.get(name) ?? this.#addSet(name, set);
+    this.#lastSet = set;
+    this.#lastPlace = place;
+    return place;
+  }
+
+  #addSet(name: string, set: ColumnSet): number {
+    if (this.columnSets.length === columnSetsMax) {
+      throw new HoldfastError('HF_TOO_LARGE', `more than ${columnSetsMax} sets of columns at once`);
+    }
+    const place = this.columnSets.push(set) - 1;
+    this.#setPlaces.set(name, place);
+    return place;
   }
 
   start(row: number): number {
     return row === 0 ? 0 : (this.ends[row - 1] ?? 0);
   }
 
-  #growRows(): void {
+  /** Makes room for one more row. May replace `ends`, `sets` and `lanes`. */
+  reserveRow(): void {
+    if (this.count < this.ends.length) return;
     const rows = this.ends.length * 2;
     const ends = new Int32Array(rows);
     const sets = new Uint16Array(rows);

@@ -32,16 +32,23 @@ export interface ReadOptions {
   readonly isLast?: boolean;
   /** Stop at the first refused line (its bytes are not consumed) instead of collecting all. */
   readonly stopAtFirst?: boolean;
+  /** The result before this one had `skipping`: the input begins inside that refused line. */
+  readonly skipping?: boolean;
   /** Stop, between lines, when `into` holds at least this many bytes of tuples. */
   readonly bytesMax?: number;
 }
 
 export interface ReadResult {
-  /** Bytes of the input that are done with: whole lines. */
+  /** Bytes of the input that are done with: whole lines, unless `skipping`. */
   readonly consumed: number;
   /** Lines (NDJSON, CSV: physical lines, so that numbers agree with an editor) in those bytes. */
   readonly lines: number;
   readonly rejected: readonly RejectedLine[];
+  /**
+   * A line that is longer than the limit was refused before its end was seen: `consumed` lies inside
+   * it. NDJSON: pass `skipping` with the next input. CSV: the reader remembers it.
+   */
+  readonly skipping: boolean;
 }
 
 /** Values that library rows may hold. Absent (or undefined) columns get the table's default. */
@@ -57,7 +64,10 @@ export interface CsvOptions {
   readonly nulls?: readonly string[];
 }
 
-/** Reads one input of CSV, chunk after chunk; the header may come with the first chunk. */
+/**
+ * Reads one input of CSV, chunk after chunk; the header may come with the first chunk. A header that
+ * does not fit the table throws HF_ROWS_REFUSED with its one rejection: no line could be read by it.
+ */
 export interface CsvReader {
   read(input: Uint8Array, into: RowBuffer, options?: ReadOptions): ReadResult;
   /** Column names once the header is known: what a resumed load passes as `columns`. */
@@ -73,7 +83,10 @@ export interface RowReader {
   readonly rules: RowRules;
   /** NDJSON: one object per line, LF or CRLF. */
   ndjson(input: Uint8Array, into: RowBuffer, options?: ReadOptions): ReadResult;
-  /** One JSON object, or an array of objects; `line` in rejections is the place in the array, from 1. */
+  /**
+   * One JSON object, or an array of objects; `line` in rejections is the place in the array, from 1,
+   * and `offset` the byte in the whole input. Behind a syntax error nothing more is read.
+   */
   json(input: Uint8Array, into: RowBuffer): ReadResult;
   csv(options: CsvOptions): CsvReader;
   objects(rows: readonly Row[], into: RowBuffer): ReadResult;

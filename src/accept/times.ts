@@ -1,0 +1,212 @@
+// Dates and times: ISO 8601 with `T` or a space, from bytes to the row format. Years 0001 to 9999, no
+// leap second, no 24:00, no time zone names. CSV may also spell a date YYYYMMDD or YYYY/MM/DD.
+import { dayMax, dayMin, daysOf, isDate, microsPerDay } from './calendar.ts';
+import { type Cell, cellKind, type Encode, type Output, type Problem } from './cell.ts';
+import type { Inexact } from './numeric.ts';
+
+/** Reads the parts of one text, left to right. Each method says whether it could. */
+class TimeScanner {
+  bytes: Uint8Array = new Uint8Array(0);
+  at = 0;
+  end = 0;
+  days = 0;
+  micros = 0;
+  /** More digits than microseconds: none, zeros, below or from half of one. */
+  rest: 'none' | 'below half' | 'half or more' = 'none';
+  zoneSeconds = 0;
+
+  begin(cell: Cell): void {
+    this.bytes = cell.bytes;
+    this.at = cell.start;
+    this.end = cell.end;
+    this.days = 0;
+    this.micros = 0;
+    this.rest = 'none';
+    this.zoneSeconds = 0;
+  }
+
+  get isDone(): boolean {
+    return this.at === this.end;
+  }
+
+  /** The next byte is `one` or `other`, and is passed. */
+  take(one: number, other = one): boolean {
+    const byte = this.at < this.end ? this.bytes[this.at] : -1;
+    if (byte !== one && byte !== other) return false;
+    this.at++;
+    return true;
+  }
+
+  /** Exactly `count` digits; -1 where they are not there. */
+  number(count: number): number {
+    if (this.at + count > this.end) return -1;
+    let value = 0;
+    for (let i = 0; i < count; i++) {
+      const digit = (this.bytes[this.at + i] ?? 0) - 0x30;
+      if (digit < 0 || digit > 9) return -1;
+      value = value * 10 + digit;
+    }
+    this.at += count;
+    return value;
+  }
+
+  date(isField: boolean): boolean {
+    const year = this.number(4);
+    const separator = this.bytes[this.at];
+    const isPlain = this.take(0x2d) || (isField && this.take(0x2f));
+    if (!isPlain && !isField) return false;
+    const month = this.number(2);
+    if (isPlain && !this.take(separator ?? 0)) return false;
+    const day = this.number(2);
+    if (!isDate(year, month, day)) return false;
+    this.days = daysOf(year, month, day);
+    return true;
+  }
+
+  /** HH:MM:SS with any number of digits behind a point. */
+  time(): boolean {
+    const hour = this.number(2);
+    if (hour < 0 || hour > 23 || !this.take(0x3a)) return false;
+    const minute = this.number(2);
+    if (minute < 0 || minute > 59 || !this.take(0x3a)) return false;
+    const second = this.number(2);
+    if (second < 0 || second > 59) return false;
+    this.micros = (hour * 3600 + minute * 60 + second) * 1_000_000;
+    return this.take(0x2e) ? this.#fraction() : true;
+  }
+
+  #fraction(): boolean {
+    const first = this.at;
+    let unit = 100_000;
+    for (; this.at < this.end; this.at++) {
+      const digit = (this.bytes[this.at] ?? 0) - 0x30;
+      if (digit < 0 || digit > 9) break;
+      const place = this.at - first;
+      if (place < 6) this.micros += digit * unit;
+      else if (place === 6 && digit >= 5) this.rest = 'half or more';
+      else if (digit > 0 && this.rest === 'none') this.rest = 'below half';
+      unit /= 10;
+    }
+    return this.at > first;
+  }
+
+  /** Z, +HH, +HHMM or +HH:MM; up to ±15:59, as PostgreSQL allows. */
+  zone(): boolean {
+    if (this.take(0x5a, 0x7a)) return true;
+    const isWest = this.bytes[this.at] === 0x2d;
+    if (!this.take(0x2b, 0x2d)) return false;
+    const hours = this.number(2);
+    if (hours < 0 || hours > 15) return false;
+    let minutes = 0;
+    if (!this.isDone) {
+      this.take(0x3a);
+      minutes = this.number(2);
+      if (minutes < 0 || minutes > 59) return false;
+    }
+    this.zoneSeconds = (hours * 3600 + minutes * 60) * (isWest ? -1 : 1);
+    return true;
+  }
+}
+
+// Encoding is synchronous and never re-entered, so one scanner serves every column.
+const scanner = new TimeScanner();
+
+const isText = (cell: Cell): boolean => cell.kind === cellKind.text || cell.kind === cellKind.field;
+
+const refuse = (message: string): Problem => ({ code: 'wrong-type', message });
+
+/** The zero time of day that exports like to append to a date. */
+function isMidnightOrNone(): boolean {
+  if (scanner.isDone) return true;
+  if (!scanner.take(0x54, 0x20) || !scanner.time()) return false;
+  return scanner.micros === 0 && scanner.rest === 'none';
+}
+
+export function dateEncoder(): Encode {
+  const wrong = refuse('expected a date, YYYY-MM-DD, of the years 0001 to 9999');
+  return (cell, out) => {
+    if (!isText(cell)) return wrong;
+    scanner.begin(cell);
+    const isField = cell.kind === cellKind.field;
+    if (!scanner.date(isField)) return wrong;
+    if (isField && !isMidnightOrNone()) return wrong;
+    if (!scanner.isDone) return wrong;
+    const at = out.field(4);
+    out.buffer.view.setInt32(at, scanner.days);
+    return null;
+  };
+}
+
+interface Precision {
+  readonly fraction: number;
+  readonly inexact: Inexact;
+}
+
+/** Brings what the scanner read to the column's precision; NaN where that is refused. */
+function atPrecision(micros: number, { fraction, inexact }: Precision): number {
+  const unit = 10 ** (6 - fraction);
+  const over = micros - Math.trunc(micros / unit) * unit;
+  if (over === 0 && scanner.rest === 'none') return micros;
+  if (inexact === 'refuse') return Number.NaN;
+  const whole = scanner.rest === 'half or more' ? micros + 1 : micros;
+  // Half away from 2000-01-01, as AdjustTimestampForTypmod does.
+  return Math.sign(whole) * Math.floor((Math.abs(whole) + unit / 2) / unit) * unit;
+}
+
+function writeMicros(micros: number, out: Output): void {
+  const high = Math.floor(micros / 4_294_967_296);
+  out.field64(high, micros - high * 4_294_967_296);
+}
+
+const inexactProblem = (fraction: number): Problem => ({
+  code: 'inexact',
+  message: `expected at most ${fraction} digits behind the seconds`,
+});
+
+export function timeEncoder(precision: Precision): Encode {
+  const wrong = refuse('expected a time of day, HH:MM:SS, without a zone');
+  const inexact = inexactProblem(precision.fraction);
+  const range: Problem = { code: 'out-of-range', message: 'the time rounds to 24:00:00' };
+  return (cell, out) => {
+    if (!isText(cell)) return wrong;
+    scanner.begin(cell);
+    if (!scanner.time() || !scanner.isDone) return wrong;
+    const micros = atPrecision(scanner.micros, precision);
+    if (Number.isNaN(micros)) return inexact;
+    if (micros >= microsPerDay) return range;
+    writeMicros(micros, out);
+    return null;
+  };
+}
+
+export function timestampEncoder(precision: Precision & { readonly zoned: boolean }): Encode {
+  const { zoned } = precision;
+  const wrong = refuse(
+    zoned
+      ? 'expected a time with its zone, YYYY-MM-DDTHH:MM:SSZ or +HH:MM, of the years 0001 to 9999'
+      : 'expected a time without a zone, YYYY-MM-DDTHH:MM:SS, of the years 0001 to 9999',
+  );
+  const inexact = inexactProblem(precision.fraction);
+  const range: Problem = {
+    code: 'out-of-range',
+    message: 'expected a time of the years 0001 to 9999',
+  };
+  const min = dayMin * microsPerDay;
+  const max = (dayMax + 1) * microsPerDay;
+  return (cell, out) => {
+    if (!isText(cell)) return wrong;
+    scanner.begin(cell);
+    const isField = cell.kind === cellKind.field;
+    if (!scanner.date(isField)) return wrong;
+    const isDateAlone = isField && !zoned && scanner.isDone;
+    if (!isDateAlone && !(scanner.take(0x54, 0x20) && scanner.time())) return wrong;
+    if (zoned && !scanner.zone()) return wrong;
+    if (!scanner.isDone) return wrong;
+    const given = scanner.days * microsPerDay + scanner.micros - scanner.zoneSeconds * 1_000_000;
+    const micros = atPrecision(given, precision);
+    if (Number.isNaN(micros)) return inexact;
+    if (micros < min || micros >= max) return range;
+    writeMicros(micros, out);
+    return null;
+  };
+}
