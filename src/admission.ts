@@ -67,7 +67,7 @@ export class Admission {
     const known = this.#pinned.get(stream);
     const now = this.#clock.monotonicMs();
     if (known && now - known.atMs < recheckMs) return known.bytes;
-    const bytes = this.#journal.unconfirmedBytes(stream);
+    const bytes = this.#journal.retention.unconfirmedBytes(stream);
     this.#pinned.set(stream, { atMs: now, bytes });
     return bytes;
   }

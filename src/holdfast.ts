@@ -260,7 +260,7 @@ class OpenHoldfast implements Holdfast {
     const differences: Difference[] = [];
     const notCheckable: VerifyResult['notCheckable'][number][] = [];
     let checked = 0;
-    journal.pins++;
+    journal.retention.pins++;
     try {
       for (const [i, stream] of chosen.entries()) {
         const found = await loading.verify(stream.id, journal.end);
@@ -270,7 +270,7 @@ class OpenHoldfast implements Holdfast {
         given.onProgress?.((i + 1) / chosen.length);
       }
     } finally {
-      journal.pins--;
+      journal.retention.pins--;
     }
     return { ok: differences.length === 0, checked, differences, notCheckable };
   }

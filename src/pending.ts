@@ -176,18 +176,26 @@ export class Pending {
   }
 
   #finish(entry: Entry): void {
-    const done = (counts: EndCounts): void => {
-      if (entry.isKept) this.#requests.settled(entry.id, counts);
-      for (const waiter of entry.waiters) waiter.resolve(counts);
-    };
     if (!entry.isPartlyOld) {
-      done(this.#countsOf(entry));
+      this.#tell(entry, this.#countsOf(entry));
       return;
     }
-    this.#askLedger(entry.ranges).then(done, (error: Error) => {
+    void this.#finishByLedger(entry);
+  }
+
+  async #finishByLedger(entry: Entry): Promise<void> {
+    try {
+      this.#tell(entry, await this.#askLedger(entry.ranges));
+    } catch (error) {
       // Not known now; it stays open in the database and is asked again at the next start.
-      for (const waiter of entry.waiters) waiter.reject(error);
-    });
+      const reason = error instanceof Error ? error : new Error(String(error));
+      for (const waiter of entry.waiters) waiter.reject(reason);
+    }
+  }
+
+  #tell(entry: Entry, counts: EndCounts): void {
+    if (entry.isKept) this.#requests.settled(entry.id, counts);
+    for (const waiter of entry.waiters) waiter.resolve(counts);
   }
 
   #countsOf(entry: Entry): EndCounts {
@@ -195,9 +203,7 @@ export class Pending {
     let count = 0;
     for (const [lane, first, rows] of entry.ranges) {
       for (const one of this.#others[lane] ?? []) {
-        const counts = countsWithin(one, first, first + rows - 1);
-        const { merged, ...rest } = counts;
-        others = addCounts(others, { merged: 0, ...rest });
+        others = addCounts(others, countsWithin(one, first, first + rows - 1));
       }
       count += rows;
     }

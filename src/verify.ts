@@ -3,14 +3,16 @@
 // against table: by key, on provided columns, every record that was merged or a duplicate.
 // What cannot be checked is counted as that, never as fine (PROTOCOL, "What verify can say").
 
+import { crc32 } from 'node:zlib';
 import { renderRow } from './accept/render.ts';
 import type { Disk } from './disk.ts';
 import type { Position } from './journal/block.ts';
+import type { ReadBlock } from './journal/block-reader.ts';
 import { segmentNumbers } from './journal/files.ts';
 import { Assembly } from './merge/assemble.ts';
 import { type Batch, rowEnd } from './merge/batch.ts';
 import { Feed } from './merge/feed.ts';
-import { decodeEnds } from './merge/ledger.ts';
+import { decodeEnds, type LedgerRow } from './merge/ledger.ts';
 import type { StreamSettings } from './merge/stream.ts';
 import { type LaneState, type Session, verdict } from './target/target.ts';
 import type { Difference, VerifyResult } from './types.ts';
@@ -29,6 +31,41 @@ export type VerifyOutcome = Omit<VerifyResult, 'ok'>;
 
 const differencesMax = 1000;
 const batchRows = 5_000;
+
+/** A block that was read and not yet compared with a ledger row. */
+interface LaneBlock {
+  readonly first: number;
+  readonly last: number;
+  readonly crc: Uint8Array;
+}
+
+/**
+ * Works out again what the ledger's digests were made of: the blocks' checksums, lane by lane.
+ * A ledger row covers whole blocks; one that began before the retained journal cannot be compared.
+ */
+class Digests {
+  readonly #lanes = new Map<number, LaneBlock[]>();
+
+  add({ header }: ReadBlock): void {
+    const sum = new Uint8Array(4);
+    new DataView(sum.buffer).setUint32(0, header.payloadCrc, true);
+    const own = this.#lanes.get(header.lane) ?? [];
+    own.push({ first: header.first, last: header.first + header.rowCount - 1, crc: sum });
+    this.#lanes.set(header.lane, own);
+  }
+
+  /** Of the records of a ledger row; undefined where not all its blocks were read. Forgets them. */
+  take(row: Pick<LedgerRow, 'lane' | 'first' | 'last'>): number | undefined {
+    const own = this.#lanes.get(row.lane) ?? [];
+    const within = own.filter((block) => block.first >= row.first && block.last <= row.last);
+    if (within[0]?.first !== row.first || within.at(-1)?.last !== row.last) return undefined;
+    this.#lanes.set(
+      row.lane,
+      own.filter((block) => block.first > row.last),
+    );
+    return within.reduce((digest, block) => crc32(block.crc, digest), 0);
+  }
+}
 
 class Findings {
   checked = 0;
@@ -67,8 +104,9 @@ export async function verifyStream(parts: VerifyParts): Promise<VerifyOutcome> {
   const lanes = await session.lanes({ writer, stream: settings.rules.stream });
   for (const state of lanes) checkTotals(state, findings);
   const settled = new Map(lanes.map((state) => [state.lane, state.settled]));
-  await readRetained(parts, async (batch) => {
-    const ends = await checkLedger(parts, batch, { settled, findings });
+  const digests = new Digests();
+  await readRetained(parts, digests, async (batch) => {
+    const ends = await checkLedger(parts, batch, { settled, findings, digests });
     await checkTable(parts, batch, { ends, findings });
   });
   return findings.outcome();
@@ -86,7 +124,11 @@ function checkTotals(state: LaneState, findings: Findings): void {
 }
 
 /** Hands over the retained records of the stream, batch after batch. */
-async function readRetained(parts: VerifyParts, use: (batch: Batch) => Promise<void>) {
+async function readRetained(
+  parts: VerifyParts,
+  digests: Digests,
+  use: (batch: Batch) => Promise<void>,
+) {
   const { disk, directory, settings, end, session, writer } = parts;
   const oldest = segmentNumbers(disk, directory)[0];
   if (oldest === undefined) return;
@@ -100,7 +142,11 @@ async function readRetained(parts: VerifyParts, use: (batch: Batch) => Promise<v
     feed.extend(end);
     for (;;) {
       const assembly = new Assembly(feed.dictionary, { rowsMax: batchRows, bytesMax: 8 << 20 });
-      feed.read((block) => assembly.add(block));
+      feed.read((block) => {
+        const answer = assembly.add(block);
+        if (answer !== 'later') digests.add(block);
+        return answer;
+      });
       if (assembly.records === 0) return;
       const { rules } = settings;
       await use(assembly.finish({ writer, epoch: 0, rules, table, wallMs: 0 }));
@@ -113,13 +159,14 @@ async function readRetained(parts: VerifyParts, use: (batch: Batch) => Promise<v
 interface LedgerCheck {
   readonly settled: ReadonlyMap<number, number>;
   readonly findings: Findings;
+  readonly digests: Digests;
 }
 
 /** Per slice and record its end as the ledger has it; 255 where the ledger does not say. */
 async function checkLedger(
   parts: VerifyParts,
   batch: Batch,
-  { settled, findings }: LedgerCheck,
+  { settled, findings, digests }: LedgerCheck,
 ): Promise<Uint8Array[]> {
   const { session, settings, writer } = parts;
   const all: Uint8Array[] = [];
@@ -129,6 +176,11 @@ async function checkLedger(
     const rows = await session.ledger(stream, { lane, first, last });
     for (const row of rows) {
       const own = decodeEnds(row);
+      const digest = digests.take(row);
+      if (digest !== undefined && digest !== row.digest) {
+        const message = `Lane ${lane}: records ${row.first} to ${row.last} are not the bytes that were sent.`;
+        findings.differ({ kind: 'digest', lane, sequence: row.first, message });
+      }
       for (let i = 0; i < own.length; i++) {
         const at = row.first + i - first;
         if (at >= 0 && at < ends.length) ends[at] = own[i] ?? 255;
@@ -186,14 +238,21 @@ async function checkTable(
 const mayBeOverwritten = (policy: Batch['rules']['onConflict']): boolean =>
   policy === 'update' || typeof policy === 'object';
 
-/** The key columns of a row, as JSON. */
+/** The key columns of a row, as JSON: rendered from a tuple that has only them. */
 function keyText(batch: Batch, row: number): string {
-  const set = batch.columnSets[batch.sets[row] ?? 0] ?? [];
-  const text = renderRow(batch.journaled, set, {
-    bytes: batch.bytes,
-    start: batch.starts[row] ?? 0,
-    end: batch.tupleEnds[row] ?? 0,
-  });
-  const whole = JSON.parse(text) as Record<string, unknown>;
-  return JSON.stringify(Object.fromEntries(batch.rules.key.map((name) => [name, whole[name]])));
+  const { bytes, journaled, rules } = batch;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const kept: Uint8Array[] = [new Uint8Array([0, rules.key.length])];
+  const set: number[] = [];
+  let at = (batch.starts[row] ?? 0) + 2;
+  for (const column of batch.columnSets[batch.sets[row] ?? 0] ?? []) {
+    const end = at + 4 + Math.max(view.getInt32(at), 0);
+    if (rules.key.includes(journaled.columns[column]?.name ?? '')) {
+      kept.push(bytes.subarray(at, end));
+      set.push(column);
+    }
+    at = end;
+  }
+  const tuple = Buffer.concat(kept);
+  return renderRow(journaled, set, { bytes: tuple, start: 0, end: tuple.length });
 }

@@ -20,6 +20,14 @@ export interface WritingParts {
   receiptId(request: number): string;
 }
 
+/** Decodes, or throws what refuses the whole request. */
+type Take = () => Taken & { readonly rejected?: readonly Rejection[] };
+
+interface Request {
+  readonly take: Take;
+  readonly keep?: RequestKeep;
+}
+
 type Noted = Pick<KeptRequest, 'id' | 'rows' | 'ranges' | 'rejected' | 'counts'>;
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');
@@ -51,7 +59,7 @@ export class Writing {
     };
     const { idempotencyKey: key } = options;
     if (key === undefined)
-      return this.#answer(stream, await this.#journal(stream, take, options), options);
+      return this.#answer(stream, await this.#journal(stream, { take }, options), options);
     // Rows without bytes of their own are told apart by what they encode to.
     const taken = take();
     const digest = sha256(taken.rows.bytes.subarray(0, taken.rows.length));
@@ -65,7 +73,7 @@ export class Writing {
     if (key !== undefined) {
       return this.#keyed(stream, { key, digest: sha256(bytes), take }, options);
     }
-    const note = await this.#journal(stream, take, options, {});
+    const note = await this.#journal(stream, { take, keep: {} }, options);
     return this.#answer(stream, note, options);
   }
 
@@ -99,7 +107,7 @@ export class Writing {
 
   async #keyed(
     stream: OpenStream,
-    request: { readonly key: string; readonly digest: string; take(): Taken },
+    request: { readonly key: string; readonly digest: string; readonly take: Take },
     options: WriteOptions,
   ): Promise<Receipt> {
     const { requests } = this.#parts;
@@ -119,7 +127,7 @@ export class Writing {
       const message = 'No further Idempotency-Key can be remembered now.';
       throw new HoldfastError('HF_OVERLOADED', message, { retryAfterSeconds: 60 });
     }
-    const journaled = this.#journal(stream, request.take, options, { key, digest });
+    const journaled = this.#journal(stream, { take: request.take, keep: { key, digest } }, options);
     this.#inFlight.set(name, journaled);
     try {
       return await this.#answer(stream, await journaled, options);
@@ -130,9 +138,8 @@ export class Writing {
 
   async #journal(
     stream: OpenStream,
-    take: () => Taken & { readonly rejected?: readonly Rejection[] },
+    { take, keep }: Request,
     { signal, atBound }: WriteOptions,
-    keep?: RequestKeep,
   ): Promise<RequestNote> {
     const { admission } = this.#parts;
     const taken = take();

@@ -1,5 +1,6 @@
 // Forms a group: scatters the rows of the parcels that wait over blocks, one per lane and shape, gives
 // them their sequences (P16: here and nowhere earlier), and seals the blocks. Pure: bytes in, bytes out.
+import assert from 'node:assert/strict';
 import type { RowBuffer } from '../accept/row-buffer.ts';
 import type { Rejection } from '../errors.ts';
 import {
@@ -73,10 +74,12 @@ const blockBytesMax = 1024 * 1024;
 
 /** No more than this many bytes are needed for a group of these parcels. */
 export function groupBytesBound(parcels: readonly Parcel[]): number {
-  let bytes = 64 * 1024;
-  for (const { rows, undecoded, keep } of parcels) {
-    const blocks = Math.min(rows.count, 2 * 1024) + Math.ceil(rows.length / blockBytesMax) + 1;
-    bytes += rows.length + blocks * (headerBytes + 8) + rows.count;
+  let bytes = 1024;
+  for (const { rows, undecoded, keep, lanes } of parcels) {
+    // Each row may begin a block where shapes change; with one shape only lanes and size do.
+    const runs = rows.columnSets.length > 1 ? rows.count : Math.min(rows.count, lanes);
+    const blocks = runs + Math.ceil(rows.length / (blockBytesMax / 2)) + 1;
+    bytes += rows.length + blocks * (headerBytes + 8);
     for (const row of undecoded) bytes += row.raw.length + 1200;
     if (keep) bytes += 1024 + blocks * 48 + JSON.stringify(keep).length * 4;
   }
@@ -159,35 +162,22 @@ function takeRanges(parcel: Parcel, last: Float64Array): Range[] {
   return ranges;
 }
 
-function copyBytes(
-  from: RowBuffer,
-  [start, end]: readonly [number, number],
-  to: GroupBuffer,
-  at: number,
-) {
-  const { view: source, bytes } = from;
-  const { view, bytes: out } = to;
-  let place = at;
-  let i = start;
-  for (; i + 4 <= end; i += 4, place += 4) view.setInt32(place, source.getInt32(i, true), true);
-  for (; i < end; i++, place++) out[place] = bytes[i] ?? 0;
-}
-
+/** Copies each row behind the rows of its block, four bytes at a time. */
 function scatterRows(
-  parcel: Parcel,
+  { rows }: Parcel,
   blockOf: Int32Array,
-  to: readonly [Draft[], GroupBuffer],
+  [drafts, { view, bytes }]: readonly [readonly Draft[], GroupBuffer],
 ): void {
-  const [drafts, out] = to;
-  const { rows } = parcel;
-  let start = 0;
-  for (let row = 0; row < rows.count; row++) {
-    const end = rows.ends[row] ?? 0;
+  const { view: source, bytes: from, ends, count } = rows;
+  let i = 0;
+  for (let row = 0; row < count; row++) {
+    const end = ends[row] ?? 0;
     const block = drafts[blockOf[row] ?? 0];
-    if (!block) throw new RangeError('a row without a block');
-    copyBytes(rows, [start, end], out, block.at);
-    block.at += end - start;
-    start = end;
+    assert(block, 'every row has a block');
+    let at = block.at;
+    for (; i + 4 <= end; i += 4, at += 4) view.setInt32(at, source.getInt32(i, true), true);
+    for (; i < end; i++, at++) bytes[at] = from[i] ?? 0;
+    block.at = at;
   }
 }
 

@@ -26,7 +26,8 @@ import {
 import { lockJournal } from './lock.ts';
 import type { CheckpointNote, RequestNote, StreamEntry, StreamMark } from './notes.ts';
 import { type Found, readJournal } from './recovery.ts';
-import { type Segment, Segments, writeAll } from './segments.ts';
+import { addBytes, Retention } from './retention.ts';
+import { Segments, writeAll } from './segments.ts';
 
 export interface JournalOptions {
   readonly disk: Disk;
@@ -43,8 +44,8 @@ export interface JournalOptions {
 interface Waiting {
   readonly parcel: Parcel;
   readonly bytesBound: number;
-  resolve(placed: Placed): void;
-  reject(error: HoldfastError): void;
+  readonly resolve: (placed: Placed) => void;
+  readonly reject: (error: HoldfastError) => void;
 }
 
 export interface JournalEvents {
@@ -67,8 +68,7 @@ export class Journal {
   readonly confirmed = new Map<number, Float64Array>();
   /** Resolves with the reason once the journal has failed. */
   readonly failed: Promise<HoldfastError>;
-  /** Segments may be read by others while this is above 0: none is dropped. */
-  pins = 0;
+  readonly retention: Retention;
   /** Bytes of parcels that wait for their sync. */
   pendingBytes = 0;
   readonly #options: JournalOptions;
@@ -100,6 +100,7 @@ export class Journal {
     });
     for (const [stream, last] of found?.last ?? []) this.last.set(stream, last);
     for (const [stream, confirmed] of found?.confirmed ?? []) this.confirmed.set(stream, confirmed);
+    this.retention = new Retention(this.segments, this.confirmed, options);
   }
 
   /**
@@ -117,7 +118,7 @@ export class Journal {
       const bytesBySegment = new Map<number, Map<number, number>>();
       const found = readJournal(disk, directory, {
         ...(onRequests ? { onRequests } : {}),
-        onBlock: ({ header }) => addBytes(bytesBySegment, header.segment, header),
+        onBlock: ({ header }) => addBytes(bytesBySegment, header),
       });
       const journal = new Journal(options, lock, found);
       await journal.#begin(found, bytesBySegment);
@@ -155,6 +156,7 @@ export class Journal {
 
   listen(events: JournalEvents): void {
     this.#events = events;
+    this.retention.beforeDrop = () => events.beforeDrop();
   }
 
   /** Up to where the journal is durable. */
@@ -173,20 +175,6 @@ export class Journal {
       if (!marks.has(entry.id)) marks.set(entry.id, new Float64Array(lanes + 1));
     }
     return entry;
-  }
-
-  /** Bytes of the journal that a stream keeps from being dropped. */
-  unconfirmedBytes(stream: number): number {
-    const confirmed = this.confirmed.get(stream);
-    let bytes = 0;
-    this.segments.list.forEach((segment, i) => {
-      const own = segment.bytesOf.get(stream) ?? 0;
-      const after = this.segments.list[i + 1]?.marks.find((mark) => mark.stream === stream)?.last;
-      const isDone =
-        after?.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence) ?? false;
-      if (!isDone) bytes += own;
-    });
-    return bytes;
   }
 
   /**
@@ -340,7 +328,7 @@ export class Journal {
   }
 
   async #prepareSpare(): Promise<void> {
-    this.trim();
+    this.retention.trim();
     try {
       await this.segments.prepare();
     } catch (error) {
@@ -383,35 +371,10 @@ export class Journal {
     void this.#prepareSpare();
   }
 
-  /**
-   * Drops the oldest segments whose records are all confirmed (I4) and which both retention limits have
-   * passed; where no further segment can be had, retention gives way to room.
-   */
-  trim(): void {
-    const { retentionMsMin, retentionBytesMin, segmentBytes, clock, bytesMax } = this.#options;
-    const { list } = this.segments;
-    while (list.length > 1 && this.pins === 0) {
-      const next = list[1];
-      if (!next?.marks.every((mark) => this.#isConfirmed(mark))) return;
-      const isOld = clock.wallMs() - next.wallMs > retentionMsMin;
-      const isMuch = (list.length - 1) * segmentBytes > retentionBytesMin;
-      const isShort =
-        this.segments.shortage !== undefined || this.segments.bytes + segmentBytes > bytesMax;
-      if (!(isOld && isMuch) && !isShort) return;
-      this.#events.beforeDrop();
-      this.segments.dropOldest();
-    }
-  }
-
-  #isConfirmed({ stream, last }: StreamMark): boolean {
-    const confirmed = this.confirmed.get(stream);
-    return last.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence);
-  }
-
   /** Tries to get out of `full`: called when something was confirmed, and now and then. */
   async relieve(): Promise<void> {
     if (this.#state !== 'running') return;
-    this.trim();
+    this.retention.trim();
     if (this.segments.shortage !== undefined) await this.#prepareSpare();
   }
 
@@ -421,7 +384,6 @@ export class Journal {
       this.#schedule();
       await this.#options.clock.sleep(1);
     }
-    await this.segments.prepare().catch(() => undefined);
     if (this.#state === 'running' && this.#end.offset + 4096 <= this.#options.segmentBytes) {
       const length = formNote(blockKind.end, this.#place(), this.#out);
       try {
@@ -437,15 +399,3 @@ export class Journal {
     this.#lock.release();
   }
 }
-
-function addBytes(
-  sums: Map<number, Map<number, number>>,
-  segment: number,
-  { stream, payloadBytes }: { readonly stream: number; readonly payloadBytes: number },
-): void {
-  const own = sums.get(segment) ?? new Map<number, number>();
-  own.set(stream, (own.get(stream) ?? 0) + payloadBytes);
-  sums.set(segment, own);
-}
-
-export type { Segment };

@@ -6,7 +6,7 @@ import type { Disk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Position } from '../journal/block.ts';
 import { limits } from '../limits.ts';
-import { type LaneState, type Session, TargetError } from '../target/target.ts';
+import { type Claim, type LaneState, type Session, TargetError } from '../target/target.ts';
 import { Loader } from './loader.ts';
 import type { LoadingEvents, StreamSettings } from './stream.ts';
 
@@ -74,10 +74,8 @@ export class StreamLoading {
   async #takeOver(): Promise<void> {
     const { settings, events, writer, owner, clock } = this.#parts;
     const session = await this.#parts.connect();
-    const shared = { epoch: 0, table: await this.#describe(session) };
     const claim = { writer, stream: settings.rules.stream, lanes: settings.lanes, owner };
-    const { epoch, lanes } = await session.claim(claim).finally(() => session.close());
-    shared.epoch = epoch;
+    const { shared, lanes } = await this.#claim(session, claim);
     this.#checkAge(lanes);
     events.onLanes(settings.id, lanes);
     events.onState(settings.id, { state: 'running' });
@@ -107,12 +105,14 @@ export class StreamLoading {
     if (failed) throw failed.reason;
   }
 
-  async #describe(session: Session) {
+  async #claim(session: Session, claim: Claim) {
     const { settings, events } = this.#parts;
     try {
       const table = await session.describe(settings.table);
       events.onTable(settings.id, table);
-      return table;
+      const { epoch, lanes } = await session.claim(claim);
+      await session.close();
+      return { shared: { epoch, table }, lanes };
     } catch (error) {
       session.destroy();
       throw error;

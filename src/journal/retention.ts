@@ -1,0 +1,77 @@
+// Which segments may go. One is dropped only when all its records are confirmed (I4), both limits of
+// retention have passed, and nobody reads; where no further segment can be had, retention gives way.
+import type { Clock } from '../clock.ts';
+import type { BlockHeader } from './block.ts';
+import type { StreamMark } from './notes.ts';
+import type { Segments } from './segments.ts';
+
+export interface RetentionOptions {
+  readonly clock: Clock;
+  readonly segmentBytes: number;
+  readonly bytesMax: number;
+  readonly retentionMsMin: number;
+  readonly retentionBytesMin: number;
+}
+
+export class Retention {
+  readonly #segments: Segments;
+  readonly #confirmed: ReadonlyMap<number, Float64Array>;
+  readonly #options: RetentionOptions;
+  /** Others read segments while this is above 0: none is dropped. */
+  pins = 0;
+  /** Called before each drop: what a segment alone knows must be durable elsewhere when it returns. */
+  beforeDrop: () => void = () => undefined;
+
+  constructor(
+    segments: Segments,
+    confirmed: ReadonlyMap<number, Float64Array>,
+    options: RetentionOptions,
+  ) {
+    this.#segments = segments;
+    this.#confirmed = confirmed;
+    this.#options = options;
+  }
+
+  /** Drops what may go, oldest first. */
+  trim(): void {
+    const { clock, retentionMsMin, retentionBytesMin, segmentBytes } = this.#options;
+    const { list } = this.#segments;
+    while (list.length > 1 && this.pins === 0) {
+      const next = list[1];
+      if (!next?.marks.every((mark) => this.#isConfirmed(mark))) return;
+      const isOld = clock.wallMs() - next.wallMs > retentionMsMin;
+      const isMuch = (list.length - 1) * segmentBytes > retentionBytesMin;
+      if (!(isOld && isMuch) && !this.#isShort()) return;
+      this.beforeDrop();
+      this.#segments.dropOldest();
+    }
+  }
+
+  /** Bytes that a stream keeps from being dropped: its records in segments not confirmed to their end. */
+  unconfirmedBytes(stream: number): number {
+    let bytes = 0;
+    this.#segments.list.forEach(({ bytesOf }, i) => {
+      const after = this.#segments.list[i + 1]?.marks.find((mark) => mark.stream === stream);
+      if (!after || !this.#isConfirmed(after)) bytes += bytesOf.get(stream) ?? 0;
+    });
+    return bytes;
+  }
+
+  #isShort(): boolean {
+    const { segmentBytes, bytesMax } = this.#options;
+    return this.#segments.shortage !== undefined || this.#segments.bytes + segmentBytes > bytesMax;
+  }
+
+  #isConfirmed({ stream, last }: StreamMark): boolean {
+    const confirmed = this.#confirmed.get(stream);
+    return last.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence);
+  }
+}
+
+/** Adds a block's bytes to its stream's in its segment. */
+export function addBytes(sums: Map<number, Map<number, number>>, header: BlockHeader): void {
+  const { segment, stream, payloadBytes } = header;
+  const own = sums.get(segment) ?? new Map<number, number>();
+  own.set(stream, (own.get(stream) ?? 0) + payloadBytes);
+  sums.set(segment, own);
+}
