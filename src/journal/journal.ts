@@ -48,6 +48,8 @@ interface Waiting {
   readonly reject: (error: HoldfastError) => void;
 }
 
+type State = 'running' | 'failed' | 'closed';
+
 export interface JournalEvents {
   /** After every sync: which streams got records, and up to where the journal is durable. */
   onSynced(streams: ReadonlySet<number>, end: Position): void;
@@ -55,7 +57,7 @@ export interface JournalEvents {
   beforeDrop(): void;
 }
 
-/** A checkpoint and the largest group must fit behind each other. */
+/** A checkpoint and the largest group fit behind each other. */
 const checkpointBytesMax = (segmentBytes: number): number => segmentBytes / 2;
 
 export class Journal {
@@ -75,7 +77,7 @@ export class Journal {
   readonly #lock: DiskLock;
   readonly #out = new GroupBuffer();
   readonly #groupBytesMax: number;
-  #state: 'running' | 'failed' | 'closed' = 'running';
+  #state: State = 'running';
   #failure: HoldfastError | undefined;
   #tellFailed: (error: HoldfastError) => void = () => undefined;
   #events: JournalEvents = { onSynced: () => undefined, beforeDrop: () => undefined };
@@ -164,7 +166,7 @@ export class Journal {
     return this.#end;
   }
 
-  get state(): 'running' | 'failed' | 'closed' {
+  get state() {
     return this.#state;
   }
 
@@ -273,9 +275,9 @@ export class Journal {
     const { clock, metrics } = this.#options;
     assert(this.#file, 'a running journal has a segment');
     writeAll(this.#file, this.#out.bytes.subarray(0, length), this.#end.offset);
-    const begun = clock.monotonicMs();
+    const begunMs = clock.monotonicMs();
     this.#file.sync();
-    metrics.journalSyncSeconds.observe((clock.monotonicMs() - begun) / 1000);
+    metrics.journalSyncSeconds.observe((clock.monotonicMs() - begunMs) / 1000);
     this.#end = { segment: this.#end.segment, offset: this.#end.offset + length };
   }
 
