@@ -57,9 +57,6 @@ export interface JournalEvents {
   beforeDrop(): void;
 }
 
-/** A checkpoint and the largest group fit behind each other. */
-const checkpointBytesMax = (segmentBytes: number): number => segmentBytes / 2;
-
 export class Journal {
   readonly writer: string;
   readonly dictionary: Dictionary;
@@ -96,7 +93,7 @@ export class Journal {
     this.segments = new Segments(disk, directory, { segmentBytes, bytesMax });
     this.writer = found?.writer ?? options.clock.uuid();
     this.dictionary = new Dictionary(found?.dictionary);
-    this.#groupBytesMax = Math.min(limits.groupBytesMax, checkpointBytesMax(segmentBytes));
+    this.#groupBytesMax = Math.min(limits.groupBytesMax, segmentBytes / 2);
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
     });
@@ -363,7 +360,7 @@ export class Journal {
     this.#salt = this.#options.clock.random32();
     const place = { ...this.#place(), segment: number, body };
     const length = formNote(blockKind.checkpoint, place, this.#out);
-    assert(length <= checkpointBytesMax(this.#options.segmentBytes), 'a checkpoint fits');
+    assert(length <= this.#options.segmentBytes / 2, 'a checkpoint and the largest group fit');
     const segment = { number, marks, wallMs: place.wallMs, bytesOf: new Map() };
     const file = this.segments.begin(segment, this.#out.bytes.subarray(0, length));
     this.#file?.close();
