@@ -1,0 +1,129 @@
+// The books of a batch: ledger rows, dead letters, and the lanes' watermarks and totals, written in
+// one statement and one round trip. They are worth something only in the transaction of the rows.
+import type { Batch } from '../../merge/batch.ts';
+import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';
+import type { StreamId } from '../target.ts';
+import { TargetError } from '../target.ts';
+import type { Connection, Row } from './connection.ts';
+
+/** A dead letter to be written. */
+export interface Letter {
+  readonly lane: number;
+  readonly sequence: number;
+  /** The row as JSON; null where it never decoded. */
+  readonly row: string | null;
+  /** The bytes as given; null where `row` says it all. */
+  readonly raw: Uint8Array | null;
+  readonly code: string;
+  readonly sqlState: string | null;
+  readonly message: string;
+}
+
+const settleSql = `
+WITH slices AS (
+  SELECT * FROM unnest($3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::int[], $8::int[],
+    $9::int[], $10::bigint[], $11::bytea[])
+    AS s (lane, first, last, merged, duplicates, superseded, dead_letters, digest, ends)
+), booked AS (
+  INSERT INTO holdfast_ledger (writer, stream, lane, first_sequence, last_sequence, row_count,
+    merged, duplicates, superseded, dead_letters, digest, ends, route)
+  SELECT $1::uuid, $2, lane, first, last, last - first + 1, merged, duplicates, superseded,
+    dead_letters, digest, ends, 'direct' FROM slices
+), kept AS (
+  INSERT INTO holdfast_dead_letters (writer, stream, lane, sequence, row_json, raw, code, sqlstate,
+    message)
+  SELECT $1::uuid, $2, * FROM unnest($13::int[], $14::bigint[], $15::text[], $16::bytea[],
+    $17::text[], $18::text[], $19::text[])
+)
+UPDATE holdfast_lanes l SET settled = s.last, staged = greatest(l.staged, s.last),
+  merged = l.merged + s.merged, duplicates = l.duplicates + s.duplicates,
+  superseded = l.superseded + s.superseded, dead_letters = l.dead_letters + s.dead_letters
+FROM slices s
+WHERE l.writer = $1::uuid AND l.stream = $2 AND l.lane = s.lane AND l.settled = s.first - 1
+  AND l.epoch = $12::bigint
+RETURNING l.lane`;
+
+/** Books the batch, in the transaction that wrote its rows. `ends` absent: every row was merged. */
+export async function settle(
+  connection: Connection,
+  batch: Batch,
+  ended: { readonly ends: Uint8Array | undefined; readonly letters: readonly Letter[] },
+): Promise<void> {
+  const rows = ledgerRows(batch, ended.ends);
+  const { letters } = ended;
+  const moved = await connection.query(settleSql, [
+    batch.writer,
+    batch.rules.stream,
+    rows.map((row) => row.lane),
+    rows.map((row) => row.first),
+    rows.map((row) => row.last),
+    rows.map((row) => row.merged),
+    rows.map((row) => row.duplicates),
+    rows.map((row) => row.superseded),
+    rows.map((row) => row.deadLetters),
+    rows.map((row) => row.digest),
+    rows.map((row) => row.ends && Buffer.from(row.ends)),
+    batch.epoch,
+    letters.map((letter) => letter.lane),
+    letters.map((letter) => letter.sequence),
+    letters.map((letter) => letter.row),
+    letters.map((letter) => letter.raw && Buffer.from(letter.raw)),
+    letters.map((letter) => letter.code),
+    letters.map((letter) => letter.sqlState),
+    letters.map((letter) => letter.message),
+  ]);
+  if (moved.length === rows.length) return;
+  // The guard holds these rows' locks: only a trigger or a rule on our own table could do this.
+  throw new TargetError(
+    'hold',
+    '',
+    'A lane row did not move; is there a trigger on holdfast_lanes?',
+  );
+}
+
+const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
+  row_count AS "rowCount", merged, duplicates, superseded, dead_letters AS "deadLetters", digest,
+  ends`;
+
+/** Ledger rows that overlap [first, last] of the lane, ascending. */
+export async function ledger(
+  connection: Connection,
+  { writer, stream }: StreamId,
+  range: { readonly lane: number; readonly first: number; readonly last: number },
+): Promise<LedgerRow[]> {
+  const rows = await connection.query(
+    `SELECT ${ledgerColumns} FROM holdfast_ledger WHERE writer = $1 AND stream = $2 AND lane = $3
+       AND last_sequence >= $4 AND first_sequence <= $5 ORDER BY last_sequence`,
+    [writer, stream, range.lane, range.first, range.last],
+  );
+  return rows.map(toLedgerRow);
+}
+
+export async function prune(
+  connection: Connection,
+  { writer, stream }: StreamId,
+  upTo: readonly { readonly lane: number; readonly last: number }[],
+): Promise<number> {
+  const [row] = await connection.query(
+    `WITH gone AS (
+       DELETE FROM holdfast_ledger l USING unnest($3::int[], $4::bigint[]) AS u (lane, last)
+       WHERE l.writer = $1 AND l.stream = $2 AND l.lane = u.lane AND l.last_sequence <= u.last
+       RETURNING 1)
+     SELECT count(*) AS rows FROM gone`,
+    [writer, stream, upTo.map(({ lane }) => lane), upTo.map(({ last }) => last)],
+  );
+  return Number(row?.['rows']);
+}
+
+export const toLedgerRow = (row: Row): LedgerRow => ({
+  lane: Number(row['lane']),
+  first: Number(row['first']),
+  last: Number(row['last']),
+  rowCount: Number(row['rowCount']),
+  merged: Number(row['merged']),
+  duplicates: Number(row['duplicates']),
+  superseded: Number(row['superseded']),
+  deadLetters: Number(row['deadLetters']),
+  digest: Number(row['digest']),
+  ends: row['ends'] instanceof Uint8Array ? row['ends'] : null,
+});

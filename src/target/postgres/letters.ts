@@ -1,0 +1,161 @@
+// Dead letters: reading, replaying, dropping. A letter is locked before its state is believed, the
+// lane before the letter; every change moves the books in the same transaction (P11).
+import assert from 'node:assert/strict';
+import type { RowCode } from '../../errors.ts';
+import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
+import { withEnd } from '../../merge/ledger.ts';
+import {
+  type DeadLetter,
+  type DeadLetterId,
+  type DeadLetterState,
+  TargetError,
+} from '../target.ts';
+import { ledger } from './books.ts';
+import type { Connection, Row } from './connection.ts';
+import { opening } from './merge.ts';
+import { placeRows } from './place.ts';
+
+export interface LetterFilter {
+  readonly stream?: string;
+  readonly id?: DeadLetterId;
+  readonly limit?: number;
+}
+
+const limitDefault = 1000;
+
+const ofLetter = 'writer = $1 AND stream = $2 AND lane = $3 AND sequence = $4';
+const idValues = (id: DeadLetterId) => [id.writer, id.stream, id.lane, id.sequence];
+
+/** By id in whatever state it is; else those that are still dead, oldest first. */
+export async function readLetters(
+  connection: Connection,
+  { stream, id, limit }: LetterFilter,
+): Promise<DeadLetter[]> {
+  const values = id ? idValues(id) : [stream ?? null, limit ?? limitDefault];
+  const rows = await connection.query(
+    `SELECT writer, stream, lane, sequence, code, sqlstate, message, row_json,
+       coalesce(raw, convert_to(row_json, 'UTF8')) AS raw, attempts, state,
+       extract(epoch FROM first_at)::float8 * 1000 AS "firstAt",
+       extract(epoch FROM last_at)::float8 * 1000 AS "lastAt"
+     FROM holdfast_dead_letters
+     WHERE ${id ? ofLetter : `state = 'dead' AND stream = coalesce($1, stream)`}
+     ORDER BY first_at, stream, lane, sequence ${id ? '' : 'LIMIT $2'}`,
+    values,
+  );
+  return rows.map(toLetter);
+}
+
+function toLetter(row: Row): DeadLetter {
+  const raw = row['raw'];
+  assert(raw instanceof Uint8Array, 'a dead letter has its bytes');
+  return {
+    writer: String(row['writer']),
+    stream: String(row['stream']),
+    lane: Number(row['lane']),
+    sequence: Number(row['sequence']),
+    code: row['code'] as RowCode,
+    sqlState: row['sqlstate'] as string | null,
+    message: String(row['message']),
+    row: row['row_json'] as string | null,
+    raw,
+    attempts: Number(row['attempts']),
+    firstAt: Math.floor(Number(row['firstAt'])),
+    lastAt: Math.floor(Number(row['lastAt'])),
+    state: row['state'] as DeadLetterState,
+  };
+}
+
+const notDead = (id: DeadLetterId): TargetError =>
+  new TargetError('moved', '', `Dead letter ${id.lane}/${id.sequence} is not dead any more.`);
+
+export async function dropLetter(connection: Connection, id: DeadLetterId): Promise<void> {
+  const changed = await connection.query(
+    `UPDATE holdfast_dead_letters SET state = 'dropped', last_at = clock_timestamp()
+     WHERE ${ofLetter} AND state = 'dead' RETURNING 1`,
+    idValues(id),
+  );
+  if (changed.length === 0) throw notDead(id);
+}
+
+export async function replayLetter(
+  connection: Connection,
+  id: DeadLetterId,
+  { batch, encoding }: { readonly batch: Batch; readonly encoding: string },
+): Promise<RowEnd> {
+  assert.equal(batch.count, 1, 'a replay is of one row');
+  return connection.transaction(async () => {
+    await connection.script(opening(batch));
+    await connection.query(
+      `SELECT 1 FROM holdfast_lanes WHERE writer = $1 AND stream = $2 AND lane = $3 FOR UPDATE`,
+      [id.writer, id.stream, id.lane],
+    );
+    const [found] = await connection.query(
+      `SELECT state FROM holdfast_dead_letters WHERE ${ofLetter} FOR UPDATE`,
+      idValues(id),
+    );
+    if (found?.['state'] !== 'dead') throw notDead(id);
+    // The row is older than whatever replaced its key since, so a replay never overwrites.
+    const { onConflict } = batch.rules;
+    const rule = onConflict === 'update' ? 'ignore' : onConflict;
+    const placed = await placeRows(connection, batch, { opening: '', encoding, onConflict: rule });
+    const end = (placed.ends?.[0] ?? rowEnd.merged) as RowEnd;
+    const [letter] = placed.letters;
+    if (letter) await renew(connection, id, letter);
+    else await move(connection, id, end);
+    await connection.commit();
+    return end;
+  });
+}
+
+async function renew(
+  connection: Connection,
+  id: DeadLetterId,
+  reason: { readonly code: string; readonly sqlState: string | null; readonly message: string },
+): Promise<void> {
+  await connection.query(
+    `UPDATE holdfast_dead_letters SET attempts = attempts + 1, last_at = clock_timestamp(),
+       code = $5, sqlstate = $6, message = $7 WHERE ${ofLetter}`,
+    [...idValues(id), reason.code, reason.sqlState, reason.message],
+  );
+}
+
+const totals: { readonly [end: number]: string } = {
+  [rowEnd.merged]: 'merged',
+  [rowEnd.duplicate]: 'duplicates',
+  [rowEnd.superseded]: 'superseded',
+};
+
+/** From the dead letters to another end: in the letter, the lane's totals and the ledger. */
+async function move(connection: Connection, id: DeadLetterId, end: RowEnd): Promise<void> {
+  const total = totals[end];
+  assert(total, 'a replayed row has an end');
+  await connection.query(
+    `UPDATE holdfast_dead_letters SET state = 'replayed', attempts = attempts + 1,
+       last_at = clock_timestamp() WHERE ${ofLetter}`,
+    idValues(id),
+  );
+  await connection.query(
+    `UPDATE holdfast_lanes SET dead_letters = dead_letters - 1, ${total} = ${total} + 1
+     WHERE writer = $1 AND stream = $2 AND lane = $3`,
+    [id.writer, id.stream, id.lane],
+  );
+  const { lane, sequence } = id;
+  const [before] = await ledger(connection, id, { lane, first: sequence, last: sequence });
+  if (!before) return;
+  const after = withEnd(before, sequence, end);
+  await connection.query(
+    `UPDATE holdfast_ledger SET merged = $5, duplicates = $6, superseded = $7, dead_letters = $8,
+       ends = $9 WHERE writer = $1 AND stream = $2 AND lane = $3 AND last_sequence = $4`,
+    [
+      id.writer,
+      id.stream,
+      lane,
+      after.last,
+      after.merged,
+      after.duplicates,
+      after.superseded,
+      after.deadLetters,
+      after.ends && Buffer.from(after.ends),
+    ],
+  );
+}

@@ -1,0 +1,249 @@
+// The merge rung: every row of a batch finds its end, whatever the table holds and whatever the server
+// refuses. One bad row never blocks or drops its neighbours; all of it stays in the open transaction.
+import assert from 'node:assert/strict';
+import { renderRow } from '../../accept/render.ts';
+import { type Batch, type OnConflict, type RowEnd, rowEnd } from '../../merge/batch.ts';
+import { isolate } from '../../merge/isolate.ts';
+import { TargetError } from '../target.ts';
+import type { Letter } from './books.ts';
+import type { Connection } from './connection.ts';
+import {
+  insertAll,
+  insertWinners,
+  judgeRest,
+  type Meeting,
+  meetingOf,
+  restTable,
+  type Verdict,
+} from './place-sql.ts';
+import { type Refusal, Savepoint } from './savepoint.ts';
+import { between, convert, type Part, type Staged, seqArray, seqIndex, stage } from './stage.ts';
+
+export interface Placed {
+  /** Per row of the batch; absent where every row was merged. */
+  readonly ends: Uint8Array | undefined;
+  readonly letters: readonly Letter[];
+}
+
+export interface PlaceOptions {
+  /** Statements that open the transaction. */
+  readonly opening: string;
+  /** The database's encoding: text that only UTF-8 can hold is kept as bytes elsewhere. */
+  readonly encoding: string;
+  /** In place of the stream's rule: a replay never overwrites. */
+  readonly onConflict?: OnConflict;
+}
+
+export async function placeRows(
+  connection: Connection,
+  batch: Batch,
+  options: PlaceOptions,
+): Promise<Placed> {
+  const opening = [options.opening, restTable].filter((text) => text !== '').join('; ');
+  const staged = await stage(connection, batch, opening);
+  const placing = new Placing(connection, staged, options.onConflict ?? batch.rules.onConflict);
+  await placing.run();
+  return placing.placed(options.encoding);
+}
+
+const swallowed: Refusal = {
+  code: 'swallowed',
+  sqlState: null,
+  message: 'The server took the row and did not store it; a trigger may have dropped it.',
+};
+const keyConflict: Refusal = {
+  code: 'key-conflict',
+  sqlState: null,
+  message: 'Another row has this key and other content.',
+};
+
+class Placing {
+  readonly #connection: Connection;
+  readonly #staged: Staged;
+  readonly #onConflict: OnConflict;
+  readonly #savepoint: Savepoint;
+  readonly #ends: Uint8Array;
+  readonly #refusals = new Map<number, Refusal>();
+
+  constructor(connection: Connection, staged: Staged, onConflict: OnConflict) {
+    this.#connection = connection;
+    this.#staged = staged;
+    this.#onConflict = onConflict;
+    this.#savepoint = new Savepoint(connection);
+    this.#ends = new Uint8Array(staged.batch.count);
+  }
+
+  async run(): Promise<void> {
+    const refused = (seq: number, refusal: Refusal) => this.#refuse(seq, refusal);
+    await convert(this.#connection, this.#staged, { savepoint: this.#savepoint, refused });
+    for (const part of this.#staged.parts) {
+      const meeting = meetingOf(part, this.#onConflict);
+      if (meeting === 'none') await this.#insertAll(part);
+      else await this.#insertWinners(part, meeting);
+    }
+  }
+
+  placed(encoding: string): Placed {
+    const { batch, bySequence } = this.#staged;
+    const letters = undecodedLetters(batch);
+    for (const [seq, refusal] of this.#refusals) {
+      letters.push(letterOf(batch, bySequence[seq] ?? 0, { refusal, encoding }));
+    }
+    const isMerged = this.#ends.every((end) => end === rowEnd.merged);
+    return { ends: isMerged ? undefined : this.#ends, letters };
+  }
+
+  #end(seq: number, end: RowEnd): void {
+    this.#ends[this.#staged.bySequence[seq] ?? 0] = end;
+  }
+
+  #refuse(seq: number, refusal: Refusal): void {
+    this.#end(seq, rowEnd.deadLetter);
+    this.#refusals.set(seq, refusal);
+  }
+
+  async #insertAll(part: Part): Promise<void> {
+    const { table } = this.#staged.batch;
+    await this.#isolate(part, async (first, last) => {
+      const pick = between(part.seqs, first, last);
+      const made = await this.#savepoint.attempt(insertAll(table.name, part, pick));
+      if ('refusal' in made) return made.refusal;
+      if (made.result.rowCount === last - first + 1) return undefined;
+      // Without a key nobody can say which rows a trigger dropped: find them one by one.
+      this.#savepoint.refuse();
+      return swallowed;
+    });
+  }
+
+  async #insertWinners(part: Part, meeting: Meeting): Promise<void> {
+    const rest = await this.#attemptWinners(part, meeting, (first, last) =>
+      between(part.seqs, first, last),
+    );
+    if (rest === 0) return;
+    const absent = await this.#judge(part, meeting, undefined);
+    if (absent.length === 0) return;
+    // Deleted since by somebody else, or dropped by a trigger: a second attempt tells (P7).
+    const again = { ...part, seqs: absent };
+    await this.#attemptWinners(again, meeting, (first, last) =>
+      seqArray(absent.slice(first, last + 1)),
+    );
+    await this.#judge(again, meeting, new Set(absent));
+  }
+
+  /** Answers with how many rows are in the rest. */
+  async #attemptWinners(
+    part: Part,
+    meeting: Meeting,
+    pickOf: (first: number, last: number) => string,
+  ): Promise<number> {
+    const { table } = this.#staged.batch;
+    let rest = 0;
+    await this.#isolate(part, async (first, last) => {
+      const pick = pickOf(first, last);
+      const made = await this.#savepoint.attempt(
+        `DELETE FROM pg_temp.holdfast_rest WHERE ${pick};
+         ${insertWinners(table.name, part, { meeting, pick })}`,
+      );
+      if ('refusal' in made) return made.refusal;
+      const counts = made.result.rows[0];
+      if (counts?.['inserted'] !== counts?.['known']) {
+        const message = `A trigger on ${table.name} changes the key of rows; they cannot be told.`;
+        throw new TargetError('hold', '', message);
+      }
+      rest += Number(counts?.['rest']);
+      return undefined;
+    });
+    return rest;
+  }
+
+  async #isolate(
+    part: Part,
+    attempt: (first: number, last: number) => Promise<Refusal | undefined>,
+  ): Promise<void> {
+    const { seqs } = part;
+    await isolate(
+      seqs.length,
+      async (first, last) => {
+        const refusal = await attempt(first, last);
+        if (refusal && last - first > 100) this.#savepoint.prepare(seqIndex(part.typed));
+        return refusal;
+      },
+      (place, refusal) => this.#refuse(seqs[place] ?? 0, refusal),
+    );
+    await this.#savepoint.end();
+  }
+
+  /**
+   * Ends the rows that did not go in. Answers with those that have no row of their key in the table;
+   * with `only`, looks at these alone, and then it is final: they are swallowed.
+   */
+  async #judge(
+    part: Part,
+    meeting: Meeting,
+    only: ReadonlySet<number> | undefined,
+  ): Promise<number[]> {
+    const isVersioned = typeof meeting === 'object' && part.columns.includes(meeting.newest);
+    const version = isVersioned ? meeting.newest : undefined;
+    const sql = judgeRest(this.#staged.batch.table.name, part, version);
+    const absent: number[] = [];
+    for (const row of await this.#connection.query(sql)) {
+      const seq = Number(row['seq']);
+      if (this.#refusals.has(seq) || (only && !only.has(seq))) continue;
+      const verdict = row['verdict'] as Verdict;
+      if (verdict === 'absent' && !only) absent.push(seq);
+      else this.#found(seq, { verdict, isVersioned, isWinner: row['winner'] === true });
+    }
+    return absent.sort((a, b) => a - b);
+  }
+
+  #found(
+    seq: number,
+    found: { readonly verdict: Verdict; readonly isVersioned: boolean; readonly isWinner: boolean },
+  ): void {
+    const { verdict, isVersioned, isWinner } = found;
+    const rule = this.#onConflict;
+    if (verdict === 'equal') this.#end(seq, rowEnd.duplicate);
+    else if (verdict === 'older') this.#end(seq, rowEnd.superseded);
+    else if (verdict === 'absent' || verdict === 'newer') this.#refuse(seq, swallowed);
+    else if (rule === 'dead-letter' || isVersioned) this.#refuse(seq, keyConflict);
+    // The row that should have replaced the other one did not.
+    else if (rule === 'update' && isWinner) this.#refuse(seq, swallowed);
+    else this.#end(seq, rowEnd.superseded);
+  }
+}
+
+/** Letters of the records whose end was decided before: they never decoded. */
+export const undecodedLetters = (batch: Batch): Letter[] =>
+  batch.undecoded.map((record) => {
+    const lane = batch.slices[record.slice]?.lane;
+    assert(lane !== undefined, 'an undecoded record belongs to a slice');
+    const { sequence, raw, code, message } = record;
+    return { lane, sequence, row: null, raw, code, sqlState: null, message: plain(message) };
+  });
+
+/** A text column holds no NUL. */
+const plain = (text: string): string => text.replaceAll('\0', '\uFFFD');
+
+const isAscii = (text: string): boolean => Buffer.byteLength(text) === text.length;
+
+function letterOf(
+  batch: Batch,
+  row: number,
+  { refusal, encoding }: { readonly refusal: Refusal; readonly encoding: string },
+): Letter {
+  const set = batch.columnSets[batch.sets[row] ?? 0];
+  assert(set, 'a row has a column set');
+  const { bytes, starts, tupleEnds } = batch;
+  const tuple = { bytes, start: starts[row] ?? 0, end: tupleEnds[row] ?? 0 };
+  const json = renderRow(batch.journaled, set, tuple);
+  const isText = !json.includes('\0') && (encoding === 'UTF8' || isAscii(json));
+  return {
+    lane: batch.slices[batch.sliceOf[row] ?? 0]?.lane ?? 0,
+    sequence: batch.sequences[row] ?? 0,
+    row: isText ? json : null,
+    raw: isText ? null : Buffer.from(json),
+    code: refusal.code,
+    sqlState: refusal.sqlState,
+    message: plain(refusal.message),
+  };
+}

@@ -1,0 +1,112 @@
+// A Session of PostgreSQL: each call is one transaction, or one statement, on one connection.
+import type { Table } from '../../accept/columns.ts';
+import type { Batch, RowEnd } from '../../merge/batch.ts';
+import type { LedgerRow } from '../../merge/ledger.ts';
+import type * as seam from '../target.ts';
+import { ledger, prune } from './books.ts';
+import { compare } from './compare.ts';
+import type { Connection } from './connection.ts';
+import { describe, tableNames } from './describe.ts';
+import { claim, lanes, resolve } from './lanes.ts';
+import { dropLetter, type LetterFilter, readLetters, replayLetter } from './letters.ts';
+import { merge } from './merge.ts';
+import { prepare } from './schema.ts';
+
+export interface SessionOptions {
+  readonly identity: string;
+  readonly id: string;
+  readonly positions: boolean;
+  readonly encoding: string;
+  readonly resolveLockMsMax: number;
+}
+
+export class PostgresSession implements seam.Session {
+  readonly identity: string;
+  readonly id: string;
+  readonly #connection: Connection;
+  readonly #options: SessionOptions;
+
+  constructor(connection: Connection, options: SessionOptions) {
+    this.#connection = connection;
+    this.#options = options;
+    this.identity = options.identity;
+    this.id = options.id;
+  }
+
+  get isClosed(): boolean {
+    return this.#connection.isClosed;
+  }
+
+  prepare(create: boolean): Promise<void> {
+    return prepare(this.#connection, create);
+  }
+
+  tableNames(): Promise<string[]> {
+    return tableNames(this.#connection);
+  }
+
+  describe(table: string): Promise<Table> {
+    return describe(this.#connection, table);
+  }
+
+  claim(of: seam.Claim): Promise<{ epoch: number; lanes: seam.LaneState[] }> {
+    return claim(this.#connection, of);
+  }
+
+  lanes(stream: seam.StreamId): Promise<seam.LaneState[]> {
+    return lanes(this.#connection, stream);
+  }
+
+  resolve(batch: Batch, suspect: string): Promise<seam.LaneState[]> {
+    const lockMsMax = this.#options.resolveLockMsMax;
+    return resolve(this.#connection, batch, { suspect, lockMsMax });
+  }
+
+  merge(batch: Batch, rung: seam.Rung): Promise<seam.MergeResult> {
+    return merge(this.#connection, batch, { rung, ...this.#options });
+  }
+
+  compare(batch: Batch): Promise<Uint8Array> {
+    return compare(this.#connection, batch);
+  }
+
+  ledger(
+    stream: seam.StreamId,
+    range: { lane: number; first: number; last: number },
+  ): Promise<LedgerRow[]> {
+    return ledger(this.#connection, stream, range);
+  }
+
+  prune(stream: seam.StreamId, upTo: readonly { lane: number; last: number }[]): Promise<number> {
+    return prune(this.#connection, stream, upTo);
+  }
+
+  deadLetters(filter: LetterFilter): Promise<seam.DeadLetter[]> {
+    return readLetters(this.#connection, filter);
+  }
+
+  replay(id: seam.DeadLetterId, batch: Batch): Promise<RowEnd> {
+    return replayLetter(this.#connection, id, { batch, encoding: this.#options.encoding });
+  }
+
+  drop(id: seam.DeadLetterId): Promise<void> {
+    return dropLetter(this.#connection, id);
+  }
+
+  async isReplicated(position: string): Promise<boolean> {
+    const [row] = await this.#connection.query(
+      `SELECT coalesce(bool_or(flush_lsn >= $1::pg_lsn), false) AS reached
+       FROM pg_stat_replication WHERE state = 'streaming'`,
+      [position],
+    );
+    return row?.['reached'] === true;
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+
+  destroy(): void {
+    this.#connection.destroy();
+  }
+}
