@@ -1,6 +1,7 @@
-// Asks every request who sends it, before anything of it is read. With tokens: each route says which
-// rights open it, and a stream outside the token's is forbidden whether it exists or not. Without:
-// the server listens on loopback only, and requests that a web page could have forged are refused.
+// Asks every request who sends it, before anything of it is read. With tokens: each route says
+// which rights open it, and a stream outside the token's is forbidden whether it exists or not.
+// Without: the server listens on loopback only, and requests that a web page could have forged are
+// refused.
 import assert from 'node:assert/strict';
 import { isIP } from 'node:net';
 import rateLimit from '@fastify/rate-limit';
@@ -54,7 +55,7 @@ export async function guardAccess(
     if (rights === 'nobody asks') return;
     const access = await identify(request);
     request.access = access;
-    // A path that is not ours has no rights to ask for; who may be here is told that it is not there.
+    // A path that is not ours asks for no right; whoever has a token is told that it is not there.
     if (rights && !mayAny(access, rights)) {
       throw forbidden(`This needs a token with the right to ${rights.join(' or ')}.`);
     }

@@ -1,5 +1,5 @@
-// The application of one server, before it listens: the node server with its limits, what happens to
-// every request, and the routes.
+// The application of one server, before it listens: the node server with its limits, what happens
+// to every request, and the routes.
 import { readFileSync } from 'node:fs';
 import {
   createServer,
@@ -13,6 +13,8 @@ import fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
+  type FastifySchemaValidationError,
+  LogController,
 } from 'fastify';
 import { pino } from 'pino';
 import { HoldfastError } from '../errors.ts';
@@ -90,7 +92,8 @@ function newApp(options: ServerOptions): FastifyInstance {
   return fastify({
     serverFactory,
     loggerInstance: newLogger(),
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
+    schemaErrorFormatter: (problems, part) => new Error(problems.map(told(part)).join('; ')),
     genReqId: () => crypto.randomUUID(),
     return503OnClosing: false,
     routerOptions: { maxParamLength: paramBytesMax },
@@ -102,6 +105,16 @@ function newApp(options: ServerOptions): FastifyInstance {
   });
 }
 
+/** What is wrong with a query, header or body, with the names that the checker leaves out. */
+const told =
+  (part: string) =>
+  ({ instancePath, message, params }: FastifySchemaValidationError): string => {
+    const { additionalProperty, allowedValues } = params;
+    const name = typeof additionalProperty === 'string' ? `: ${additionalProperty}` : '';
+    const values = Array.isArray(allowedValues) ? `: ${allowedValues.join(', ')}` : '';
+    return `${part}${instancePath} ${message ?? 'is wrong'}${name}${values}`;
+  };
+
 function pem(path: string): Buffer {
   try {
     return readFileSync(path);
@@ -111,7 +124,7 @@ function pem(path: string): Buffer {
   }
 }
 
-/** To stderr, from HOLDFAST_LOG on. Nothing that a request carries is ever logged but its path's pattern. */
+/** To stderr, from HOLDFAST_LOG on. Of a request nothing is ever logged but its route's pattern. */
 function newLogger(): FastifyBaseLogger {
   const level = process.env['HOLDFAST_LOG'] ?? 'warn';
   const known = ['silent', ...Object.keys(pino.levels.values)];

@@ -64,9 +64,9 @@ function inflater(raw: IncomingMessage): Gunzip | undefined {
 }
 
 /**
- * The whole body, inflated. Its bytes stay taken from `bounds.memory` until the caller gives them back.
- * Rejects with HF_MEDIA_TYPE, HF_TOO_LARGE, HF_OVERLOADED, HF_TIMEOUT, HF_BODY_CUT or HF_USAGE; then
- * nothing stays taken, and what still arrives is thrown away.
+ * The whole body, inflated. Its bytes stay taken from `bounds.memory` until the caller gives them
+ * back. Rejects with HF_MEDIA_TYPE, HF_TOO_LARGE, HF_OVERLOADED, HF_TIMEOUT, HF_BODY_CUT or
+ * HF_USAGE; then nothing stays taken, and what still arrives is thrown away.
  */
 export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promise<Buffer> {
   const gunzip = inflater(raw);
@@ -105,7 +105,7 @@ const overloaded = (): HoldfastError =>
     retryAfterSeconds: 1,
   });
 
-/** Lets the rest of the body run out unread; the server cuts the connection if it takes too long. */
+/** Lets the rest of the body run out unread; the server cuts a connection where that takes long. */
 function detach(raw: IncomingMessage, gunzip: Gunzip | undefined): void {
   raw.removeAllListeners('data');
   raw.removeAllListeners('readable');
@@ -146,7 +146,8 @@ export async function* streamBody(
       yield next.value as Uint8Array;
     }
   } catch (error) {
-    if (error instanceof HoldfastError || !(error instanceof Error)) throw error;
+    const isOurs = error instanceof HoldfastError || error === patience.signal.reason;
+    if (isOurs || !(error instanceof Error)) throw error;
     throw gunzip ? gzipError(error) : cut();
   } finally {
     detach(raw, gunzip);

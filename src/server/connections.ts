@@ -54,8 +54,8 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
 }
 
 /**
- * After an answer that came before the end of the body: the rest is thrown away for a while, since a
- * reset would take the answer from a client that is still sending; then the connection is cut.
+ * After an answer that came before the end of the body: the rest is thrown away for a while, since
+ * a reset would take the answer from a client that is still sending; then the connection is cut.
  */
 export function lingerFor(request: FastifyRequest): void {
   const { raw } = request;

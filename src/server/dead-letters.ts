@@ -20,7 +20,7 @@ type ListRoute = { Querystring: Static<typeof deadLettersQuery> };
 type OneRoute = { Params: Static<typeof deadLetterParams> };
 const config = { rights: ['operate'] } as const;
 const oneCodes = ['HF_NOT_FOUND', 'HF_TARGET'] as const;
-const limitDefault = 100;
+const limitDefault = 1_000;
 
 export function addDeadLetterRoutes(app: FastifyInstance, { holdfast }: Parts): void {
   app.get<ListRoute>(

@@ -31,8 +31,8 @@ function histogram(name: string, help: string, { bounds, buckets, sum, count }: 
     return `holdfast_${name}_bucket{le="${bound}"} ${below}\n`;
   });
   const head = `# HELP holdfast_${name} ${help}\n# TYPE holdfast_${name} histogram\n`;
-  const tail = `holdfast_${name}_bucket{le="+Inf"} ${count}\n`;
-  return `${head}${lines.join('')}${tail}holdfast_${name}_sum ${sum}\nholdfast_${name}_count ${count}\n`;
+  const totals = `holdfast_${name}_sum ${sum}\nholdfast_${name}_count ${count}\n`;
+  return `${head}${lines.join('')}holdfast_${name}_bucket{le="+Inf"} ${count}\n${totals}`;
 }
 
 const streamFamilies: readonly [string, Kind, string, (stream: StreamStatus) => number][] = [
@@ -91,19 +91,19 @@ function processText({ status, metrics, answers, bodyBytes }: Observed): string 
   ].join('');
 }
 
-let processRegistry: Registry | undefined;
+const own: { registry?: Registry } = {};
 
 /** Node's own numbers, once a process: their observers cannot be taken back. */
-function registry(): Registry {
-  if (!processRegistry) {
-    processRegistry = new Registry();
-    collectDefaultMetrics({ register: processRegistry, prefix: 'holdfast_' });
+function processRegistry(): Registry {
+  if (!own.registry) {
+    own.registry = new Registry();
+    collectDefaultMetrics({ register: own.registry, prefix: 'holdfast_' });
   }
-  return processRegistry;
+  return own.registry;
 }
 
 export const expositionType = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** `unaccounted` comes first. */
 export const exposition = async (observed: Observed): Promise<string> =>
-  streamText(observed.status.streams) + processText(observed) + (await registry().metrics());
+  streamText(observed.status.streams) + processText(observed) + (await processRegistry().metrics());

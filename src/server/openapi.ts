@@ -7,9 +7,11 @@ import type { FastifyInstance } from 'fastify';
 // From src/server and from dist/server alike.
 const packageUrl = new URL('../../package.json', import.meta.url);
 
-const description = `A durable, exactly-once write path in front of a SQL database.
-Every refusal says what became of the write: "not written", "written" or "unknown"; after "unknown"
-the same request with the same Idempotency-Key may be sent again without doubling.`;
+const description = [
+  'A durable, exactly-once write path in front of a SQL database.',
+  'Every refusal says what became of the write: "not written", "written" or "unknown"; after',
+  '"unknown" the same request with the same Idempotency-Key may be sent again without doubling.',
+].join('\n');
 
 /** To be registered before the routes that it describes. */
 export async function describeApi(app: FastifyInstance): Promise<void> {

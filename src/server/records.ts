@@ -1,5 +1,5 @@
-// POST /v1/streams/{stream}/records: one body of rows, all or nothing, answered when it is on disk or
-// as far on as `ack` asks. A caller who goes away cancels the waiting only, never the write.
+// POST /v1/streams/{stream}/records: one body of rows, all or nothing, answered when it is on disk
+// or as far on as `ack` asks. A caller who goes away cancels the waiting only, never the write.
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';

@@ -1,5 +1,5 @@
-// Turns whatever went wrong into the one shape of a refusal. The status, whether to try again and what
-// became of the write come from the error table; nothing else of an error ever leaves the process.
+// Turns whatever went wrong into the one shape of a refusal. The status, whether to try again and
+// what became of the write come from the error table; nothing else of an error leaves the process.
 import {
   type ErrorCode,
   errorTable,

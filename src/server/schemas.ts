@@ -80,7 +80,7 @@ export const receiptParams = Type.Object({ receipt: Type.String({ maxLength: 512
 export const loadParams = Type.Object({ load: Type.String({ maxLength: 512 }) });
 export const deadLetterParams = Type.Object({ id: Type.String({ maxLength: 2048 }) });
 
-const delimiter = Type.String({ minLength: 1, maxLength: 2, description: 'CSV: one character.' });
+const delimiter = Type.String({ minLength: 1, maxLength: 1, description: 'CSV: one character.' });
 export const recordsQuery = Type.Object(
   {
     ack: Type.Optional(oneOf(levels, 'What to wait for; journaled by default.')),
@@ -187,7 +187,7 @@ export const verifyAnswer = Type.Object({
 export const deadLettersQuery = Type.Object(
   {
     stream: Type.Optional(Type.String()),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 100 })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, description: '1000.' })),
   },
   closed,
 );
@@ -226,7 +226,7 @@ const always: readonly ErrorCode[] = [
   'HF_BUG',
 ];
 
-/** Responses of a route: `good` by status, and the refusals that it can give beside the common ones. */
+/** Responses of a route: `good` by status, and its refusals beside the common ones. */
 export function responses(
   good: { readonly [status: number]: TSchema },
   codes: readonly ErrorCode[] = [],

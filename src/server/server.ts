@@ -1,8 +1,8 @@
-// The HTTP side of one Holdfast: limits on everything that arrives, who may do what, the routes, and
-// an orderly end. It adds nothing to the promise: every answer is the library's.
+// The HTTP side of one Holdfast: limits on everything that arrives, who may do what, the routes,
+// and an orderly end. It adds nothing to the promise: every answer is the library's.
 //
-// States: listening, closing (new requests are refused; those in hand are answered; loads stop, they
-// can be resumed), closed. `closing` and `closed` are signals that abort once, in that order.
+// States: listening, closing (new requests are refused; those in hand are answered; loads stop,
+// they can be resumed), closed. `closing` and `closed` are signals that abort once, in that order.
 import { setMaxListeners } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';

@@ -1,5 +1,5 @@
-// Who may do what: bearer tokens with rights per stream. Tokens are compared by their SHA-256 digests,
-// every one of them on every look-up, so that the time taken tells nothing about how close a guess was.
+// Who may do what: bearer tokens with rights per stream. Tokens are compared by their SHA-256
+// digests, every one on every look-up, so that the time tells nothing about how close a guess was.
 // Must never keep, log or return the text of a token.
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { TokenOptions } from '../options.ts';

@@ -1,0 +1,114 @@
+// Bodies under bounds: what readBody and streamBody promise to every route.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type ClientRequest, createServer, type IncomingMessage, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { BodyMemory, readBody, streamBody } from '../src/server/body.ts';
+
+/** A request whose head has arrived, with its sender's and its receiver's side. */
+async function arriving(t: TestContext, headers: Record<string, string> = {}) {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const sender: ClientRequest = request({ port, host: '127.0.0.1', method: 'POST', headers });
+  // Some of these are cut on purpose.
+  sender.on('error', (error) => sender.destroy(error));
+  sender.flushHeaders();
+  const [raw] = (await once(server, 'request')) as [IncomingMessage];
+  t.after(() => {
+    sender.destroy();
+    server.close();
+    server.closeAllConnections();
+  });
+  return { sender, raw };
+}
+
+const bounds = (memory: BodyMemory) => ({ bytesMax: 1000, msMax: 10_000, memory });
+
+test('bytes are taken from the common memory and stay taken', async (t) => {
+  const memory = new BodyMemory(100);
+  const { sender, raw } = await arriving(t);
+  sender.end('x'.repeat(60));
+  const bytes = await readBody(raw, bounds(memory));
+  assert.equal(bytes.length, 60);
+  assert.equal(memory.bytes, 60);
+});
+
+test('a body that the common memory cannot hold is refused, and gives back what it took', async (t) => {
+  const memory = new BodyMemory(100);
+  assert(memory.take(50));
+  const { sender, raw } = await arriving(t);
+  sender.write('x'.repeat(40));
+  const read = readBody(raw, bounds(memory));
+  while (memory.bytes < 90) await new Promise((resolve) => setImmediate(resolve));
+  sender.end('x'.repeat(40));
+  await assert.rejects(read, { code: 'HF_OVERLOADED', retryAfterSeconds: 1 });
+  assert.equal(memory.bytes, 50);
+});
+
+test('a connection that is lost in the middle of a body is a cut body', async (t) => {
+  for (const headers of [{}, { 'content-encoding': 'gzip' }]) {
+    const memory = new BodyMemory(100);
+    const { sender, raw } = await arriving(t, headers);
+    sender.write(gzipSync('x').subarray(0, 5));
+    const read = readBody(raw, bounds(memory));
+    await once(raw, 'data');
+    sender.destroy();
+    await assert.rejects(read, { code: 'HF_BODY_CUT' });
+    assert.equal(memory.bytes, 0);
+  }
+});
+
+const patience = (stop = new AbortController(), idleMsMax = 10_000) => ({
+  idleMsMax,
+  signal: stop.signal,
+});
+
+test('a streamed body comes whole, inflated', async (t) => {
+  const { sender, raw } = await arriving(t, { 'content-encoding': 'gzip' });
+  const text = Array.from({ length: 100_000 }, (_, i) => i).join();
+  sender.end(gzipSync(text));
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of streamBody(raw, patience())) chunks.push(chunk);
+  assert.equal(Buffer.concat(chunks).toString(), text);
+});
+
+test('a streamed body is not read ahead of who asks for it', async (t) => {
+  const { sender, raw } = await arriving(t);
+  const body = streamBody(raw, patience());
+  sender.write('x'.repeat(1000));
+  assert.equal((await body.next()).done, false);
+  const size = 64 * 1024 * 1024;
+  sender.end(Buffer.alloc(size));
+  // Its buffers and the kernel's hold some of it; the rest stays with the sender.
+  await once(raw, 'readable');
+  assert(raw.readableLength < 1024 * 1024);
+  assert(sender.writableLength > size / 2);
+  let rest = 0;
+  for await (const chunk of body) rest += chunk.length;
+  assert.equal(rest, size);
+});
+
+test('a streamed body ends with its reason: idle, cut, stopped or not gzip', async (t) => {
+  const idle = await arriving(t);
+  await assert.rejects(streamBody(idle.raw, patience(undefined, 20)).next(), {
+    code: 'HF_TIMEOUT',
+  });
+  for (const headers of [{}, { 'content-encoding': 'gzip' }]) {
+    const cut = await arriving(t, headers);
+    const next = streamBody(cut.raw, patience()).next();
+    cut.sender.destroy();
+    await assert.rejects(next, { code: 'HF_BODY_CUT' });
+  }
+  const stop = new AbortController();
+  const stopped = await arriving(t);
+  const next = streamBody(stopped.raw, patience(stop)).next();
+  stop.abort(new Error('stopped for a reason'));
+  await assert.rejects(next, /^Error: stopped for a reason$/);
+  const plain = await arriving(t, { 'content-encoding': 'gzip' });
+  plain.sender.end('not gzip');
+  await assert.rejects(streamBody(plain.raw, patience()).next(), { code: 'HF_USAGE' });
+});

@@ -1,0 +1,175 @@
+// Loads over HTTP: resumable, with progress, in bounded memory.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import type { LoadResult, LoadState } from '../src/types.ts';
+import {
+  ask,
+  bearer,
+  lines,
+  type Rig,
+  send,
+  startRig,
+  tokenOptions,
+} from './support/server-rig.ts';
+
+const json = { 'content-type': 'application/json' };
+
+const begin = (rig: Rig, input: string, more: object = {}) => {
+  const digest = createHash('sha256').update(input).digest('hex');
+  return ask(rig, '/v1/streams/payments/loads', {
+    method: 'POST',
+    headers: json,
+    body: JSON.stringify({ format: 'ndjson', size: Buffer.byteLength(input), digest, ...more }),
+  });
+};
+
+async function begun(rig: Rig, input: string, more: object = {}): Promise<LoadState> {
+  const { status, text } = await begin(rig, input, more);
+  assert.equal(status, 200, text);
+  return JSON.parse(text) as LoadState;
+}
+
+interface Line {
+  readonly progress?: { readonly bytes: number; readonly accepted: number };
+  readonly result?: LoadResult;
+  readonly error?: { readonly code: string; readonly outcome: string };
+}
+
+/** Sends bytes to a load and returns the lines of its answer. */
+async function feed(rig: Rig, load: string, init: RequestInit) {
+  const answer = await ask(rig, `/v1/loads/${load}`, { ...init, method: 'POST' });
+  const told = answer.text.trim().split('\n');
+  return { ...answer, lines: told.map((text) => JSON.parse(text) as Line) };
+}
+
+const counts = (result: LoadResult | undefined) =>
+  result && [result.accepted, result.merged, result.duplicates, result.deadLetters];
+
+test('a load larger than any request is settled when it answers', async (t) => {
+  const rig = await startRig(t, { bodyBytesMax: 1000 });
+  const input = lines(1, 20_000);
+  const { load, offset } = await begun(rig, input);
+  assert.equal(offset, 0);
+  const fed = await feed(rig, load, { body: input });
+  assert.equal(fed.headers.get('content-type'), 'application/x-ndjson');
+  const last = fed.lines.at(-1);
+  assert.deepEqual(counts(last?.result), [20_000, 20_000, 0, 0], fed.text.slice(-500));
+  assert.equal(fed.lines.at(-2)?.progress?.accepted, 20_000);
+  const again = await begun(rig, input);
+  assert.deepEqual(again.result?.merged, 20_000, 'it was not reported yet');
+  assert.equal((await ask(rig, `/v1/loads/${load}/reported`, { method: 'POST' })).status, 204);
+  const fresh = await begun(rig, input);
+  assert.deepEqual([fresh.offset, fresh.result], [0, undefined]);
+  const second = await feed(rig, fresh.load, {
+    body: gzipSync(input),
+    headers: { 'content-encoding': 'gzip' },
+  });
+  assert.deepEqual(counts(second.lines.at(-1)?.result), [20_000, 0, 20_000, 0]);
+});
+
+test('a load whose sender dies goes on from where it was, also after a restart', async (t) => {
+  const rig = await startRig(t);
+  const input = lines(1, 30_000);
+  const first = await begun(rig, input, { digest: '0'.repeat(64) });
+  const sender = request(`${rig.server.url}/v1/loads/${first.load}`, { method: 'POST' });
+  const answered = once(sender, 'response');
+  // The connection is cut on purpose below.
+  const cut = once(sender, 'close');
+  sender.on('error', (error) => sender.destroy(error));
+  sender.write(input.slice(0, 1_500_000));
+  const [answer] = (await answered) as [NodeJS.ReadableStream];
+  answer.on('error', () => sender.destroy());
+  await once(answer, 'data');
+  sender.destroy();
+  await cut;
+  const second = await begun(rig, input, { digest: '0'.repeat(64) });
+  assert(second.offset > 0 && second.offset <= 1_500_000, `${second.offset}`);
+  await rig.restart();
+  const third = await begun(rig, input, { digest: '0'.repeat(64) });
+  assert(third.offset >= second.offset);
+  const fed = await feed(rig, third.load, { body: input.slice(third.offset) });
+  assert.deepEqual(counts(fed.lines.at(-1)?.result), [30_000, 30_000, 0, 0], fed.text.slice(-500));
+});
+
+test('a bad row stops a load and says where; as a dead letter it does not', async (t) => {
+  const rig = await startRig(t);
+  const input = `${lines(1, 10)}not json\n${lines(11, 10)}`;
+  const strict = await begun(rig, input);
+  const stopped = (await feed(rig, strict.load, { body: input })).lines.at(-1)?.result;
+  assert.deepEqual(stopped?.rejected[0]?.line, 11);
+  assert.equal(stopped?.complete, false);
+  const lenient = await begun(rig, input, { invalid: 'dead-letter' });
+  const whole = (await feed(rig, lenient.load, { body: input })).lines.at(-1)?.result;
+  assert.deepEqual(counts(whole), [21, 10, 10, 1]);
+  assert.equal(whole?.complete, true);
+});
+
+test('csv options reach a load', async (t) => {
+  const rig = await startRig(t);
+  const input = '1;7;NA\r\n2;7;"NA"\r\n';
+  const more = {
+    format: 'csv',
+    delimiter: ';',
+    columns: ['tx_id', 'user_id', 'status'],
+    nulls: ['NA'],
+  };
+  const { load } = await begun(rig, input, more);
+  const fed = await feed(rig, load, { body: input });
+  assert.deepEqual(counts(fed.lines.at(-1)?.result), [2, 2, 0, 0], fed.text);
+  assert.deepEqual(
+    rig.query('SELECT status FROM payments ORDER BY tx_id').map(({ status }) => status),
+    [null, 'NA'],
+  );
+});
+
+test('what is not a load is refused by its code', async (t) => {
+  const rig = await startRig(t, tokenOptions);
+  const all = bearer('all-of-it');
+  const post = (path: string, body: object | undefined, headers: object) =>
+    ask(rig, path, {
+      method: 'POST',
+      headers: { ...json, ...headers },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+  const load = { format: 'ndjson', size: 1, digest: '0'.repeat(64) };
+  const cases = [
+    [404, 'HF_UNKNOWN_STREAM', await post('/v1/streams/nope/loads', load, all)],
+    [404, 'HF_NOT_FOUND', await post('/v1/loads/nope', undefined, all)],
+    [404, 'HF_NOT_FOUND', await post('/v1/loads/nope/reported', undefined, all)],
+    [400, 'HF_USAGE', await post('/v1/streams/notes/loads', { ...load, format: 'json' }, all)],
+    [400, 'HF_USAGE', await post('/v1/streams/notes/loads', { ...load, digest: 'x' }, all)],
+    [400, 'HF_USAGE', await post('/v1/streams/notes/loads', { ...load, more: 1 }, all)],
+  ] as const;
+  for (const [status, code, answer] of cases) {
+    assert.deepEqual([answer.status, answer.body.code], [status, code], answer.text);
+  }
+  const begunElsewhere = await post('/v1/streams/notes/loads', load, all);
+  const path = `/v1/loads/${begunElsewhere.body.load}`;
+  assert.equal((await post(path, undefined, bearer('writes-payments'))).status, 403);
+});
+
+test('a load in hand when the server closes is told so and can be resumed', async (t) => {
+  const rig = await startRig(t);
+  const input = lines(1, 100);
+  const { load } = await begun(rig, input);
+  const sender = request(`${rig.server.url}/v1/loads/${load}`, { method: 'POST' });
+  const answered = once(sender, 'response');
+  sender.on('error', (error) => sender.destroy(error));
+  sender.write(input.slice(0, 1000));
+  const [answer] = (await answered) as [NodeJS.ReadableStream];
+  const closed = rig.server.close({ drainMs: 5_000 });
+  let text = '';
+  for await (const chunk of answer.setEncoding('utf8')) text += chunk;
+  assert.match(text, /"error":\{"code":"HF_DRAINING"/);
+  await closed;
+  await rig.restart();
+  const again = await begun(rig, input);
+  const fed = await feed(rig, again.load, { body: input.slice(again.offset) });
+  assert.equal(fed.lines.at(-1)?.result?.accepted, 100, fed.text);
+  const { status } = await send(rig, lines(1, 1));
+  assert.equal(status, 202);
+});

@@ -1,0 +1,267 @@
+// What operators and machines ask over HTTP: status, metrics, probes, dead letters, verify, the
+// description of it all, the page; and how the server ends.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { Agent, request } from 'node:http';
+import { test } from 'node:test';
+import { errorTable, HoldfastError } from '../src/errors.ts';
+import { knownError, refusalBody, statusOf } from '../src/server/refusal.ts';
+import { startServer } from '../src/server/server.ts';
+import { TargetError } from '../src/target/target.ts';
+import type { Status, VerifyResult } from '../src/types.ts';
+import { ask, line, postHead, rawConnection, send, startRig } from './support/server-rig.ts';
+
+const settled = { query: '?ack=settled' };
+
+test('status, streams and metrics tell one and the same balance', async (t) => {
+  const rig = await startRig(t);
+  await send(rig, line(1) + line(2), settled);
+  await send(rig, line(1) + line(2, 'other'), settled);
+  const status = JSON.parse((await ask(rig, '/v1/status')).text) as Status;
+  const payments = status.streams['payments'];
+  assert.equal(status.state, 'running');
+  const { accepted, merged, duplicates, deadLetters, inFlight, unaccounted } = payments ?? {};
+  assert.deepEqual([accepted, merged, duplicates, deadLetters, inFlight], [4, 2, 1, 1, 0]);
+  assert.equal(unaccounted, 0);
+  assert.deepEqual(Object.keys(JSON.parse((await ask(rig, '/v1/streams')).text).streams), [
+    'payments',
+    'notes',
+  ]);
+  const one = JSON.parse((await ask(rig, '/v1/streams/payments')).text);
+  assert.deepEqual({ ...one, oldestMs: 0 }, { ...payments, oldestMs: 0 });
+  const unknown = await ask(rig, '/v1/streams/toString');
+  assert.deepEqual([unknown.status, unknown.body.code], [404, 'HF_UNKNOWN_STREAM']);
+
+  const { text, headers } = await ask(rig, '/metrics');
+  assert.match(headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/);
+  const samples = text.split('\n').filter((sample) => sample !== '' && !sample.startsWith('#'));
+  assert.equal(samples[0], 'holdfast_unaccounted{stream="payments"} 0');
+  assert(samples.every((sample) => /^holdfast_\w+(\{.*\})? -?[\d.e+-]+$/.test(sample)));
+  const names = ['accepted', 'journaled', 'staged', 'settled', 'confirmed'] as const;
+  for (const name of names) {
+    assert(samples.includes(`holdfast_${name}{stream="payments"} ${payments?.watermarks[name]}`));
+  }
+  assert(samples.includes('holdfast_merged_rows_total{stream="payments"} 2'));
+  assert(samples.includes('holdfast_duplicate_rows_total{stream="payments"} 1'));
+  assert(samples.includes('holdfast_dead_letters{stream="payments"} 1'));
+  assert(samples.includes('holdfast_http_answers_total{route="/v1/status",status="200"} 1'));
+  const syncs = samples.find((sample) => sample.startsWith('holdfast_journal_sync_seconds_count'));
+  assert(Number(syncs?.split(' ')[1]) >= 2, syncs);
+  const last = samples.find((sample) => sample.includes('journal_sync_seconds_bucket{le="+Inf"}'));
+  assert.equal(last?.split(' ')[1], syncs?.split(' ')[1]);
+});
+
+test('the probes are green while rows are taken, with the target or without', async (t) => {
+  const rig = await startRig(t);
+  assert.deepEqual((await ask(rig, '/healthz')).body, { state: 'running' });
+  const ready = await ask(rig, '/readyz');
+  assert.equal(ready.status, 200);
+  assert.deepEqual(ready.body.reasons, []);
+});
+
+test('dead letters are listed, shown, replayed and dropped, their numbers exact', async (t) => {
+  const rig = await startRig(t);
+  await send(rig, line(9007199254740993n), settled);
+  const other = await send(rig, line(9007199254740993n, 'other'), settled);
+  assert.equal(other.body.counts?.['deadLetters'], 1, other.text);
+  const raw = await send(rig, 'not json\n', { query: '?ack=settled&invalid=dead-letter' });
+  assert.equal(raw.status, 200, raw.text);
+  const list = await ask(rig, '/v1/dead-letters?stream=payments');
+  assert.match(list.text, /"row":\{[^}]*"tx_id": ?9007199254740993\b/);
+  interface Letter {
+    readonly id: string;
+    readonly code: string;
+    readonly row: object | null;
+    readonly raw?: string;
+  }
+  const letters = (JSON.parse(list.text) as { deadLetters: Letter[] }).deadLetters;
+  assert.deepEqual(letters.map(({ code }) => code).sort(), ['bad-json', 'key-conflict']);
+  const conflict = letters.find(({ code }) => code === 'key-conflict');
+  const undecoded = letters.find(({ code }) => code === 'bad-json');
+  assert(conflict && undecoded);
+  assert.equal(
+    Buffer.from(undecoded.raw ?? '', 'base64')
+      .toString()
+      .trim(),
+    'not json',
+  );
+  const path = `/v1/dead-letters/${encodeURIComponent(conflict.id)}`;
+  assert.deepEqual(JSON.parse((await ask(rig, path)).text).id, conflict.id);
+
+  const refused = await ask(rig, `${path}/replay`, { method: 'POST' });
+  assert.deepEqual(JSON.parse(refused.text), { end: 'deadLetter' });
+  rig.query('DELETE FROM payments');
+  const replayed = await ask(rig, `${path}/replay`, { method: 'POST' });
+  assert.deepEqual(JSON.parse(replayed.text), { end: 'merged' });
+  const dropped = await ask(rig, `/v1/dead-letters/${encodeURIComponent(undecoded.id)}`, {
+    method: 'DELETE',
+  });
+  assert.equal(dropped.status, 204);
+  for (const method of ['GET', 'DELETE']) {
+    const none = await ask(rig, '/v1/dead-letters/no-such-id', { method });
+    assert.deepEqual([none.status, none.body.code], [404, 'HF_NOT_FOUND']);
+  }
+});
+
+test('verify answers 200 either way, and says whether the sides agree', async (t) => {
+  const rig = await startRig(t);
+  await send(rig, line(1) + line(2), settled);
+  const verify = async () =>
+    JSON.parse((await ask(rig, '/v1/verify', { method: 'POST' })).text) as VerifyResult;
+  const good = await verify();
+  assert.deepEqual([good.ok, good.checked], [true, 2]);
+  rig.query('DELETE FROM payments WHERE tx_id = 1');
+  const bad = await verify();
+  assert.equal(bad.ok, false);
+  assert.match(JSON.stringify(bad.differences), /missing/);
+  const unknown = await ask(rig, '/v1/verify', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"stream":"nope"}',
+  });
+  assert.deepEqual([unknown.status, unknown.body.code], [404, 'HF_UNKNOWN_STREAM']);
+});
+
+test('the options that took effect are shown where they are given', async (t) => {
+  const rig = await startRig(t, { shownOptions: { confirm: 'commit' } });
+  assert.equal((await ask(rig, '/v1/options')).text, '{"confirm":"commit"}');
+});
+
+test('openapi.json describes every route, each with its answers and refusals', async (t) => {
+  const rig = await startRig(t, { shownOptions: {} });
+  interface Operation {
+    readonly summary: string;
+    readonly responses: Readonly<Record<string, object>>;
+  }
+  const api = JSON.parse((await ask(rig, '/openapi.json')).text) as {
+    paths: Record<string, Record<string, Operation>>;
+    components: { schemas: { Refusal: { properties: { code: { enum: string[] } } } } };
+  };
+  const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  assert.deepEqual(
+    operations.sort(),
+    [
+      'DELETE /v1/dead-letters/{id}',
+      'GET /',
+      'GET /healthz',
+      'GET /metrics',
+      'GET /openapi.json',
+      'GET /readyz',
+      'GET /v1/dead-letters',
+      'GET /v1/dead-letters/{id}',
+      'GET /v1/options',
+      'GET /v1/receipts/{receipt}',
+      'GET /v1/status',
+      'GET /v1/streams',
+      'GET /v1/streams/{stream}',
+      'POST /v1/dead-letters/{id}/replay',
+      'POST /v1/loads/{load}',
+      'POST /v1/loads/{load}/reported',
+      'POST /v1/streams/{stream}/loads',
+      'POST /v1/streams/{stream}/records',
+      'POST /v1/verify',
+    ].sort(),
+  );
+  const codes = api.components.schemas.Refusal.properties.code.enum;
+  assert.deepEqual(codes.toSorted(), Object.keys(errorTable).sort());
+  const records = api.paths['/v1/streams/{stream}/records']?.['post'];
+  const statuses = ['200', '202', '400', '401', '403', '404', '408', '409', '413', '415', '422'];
+  for (const status of [...statuses, '429', '500', '503', '504', '507']) {
+    assert(records?.responses[status], status);
+  }
+  for (const operation of Object.values(api.paths).flatMap((methods) => Object.values(methods))) {
+    assert(operation.summary.length > 10);
+  }
+});
+
+test('the page runs its own script and style only, and asks for nothing from elsewhere', async (t) => {
+  const rig = await startRig(t);
+  const { text, headers } = await ask(rig, '/');
+  const policy = headers.get('content-security-policy') ?? '';
+  assert.match(policy, /^default-src 'none';/);
+  for (const tag of ['script', 'style']) {
+    const found = [...text.matchAll(new RegExp(`<${tag}[^>]*>([\\s\\S]*?)</${tag}>`, 'g'))];
+    assert.equal(found.length, 1);
+    const hash = createHash('sha256')
+      .update(found[0]?.[1] ?? '')
+      .digest('base64');
+    assert(policy.includes(`${tag}-src 'sha256-${hash}'`), tag);
+  }
+  assert.doesNotMatch(text, /https?:|innerHTML|\son\w+=|\sstyle=/);
+});
+
+test('every error of the table answers with its status, its outcome and nothing more', () => {
+  for (const [code, row] of Object.entries(errorTable)) {
+    const error = knownError(new HoldfastError(code as keyof typeof errorTable, 'what'));
+    assert.equal(statusOf(error), row.status);
+    assert.deepEqual(refusalBody(error, 'id'), {
+      code,
+      outcome: row.outcome,
+      message: 'what',
+      retryable: row.retryable,
+      requestId: 'id',
+    });
+  }
+  const lost = knownError(new TargetError('lost', '57P01', 'row (1, secret) was there'));
+  assert.equal(lost.code, 'HF_TARGET');
+  assert.doesNotMatch(JSON.stringify(refusalBody(lost, 'id')), /secret/);
+  const bug = knownError(new TypeError('secret of undefined'));
+  assert.equal(bug.code, 'HF_BUG');
+  assert.doesNotMatch(JSON.stringify(refusalBody(bug, 'id')), /secret/);
+});
+
+test('a closing server answers those in hand and refuses the others', async (t) => {
+  const rig = await startRig(t);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.after(() => agent.destroy());
+  const kept = request(`${rig.server.url}/healthz`, { agent });
+  const [first] = await once(kept.end(), 'response');
+  await once(first.resume(), 'end');
+
+  // Its head has arrived, its body has not: it is in hand.
+  const inHand = rawConnection(t, rig);
+  const body = line(1);
+  inHand.socket.write(`${postHead(`content-length: ${body.length}`)}\r\n${body.slice(0, 5)}`);
+  const late = rawConnection(t, rig);
+  late.socket.write('GET /v1/status HTTP/1.1\r\nhost: x\r\n');
+  await send(rig, line(2));
+
+  const closed = rig.server.close();
+  inHand.socket.write(body.slice(5));
+  late.socket.write('\r\n');
+  const answer = await inHand.closed;
+  assert.match(answer, /^HTTP\/1\.1 202 /);
+  assert.match(answer, /\r\nconnection: close\r\n/i);
+  const refusal = await late.closed;
+  assert.match(refusal, /^HTTP\/1\.1 503 /);
+  assert.match(refusal, /"code":"HF_DRAINING","outcome":"not written"/);
+  await closed;
+  await assert.rejects(ask(rig, '/healthz'));
+});
+
+test('a closing server tells who waits for a level that it was not reached', async (t) => {
+  const rig = await startRig(t);
+  const release = rig.lockTarget();
+  const waiting = send(rig, line(1), settled);
+  while ((await rig.holdfast.status()).streams['payments']?.accepted !== 1) await pause();
+  await rig.server.close({ drainMs: 50 });
+  const told = await waiting;
+  assert.deepEqual([told.status, told.body.outcome], [504, 'written'], told.text);
+  release();
+});
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+test('closing twice closes once, and what was asked for runs after the last answer', async (t) => {
+  const rig = await startRig(t);
+  let runs = 0;
+  const onClose = () => {
+    runs++;
+  };
+  const server = await startServer(rig.holdfast, { port: 0, onClose });
+  await Promise.all([server.close(), server.close()]);
+  assert.equal(runs, 1);
+});
