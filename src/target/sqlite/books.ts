@@ -1,0 +1,148 @@
+// What a batch leaves beside its rows: ledger rows, dead letters, and the lanes' new totals; and the
+// reading and pruning of the ledger.
+import assert from 'node:assert/strict';
+import type { Batch, RowEnd } from '../../merge/batch.ts';
+import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';
+import type { StreamId } from '../target.ts';
+import type { Connection, Row } from './connection.ts';
+
+/** A dead letter to be written. */
+export interface Letter {
+  readonly lane: number;
+  readonly sequence: number;
+  /** The row as JSON; null where it never decoded. */
+  readonly row: string | null;
+  /** The bytes as given, or those of the JSON. */
+  readonly raw: Uint8Array;
+  readonly code: string;
+  readonly sqlState: string | null;
+  readonly message: string;
+}
+
+const bookSql = `INSERT INTO holdfast_ledger (writer, stream, lane, first_sequence, last_sequence,
+    row_count, merged, duplicates, superseded, dead_letters, digest, ends, route, at)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'direct', ?)`;
+
+const settleSql = `UPDATE holdfast_lanes SET settled = ?4, staged = max(staged, ?4),
+    merged = merged + ?5, duplicates = duplicates + ?6, superseded = superseded + ?7,
+    dead_letters = dead_letters + ?8
+  WHERE writer = ?1 AND stream = ?2 AND lane = ?3`;
+
+const letterSql = `INSERT INTO holdfast_dead_letters (writer, stream, lane, sequence, row_json, raw,
+    code, sqlstate, message, first_at, last_at)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)`;
+
+/** Books the batch, in the transaction that wrote its rows. `ends` absent: every row was merged. */
+export function settle(
+  connection: Connection,
+  batch: Batch,
+  ended: { readonly ends: Uint8Array | undefined; readonly letters: readonly Letter[] },
+): void {
+  const id = [batch.writer, batch.rules.stream] as const;
+  const undecoded = batch.undecoded.map((record): Letter => {
+    const { sequence, raw, code, message } = record;
+    const lane = batch.slices[record.slice]?.lane ?? 0;
+    return { lane, sequence, raw, code, message, row: null, sqlState: null };
+  });
+  for (const letter of [...ended.letters, ...undecoded]) {
+    const { lane, sequence, row, raw, code, sqlState, message } = letter;
+    const what = [row, raw, code, sqlState, message];
+    connection.write(letterSql, ...id, lane, sequence, ...what, batch.wallMs);
+  }
+  for (const row of ledgerRows(batch, ended.ends)) {
+    const { merged, duplicates, superseded, deadLetters, rowCount } = row;
+    const counts = [merged, duplicates, superseded, deadLetters];
+    const range = [row.lane, row.first, row.last, rowCount];
+    connection.write(bookSql, ...id, ...range, ...counts, row.digest, row.ends, batch.wallMs);
+    const moved = connection.write(settleSql, ...id, row.lane, row.last, ...counts);
+    assert.equal(moved, 1, 'the guard has seen the lane’s row');
+  }
+}
+
+const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
+  row_count AS "rowCount", merged, duplicates, superseded, dead_letters AS "deadLetters", digest,
+  ends`;
+
+/** Ledger rows that overlap [first, last] of the lane, ascending. */
+export function ledger(
+  connection: Connection,
+  { writer, stream }: StreamId,
+  range: { readonly lane: number; readonly first: number; readonly last: number },
+): LedgerRow[] {
+  const rows = connection.query(
+    `SELECT ${ledgerColumns} FROM holdfast_ledger WHERE writer = ? AND stream = ? AND lane = ?
+       AND last_sequence >= ? AND first_sequence <= ? ORDER BY last_sequence`,
+    writer,
+    stream,
+    range.lane,
+    range.first,
+    range.last,
+  );
+  return rows.map(toLedgerRow);
+}
+
+export function prune(
+  connection: Connection,
+  { writer, stream }: StreamId,
+  upTo: readonly { readonly lane: number; readonly last: number }[],
+): number {
+  const sql = `DELETE FROM holdfast_ledger
+    WHERE writer = ? AND stream = ? AND lane = ? AND last_sequence <= ?`;
+  return connection.transaction(() =>
+    upTo.reduce(
+      (gone, { lane, last }) => gone + connection.write(sql, writer, stream, lane, last),
+      0,
+    ),
+  );
+}
+
+/** Moves one record's end from dead letter to `end`, in its lane's totals (replay). */
+export function moveTotals(
+  connection: Connection,
+  of: StreamId & { readonly lane: number },
+  end: RowEnd,
+): void {
+  const column = ['merged', 'duplicates', 'superseded'][end];
+  assert(column, 'a replayed record has left the dead letters');
+  connection.write(
+    `UPDATE holdfast_lanes SET dead_letters = dead_letters - 1, ${column} = ${column} + 1
+     WHERE writer = ? AND stream = ? AND lane = ?`,
+    of.writer,
+    of.stream,
+    of.lane,
+  );
+}
+
+/** Writes a ledger row anew after `withEnd`. */
+export function correct(
+  connection: Connection,
+  { writer, stream }: StreamId,
+  row: LedgerRow,
+): void {
+  connection.write(
+    `UPDATE holdfast_ledger SET merged = ?, duplicates = ?, superseded = ?, dead_letters = ?,
+       ends = ? WHERE writer = ? AND stream = ? AND lane = ? AND last_sequence = ?`,
+    row.merged,
+    row.duplicates,
+    row.superseded,
+    row.deadLetters,
+    row.ends,
+    writer,
+    stream,
+    row.lane,
+    row.last,
+  );
+}
+
+const toLedgerRow = (row: Row): LedgerRow => ({
+  lane: Number(row['lane']),
+  first: Number(row['first']),
+  last: Number(row['last']),
+  rowCount: Number(row['rowCount']),
+  merged: Number(row['merged']),
+  duplicates: Number(row['duplicates']),
+  superseded: Number(row['superseded']),
+  deadLetters: Number(row['deadLetters']),
+  digest: Number(row['digest']),
+  ends: row['ends'] instanceof Uint8Array ? row['ends'] : null,
+});

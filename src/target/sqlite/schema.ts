@@ -1,0 +1,53 @@
+// Holdfast's own tables: from the package's SQL files into the database, once, whoever comes first.
+import { readdirSync, readFileSync } from 'node:fs';
+import { TargetError } from '../target.ts';
+import type { Connection } from './connection.ts';
+
+// The same place from src/target/sqlite and from dist/target/sqlite.
+const folder = new URL('../../../sql/sqlite/', import.meta.url);
+
+/** What 1-tables.sql writes into holdfast_version. */
+const version = 1;
+
+/** All of the SQL that Holdfast needs in a database: what `holdfast init --sql` prints. */
+export function schemaSql(): string {
+  const files = readdirSync(folder).filter((file) => file.endsWith('.sql'));
+  return files
+    .sort()
+    .map((file) => readFileSync(new URL(file, folder), 'utf8'))
+    .join('\n');
+}
+
+/** The tables are there, in this version, when it returns; creates them where `create`. */
+export function prepare(connection: Connection, create: boolean): void {
+  if (isPrepared(connection)) return;
+  if (!create) {
+    const message = 'Holdfast’s own tables are missing; run what `holdfast init --sql` prints.';
+    throw new TargetError('hold', 'SQLITE_ERROR', message);
+  }
+  connection.transaction(() => {
+    if (!isPrepared(connection)) connection.exec(schemaSql());
+  });
+}
+
+function hasVersions(connection: Connection): boolean {
+  const rows = connection.query(`SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_version'`);
+  return rows.length > 0;
+}
+
+function isPrepared(connection: Connection): boolean {
+  if (!hasVersions(connection)) return false;
+  const [row] = connection.query('SELECT max(version) AS newest FROM holdfast_version');
+  const newest = Number(row?.['newest'] ?? 0);
+  if (newest <= version) return newest === version;
+  const message = `Holdfast’s tables are of version ${newest}; this program knows ${version}.`;
+  throw new TargetError('hold', '', message);
+}
+
+/** Tells this file from another one of the same name; '' before `prepare` made our tables. */
+export function identityOf(connection: Connection): string {
+  if (!hasVersions(connection)) return '';
+  const [row] = connection.query('SELECT identity FROM holdfast_version ORDER BY version LIMIT 1');
+  const identity = row?.['identity'];
+  return typeof identity === 'string' ? identity : '';
+}
