@@ -1,0 +1,110 @@
+// Finds and reads the configuration. Relative paths in it start at its own folder, so that one file
+// means one journal wherever it is used from; file names on the command line start at the working folder.
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, extname, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { HoldfastError } from '../errors.ts';
+import { type OpenOptions, type Options, readOptions } from '../options.ts';
+import type { Credentials } from './http.ts';
+
+const names = ['holdfast.config.ts', 'holdfast.config.js', 'holdfast.config.json'];
+
+export interface Config {
+  /** As given, with absolute paths; checked. */
+  readonly options: OpenOptions;
+  /** The same, complete with defaults. */
+  readonly complete: Options;
+  /** What a request to a running owner needs. */
+  readonly credentials: Credentials;
+}
+
+type Environment = { readonly [name: string]: string | undefined };
+
+/** The folder that the user stands in: npm runs scripts in the package's own. */
+export function workingFolder(environment: Environment = process.env): string {
+  const { INIT_CWD, npm_lifecycle_event } = environment;
+  return npm_lifecycle_event !== undefined && INIT_CWD ? INIT_CWD : process.cwd();
+}
+
+/**
+ * `environment`: where HOST and PORT are taken from; none by default. Throws HF_USAGE that says what
+ * to do where there is no configuration, or a wrong one.
+ */
+export async function readConfig(
+  file: string | undefined,
+  environment: Environment = {},
+): Promise<Config> {
+  const path = file === undefined ? findConfig(workingFolder()) : resolve(workingFolder(), file);
+  return toConfig(await load(path), dirname(path), environment);
+}
+
+function findConfig(folder: string): string {
+  const found = names.map((name) => join(folder, name)).find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  const message =
+    `There is no holdfast.config.ts, .js or .json in ${folder}. ` +
+    'Make one with `holdfast init`, or name one with --config FILE.';
+  throw new HoldfastError('HF_USAGE', message);
+}
+
+async function load(path: string): Promise<unknown> {
+  if (!existsSync(path)) throw new HoldfastError('HF_USAGE', `There is no file ${path}.`);
+  try {
+    if (extname(path) === '.json') return JSON.parse(readFileSync(path, 'utf8'));
+    const module: { readonly default?: unknown } = await import(pathToFileURL(path).href);
+    return module.default;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new HoldfastError('HF_USAGE', `${path} cannot be read: ${why}`, { cause });
+  }
+}
+
+/** Options as they were written in `folder`: with absolute paths, with HOST and PORT, checked. */
+export function toConfig(written: unknown, folder: string, environment: Environment): Config {
+  const given = withAddress(absolute(written, folder), environment);
+  const complete = readOptions(given);
+  const { tokens, tls } = complete.server;
+  const own = tokens.find(({ rights, streams }) => !rights && !streams) ?? tokens[0];
+  const token = process.env['HOLDFAST_TOKEN'] ?? own?.token;
+  return {
+    options: given as OpenOptions,
+    complete,
+    credentials: {
+      ...(token !== undefined && { token }),
+      ...(tls && { certificate: tls.cert }),
+    },
+  };
+}
+
+const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Leaves alone whatever is not of the right shape: readOptions names it. */
+function absolute(given: unknown, folder: string): unknown {
+  if (!isObject(given)) return given;
+  const inFolder = (path: unknown) =>
+    typeof path === 'string' && path !== '' ? resolve(folder, path) : path;
+  const { journal, target, server } = given;
+  const file =
+    typeof target === 'string' ? /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(target)?.[1] : undefined;
+  const tls = isObject(server) && isObject(server['tls']) ? server['tls'] : undefined;
+  return {
+    ...given,
+    journal: inFolder(journal),
+    target:
+      file === undefined || file.startsWith('//') ? target : `sqlite:${resolve(folder, file)}`,
+    ...(isObject(server) && {
+      server: {
+        ...server,
+        ...(tls && { tls: { ...tls, cert: inFolder(tls['cert']), key: inFolder(tls['key']) } }),
+      },
+    }),
+  };
+}
+
+function withAddress(given: unknown, { HOST, PORT }: Environment): unknown {
+  if (!isObject(given) || (!HOST && !PORT)) return given;
+  const server = isObject(given['server']) ? given['server'] : {};
+  const address = { ...(HOST && { host: HOST }), ...(PORT && { port: Number(PORT) }) };
+  return { ...given, server: { ...server, ...address } };
+}

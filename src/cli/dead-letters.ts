@@ -1,0 +1,113 @@
+// `holdfast dead-letters list | show | replay | drop`. A row goes out as the text that it is; nothing
+// here parses it and prints it again.
+import type { Command } from 'commander';
+import { HoldfastError } from '../errors.ts';
+import { type Config, readConfig } from './config.ts';
+import { streamOf } from './load.ts';
+import { plural, type Result, tableOf } from './output.ts';
+import { type JournalOwner, withOwner } from './owner.ts';
+
+interface Given {
+  readonly config?: string;
+  readonly stream?: string;
+  readonly limit?: number;
+}
+
+/** What is shown of a dead letter beside its row. */
+interface Shown {
+  readonly id: string;
+  readonly stream: string;
+  readonly code: string;
+  readonly message: string;
+  readonly attempts: number;
+  readonly at: string;
+  readonly state: string;
+}
+
+export function listText(json: string): string {
+  const { deadLetters }: { readonly deadLetters: readonly Shown[] } = JSON.parse(json);
+  if (deadLetters.length === 0) return 'No dead letters.';
+  const rows = deadLetters.map(({ id, code, message, attempts, at, state }) => [
+    id,
+    code,
+    message,
+    attempts,
+    at,
+    state,
+  ]);
+  return tableOf(['id', 'code', 'message', 'attempts', 'at', 'state'], rows);
+}
+
+export function showText(json: string): string {
+  const { id, stream, code, message, attempts, at, state }: Shown = JSON.parse(json);
+  // A quote within a string is written \", so this is never found inside one.
+  const row = json.slice(json.indexOf(',"row":') + ',"row":'.length, -1);
+  return [
+    `id        ${id}`,
+    `stream    ${stream}`,
+    `state     ${state}, ${plural(attempts, 'attempt')}, last ${at}`,
+    `reason    ${code}: ${message}`,
+    `row       ${row}`,
+  ].join('\n');
+}
+
+const whole = (text: string): number => {
+  const number = Number(text);
+  if (Number.isSafeInteger(number) && number > 0) return number;
+  throw new HoldfastError('HF_USAGE', `--limit: "${text}" is not a whole number above 0.`);
+};
+
+export function addDeadLetters(command: Command, settle: (result: Result) => Promise<void>): void {
+  const group = command
+    .command('dead-letters')
+    .description('rows that were kept whole because they could not be written');
+  const within = async (
+    given: Given,
+    work: (owner: JournalOwner, config: Config) => Promise<Result>,
+  ) => {
+    const config = await readConfig(given.config);
+    await settle(await withOwner(config, (owner) => work(owner, config)));
+  };
+  group
+    .command('list')
+    .description('the dead letters, oldest first')
+    .option('--limit <number>', 'how many at most', whole)
+    .action((given: Given) =>
+      within(given, async (owner, config) => {
+        const { stream, limit } = given;
+        const json = await owner.listDeadLetters({
+          ...(stream !== undefined && { stream: streamOf(config, stream) }),
+          ...(limit !== undefined && { limit }),
+        });
+        return { json, text: listText(json) };
+      }),
+    );
+  group
+    .command('show <id>')
+    .description('one dead letter with its row')
+    .action((id: string, given: Given) =>
+      within(given, async (owner) => {
+        const json = await owner.showDeadLetter(id);
+        return { json, text: showText(json) };
+      }),
+    );
+  group
+    .command('replay <id>')
+    .description('write its row again, once the cause is repaired')
+    .action((id: string, given: Given) =>
+      within(given, async (owner) => {
+        const end = await owner.replayDeadLetter(id);
+        const text = end === 'deadLetter' ? 'It was refused again.' : `Its row is now ${end}.`;
+        return { json: { id, end }, text };
+      }),
+    );
+  group
+    .command('drop <id>')
+    .description('give its row up; a tombstone stays in the books')
+    .action((id: string, given: Given) =>
+      within(given, async (owner) => {
+        await owner.dropDeadLetter(id);
+        return { json: { id, dropped: true }, text: 'Dropped.' };
+      }),
+    );
+}

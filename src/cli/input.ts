@@ -1,0 +1,76 @@
+// The input of a load. Size, digest and offsets are those of the bytes after decompression, so that
+// a file and its .gz are the same load.
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { pipeline } from 'node:stream';
+import { pipeline as pipelineEnd } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { HoldfastError } from '../errors.ts';
+import { workingFolder } from './config.ts';
+
+export interface Source {
+  readonly size: number;
+  /** SHA-256 in hex. */
+  readonly digest: string;
+}
+
+export interface Input {
+  /** What makes a load resumable; absent for a pipe. */
+  readonly source?: Source;
+  /** The bytes from `offset` on. */
+  read(offset: number): AsyncIterable<Uint8Array>;
+  /** Removes what was made for it. */
+  close(): void;
+}
+
+/** Opens FILE, or `-` for stdin. `mustKnow`: a pipe is first copied to a file, so that it is known. */
+export async function openInput(name: string, mustKnow: boolean): Promise<Input> {
+  if (name !== '-') return fileInput(resolve(workingFolder(), name));
+  if (!mustKnow) return { read: () => process.stdin, close: () => undefined };
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-load-'));
+  const close = () => rmSync(folder, { recursive: true, force: true });
+  try {
+    const path = join(folder, 'stdin');
+    await pipelineEnd(process.stdin, createWriteStream(path, { mode: 0o600 }));
+    return { ...(await fileInput(path)), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+async function fileInput(path: string): Promise<Input> {
+  if (!existsSync(path)) throw new HoldfastError('HF_USAGE', `There is no file ${path}.`);
+  const read = (offset: number) => readFrom(path, offset);
+  const hash = createHash('sha256');
+  let size = 0;
+  for await (const chunk of read(0)) {
+    hash.update(chunk);
+    size += chunk.length;
+  }
+  return { source: { size, digest: hash.digest('hex') }, read, close: () => undefined };
+}
+
+async function* readFrom(path: string, offset: number): AsyncGenerator<Uint8Array> {
+  const isPacked = path.endsWith('.gz');
+  const file = createReadStream(path, { highWaterMark: 1024 * 1024, start: isPacked ? 0 : offset });
+  // The iteration below meets whatever went wrong.
+  const bytes = isPacked ? pipeline(file, createGunzip(), () => undefined) : file;
+  const chunks: AsyncIterable<Uint8Array> = bytes;
+  let skip = isPacked ? offset : 0;
+  try {
+    for await (const chunk of chunks) {
+      if (skip < chunk.length) yield chunk.subarray(skip);
+      skip = Math.max(0, skip - chunk.length);
+    }
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const code = isPacked ? 'HF_BODY_CUT' : 'HF_USAGE';
+    throw new HoldfastError(code, `${path} cannot be read: ${why}.`, { cause });
+  } finally {
+    bytes.destroy();
+    file.destroy();
+  }
+}

@@ -1,0 +1,28 @@
+// The journal opened by this command itself, for as long as it runs.
+import { deadLetterJson } from '../dead-letter-json.ts';
+import { open } from '../holdfast.ts';
+import type { OpenOptions } from '../options.ts';
+import type { Holdfast } from '../types.ts';
+import type { JournalOwner } from './owner.ts';
+
+export const openHere = async (options: OpenOptions): Promise<JournalOwner> =>
+  ownerOf(await open(options));
+
+export function ownerOf(holdfast: Holdfast): JournalOwner {
+  return {
+    needsSource: false,
+    status: () => holdfast.status(),
+    verify: (options) => holdfast.verify(options),
+    beginLoad: (stream, options) => holdfast.beginLoad(stream, options),
+    continueLoad: (state, input, options) => holdfast.continueLoad(state, input, options),
+    reportedLoad: async (load) => holdfast.reportedLoad(load),
+    listDeadLetters: async (filter) => {
+      const letters = await holdfast.deadLetters.list(filter);
+      return `{"deadLetters":[${letters.map(deadLetterJson).join(',')}]}`;
+    },
+    showDeadLetter: async (id) => deadLetterJson(await holdfast.deadLetters.show(id)),
+    replayDeadLetter: (id) => holdfast.deadLetters.replay(id),
+    dropDeadLetter: (id) => holdfast.deadLetters.drop(id),
+    close: () => holdfast.close(),
+  };
+}

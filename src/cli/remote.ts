@@ -1,0 +1,82 @@
+// A journal that a running `serve` owns, reached through its HTTP address.
+import { HoldfastError } from '../errors.ts';
+import type { LoadOptions, LoadResult, LoadState, Status, VerifyResult } from '../types.ts';
+import { type Address, ask, askStream, refusalOf } from './http.ts';
+import type { JournalOwner, ReplayEnd } from './owner.ts';
+
+export function connectTo(address: Address): JournalOwner {
+  const get = (path: string) => ask(address, { method: 'GET', path });
+  const post = (path: string, json?: object) =>
+    ask(address, { method: 'POST', path, ...(json && { json }) });
+  const letter = (id: string) => `/v1/dead-letters/${encodeURIComponent(id)}`;
+  return {
+    needsSource: true,
+    status: async (): Promise<Status> => JSON.parse(await get('/v1/status')),
+    verify: async ({ stream }): Promise<VerifyResult> =>
+      JSON.parse(await post('/v1/verify', stream === undefined ? {} : { stream })),
+    beginLoad: async (stream, options): Promise<LoadState> =>
+      JSON.parse(await post(`/v1/streams/${encodeURIComponent(stream)}/loads`, loadBody(options))),
+    continueLoad: (state, input, options) => continueLoad(address, { state, input, options }),
+    reportedLoad: async (load) => {
+      await post(`/v1/loads/${encodeURIComponent(load)}/reported`);
+    },
+    listDeadLetters: ({ stream, limit }) => {
+      const query = new URLSearchParams();
+      if (stream !== undefined) query.set('stream', stream);
+      if (limit !== undefined) query.set('limit', String(limit));
+      return get(`/v1/dead-letters?${query.toString()}`);
+    },
+    showDeadLetter: (id) => get(letter(id)),
+    replayDeadLetter: async (id) => {
+      const answer: { readonly end: ReplayEnd } = JSON.parse(await post(`${letter(id)}/replay`));
+      return answer.end;
+    },
+    dropDeadLetter: async (id) => {
+      await ask(address, { method: 'DELETE', path: letter(id) });
+    },
+    close: async () => undefined,
+  };
+}
+
+const loadBody = ({ format, csv, invalid, source }: LoadOptions): object => ({
+  format,
+  ...csv,
+  ...(invalid && { invalid }),
+  ...source,
+});
+
+interface Sending {
+  readonly state: LoadState;
+  readonly input: AsyncIterable<Uint8Array>;
+  readonly options: LoadOptions;
+}
+
+/** One line of the answer: how far it is, then how it ended. */
+interface Line {
+  readonly progress?: { readonly bytes: number; readonly accepted: number };
+  readonly result?: LoadResult;
+  readonly error?: Parameters<typeof refusalOf>[0];
+}
+
+async function continueLoad(address: Address, { state, input, options }: Sending) {
+  const { signal, onProgress } = options;
+  const path = `/v1/loads/${encodeURIComponent(state.load)}`;
+  const answer = askStream(address, { method: 'POST', path, input, ...(signal && { signal }) });
+  for await (const line of linesOf(answer)) {
+    const { progress, result, error }: Line = JSON.parse(line);
+    if (progress) onProgress?.(progress);
+    if (error) throw refusalOf(error, 'The load was refused.');
+    if (result) return result;
+  }
+  const message = "The journal's owner went away before the load ended. Start the load again.";
+  throw new HoldfastError('HF_DRAINING', message, { outcome: 'unknown' });
+}
+
+async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string> {
+  let rest = '';
+  for await (const chunk of chunks) {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines.filter((line) => line !== '');
+  }
+}
