@@ -1,13 +1,16 @@
 // One JSON object into the cells of a row: complete, for any order of names and any spelling of values.
 // json-fast.ts does the same for the shape that a stream's rows usually have.
-import { cellKind } from './cell.ts';
+import { type Cell, cellKind } from './cell.ts';
 import type { Table } from './columns.ts';
 import { type JsonScanner, unescaped } from './json-scan.ts';
 import type { RowEncoder } from './row-encoder.ts';
 
 export class JsonRow {
   /** The places of the columns of the row last read, in the order of its names. */
-  order: number[] = [];
+  readonly order: number[] = [];
+  /** Where their values begin and end. */
+  readonly valueStarts: number[] = [];
+  readonly valueEnds: number[] = [];
   readonly #scanner: JsonScanner;
   readonly #row: RowEncoder;
   readonly #names: Buffer[];
@@ -25,6 +28,8 @@ export class JsonRow {
     const scanner = this.#scanner;
     this.#row.begin();
     this.order.length = 0;
+    this.valueStarts.length = 0;
+    this.valueEnds.length = 0;
     if (scanner.peek() !== 0x7b) return scanner.fail('expected an object');
     scanner.at++;
     scanner.space();
@@ -67,7 +72,14 @@ export class JsonRow {
     const cell = this.#row.provide(place);
     if (cell === null) return;
     this.order.push(place);
-    const { bytes, kind, valueStart, valueEnd, isEscaped } = this.#scanner;
+    this.valueStarts.push(this.#scanner.valueStart);
+    this.valueEnds.push(this.#scanner.valueEnd);
+    this.setCell(cell, place, this.#scanner);
+  }
+
+  /** The value that `scanner` has just read, for the column. */
+  setCell(cell: Cell, place: number, scanner: JsonScanner): void {
+    const { bytes, kind, valueStart, valueEnd, isEscaped } = scanner;
     if (this.#isJson[place] && kind !== cellKind.null) {
       cell.set(cellKind.json, bytes, { start: valueStart, end: valueEnd });
     } else if (kind !== cellKind.text) {

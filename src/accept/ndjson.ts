@@ -1,6 +1,7 @@
 // NDJSON and JSON: finds the lines, or the elements of one array, and hands each to the row decoder.
 import { isUtf8 } from 'node:buffer';
 import type { Problem } from './cell.ts';
+import { FastLines } from './json-fast.ts';
 import { JsonRow } from './json-row.ts';
 import { JsonScanner } from './json-scan.ts';
 import { badUtf8, Progress, tooLong, withoutCutCharacter } from './lines.ts';
@@ -19,11 +20,13 @@ export class JsonReader {
   readonly #row: RowEncoder;
   readonly #scanner = new JsonScanner();
   readonly #object: JsonRow;
+  readonly #fast: FastLines;
 
   constructor(rules: RowRules, row: RowEncoder) {
     this.#rules = rules;
     this.#row = row;
     this.#object = new JsonRow(row.table, this.#scanner, row);
+    this.#fast = new FastLines(rules, row, this.#object);
   }
 
   /** See RowReader.ndjson. */
@@ -32,9 +35,12 @@ export class JsonReader {
     this.#row.nextTurn();
     if (progress.line === 1 && hasMark(input)) progress.at = 3;
     if (options.skipping && !this.#skip(input, progress)) return progress.result();
+    this.#fast.begin(input);
     while (progress.at < input.length && progress.isOpen(into)) {
+      if (this.#fast.advance(into, progress)) continue;
       if (!this.#nextLine(input, into, progress)) break;
     }
+    this.#fast.end();
     return progress.result();
   }
 
@@ -81,7 +87,11 @@ export class JsonReader {
     if (scanner.at === line.end) return null;
     if (this.#object.read()) {
       scanner.space();
-      if (scanner.at === line.end) return this.#row.finish(into);
+      if (scanner.at === line.end) {
+        const problem = this.#row.finish(into);
+        if (!problem && isWhole) this.#fast.learn(start, line.end + 1);
+        return problem;
+      }
       scanner.fail('expected the end of the line behind the object');
     }
     return this.#syntaxProblem(!isWhole);

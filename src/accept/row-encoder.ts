@@ -25,7 +25,7 @@ export class RowEncoder {
   readonly #encode: Encode[];
   readonly #required: boolean[];
   readonly #nullable: boolean[];
-  readonly #laneMixers: Mixer[];
+  readonly laneMixers: Mixer[];
   readonly #fieldAt: Float64Array;
   #row = 1;
   #turn = 0;
@@ -51,7 +51,7 @@ export class RowEncoder {
         isKey[place] === true || (column.writable && !column.nullable && !column.hasDefault),
     );
     this.#nullable = columns.map((column, place) => column.nullable && isKey[place] !== true);
-    this.#laneMixers = this.laneColumns.map((place) =>
+    this.laneMixers = this.laneColumns.map((place) =>
       mixerOf(columns[place]?.type ?? { kind: 'cast' }),
     );
     this.#fieldAt = new Float64Array(columns.length);
@@ -137,6 +137,17 @@ export class RowEncoder {
     return absent < 0 ? null : this.#missing(absent);
   }
 
+  isNullable(place: number): boolean {
+    return this.#nullable[place] === true;
+  }
+
+  /** Writes one field of a row that another encodes, at `at`; the place behind it, -1 if refused. */
+  fieldAt(cell: Cell, into: RowBuffer, field: { place: number; at: number }): number {
+    this.#out.buffer = into;
+    this.#out.at = field.at;
+    return this.#field(field.place, cell) === null ? this.#out.at : -1;
+  }
+
   #field(place: number, cell: Cell): Problem | null {
     this.#fieldAt[place] = this.#out.at;
     const column = this.table.columns[place]?.name ?? '';
@@ -173,7 +184,7 @@ export class RowEncoder {
       // A lane column that the row leaves to its default goes with the nulls.
       const isProvided = this.#cells[place]?.row === this.#row;
       hash = isProvided
-        ? (this.#laneMixers[i]?.(hash, into.view, this.#fieldAt[place] ?? 0) ?? hash)
+        ? (this.laneMixers[i]?.(hash, into.view, this.#fieldAt[place] ?? 0) ?? hash)
         : mix(hash, -1);
     }
     return laneOfHash(hash, this.lanes);
