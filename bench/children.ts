@@ -1,0 +1,75 @@
+// A process of a bench that answers calls: so that the product's memory and CPU time are its own, and
+// a generator's are not. A child ends when its parent does.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import process from 'node:process';
+
+type Methods = { readonly [name: string]: (argument: never) => unknown };
+
+interface Answer {
+  readonly id: number;
+  readonly value?: unknown;
+  readonly failure?: string;
+}
+
+export class Child {
+  readonly #process: ChildProcess;
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  #nextId = 1;
+
+  constructor(file: string, options: { readonly execArgv?: readonly string[] } = {}) {
+    const path = new URL(file, import.meta.url);
+    this.#process = fork(path, { execArgv: [...(options.execArgv ?? [])] });
+    this.#process.on('message', (answer: Answer) => {
+      this.#waiting.get(answer.id)?.(answer);
+      this.#waiting.delete(answer.id);
+    });
+    this.#process.on('exit', (code) => {
+      for (const [id, answer] of this.#waiting) answer({ id, failure: `${file} ended: ${code}` });
+      this.#waiting.clear();
+    });
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  /** Calls a method there. The caller says what it answers with. */
+  call<T = void>(method: string, argument: object = {}): Promise<T> {
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, ({ value, failure }) => {
+        if (failure === undefined) resolve(value as T);
+        else reject(new Error(`${method}: ${failure}`));
+      });
+      this.#process.send({ id, method, argument });
+    });
+  }
+
+  /** Lets it end by itself. */
+  async end(): Promise<void> {
+    const exited = once(this.#process, 'exit');
+    this.#process.disconnect();
+    await exited;
+  }
+
+  /** Ends it at once, where a bench failed. */
+  kill(): void {
+    this.#process.kill('SIGKILL');
+  }
+}
+
+/** The child's side: answers the parent's calls by these methods. */
+export function answerCalls(methods: Methods): void {
+  process.on('message', (call: { id: number; method: string; argument: never }) => {
+    void (async () => {
+      const { id, method, argument } = call;
+      try {
+        process.send?.({ id, value: await methods[method]?.(argument) });
+      } catch (error) {
+        const failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
+        process.send?.({ id, failure });
+      }
+    })();
+  });
+}

@@ -1,0 +1,97 @@
+// What a bench reports: figures with their runs, and the two ways to print them.
+import type { Machine } from './machine.ts';
+
+/** One round of one figure. `of` is what the reference gave in the same round. */
+export interface Run {
+  readonly value: number;
+  readonly of?: number;
+  /** Share of all cores' time that went to other processes meanwhile, 0 to 1. */
+  readonly others: number;
+}
+
+/** Medians over the runs; `ratio` = value / of. */
+export interface Figure {
+  readonly value: number;
+  readonly unit: string;
+  readonly of?: number;
+  readonly ratio?: number;
+  readonly runs: readonly Run[];
+}
+
+export type Figures = { readonly [name: string]: Figure };
+
+export interface BenchOptions {
+  /** For progress; goes to stderr. */
+  readonly say: (text: string) => void;
+  /** Where to leave CPU profiles of the product; it runs slower with them. */
+  readonly profileTo?: string;
+}
+
+export type Bench = (options: BenchOptions) => Promise<Figures>;
+
+/** Above this share of others a round says more about them than about us (HOTPATH: quiet is 4 %). */
+const quietShareMax = 0.04;
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
+}
+
+/** Four significant digits: more are noise. */
+const rounded = (value: number): number => Number(value.toPrecision(4));
+
+export function figureOf(unit: string, runs: readonly Run[]): Figure {
+  const value = median(runs.map((run) => run.value));
+  const references = runs.flatMap((run) => (run.of === undefined ? [] : [run.of]));
+  const shown = runs.map((run) => ({
+    value: rounded(run.value),
+    ...(run.of === undefined ? {} : { of: rounded(run.of) }),
+    others: Number(run.others.toFixed(3)),
+  }));
+  if (references.length === 0) return { value: rounded(value), unit, runs: shown };
+  const of = median(references);
+  const ratio = Number((value / of).toFixed(3));
+  return { value: rounded(value), unit, of: rounded(of), ratio, runs: shown };
+}
+
+const spread = (values: readonly number[]): string =>
+  `${text(Math.min(...values))} to ${text(Math.max(...values))}`;
+
+const text = (value: number): string =>
+  value >= 1000 ? Math.round(value).toLocaleString('en') : String(rounded(value));
+
+/** A table for people: medians, their spread, and how much others disturbed. */
+export function printTable(name: string, machine: Machine, figures: Figures): string {
+  const rows = Object.entries(figures).map(([figure, { value, unit, of, ratio, runs }]) => {
+    const disturbed = runs.filter((run) => run.others > quietShareMax).length;
+    const others = runs.map((run) => `${Math.round(run.others * 100)}`).join(' ');
+    return [
+      figure,
+      text(value),
+      unit,
+      spread(runs.map((run) => run.value)),
+      of === undefined ? '' : text(of),
+      ratio === undefined ? '' : ratio.toFixed(2),
+      `${runs.length}${disturbed > 0 ? `, ${disturbed} disturbed` : ''}`,
+      others,
+    ];
+  });
+  const head = [
+    'figure',
+    'median',
+    'unit',
+    'spread',
+    'of',
+    'ratio',
+    'rounds',
+    'others, % of cores',
+  ];
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  const lines = all.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  '));
+  const { cpu, cores, memoryGiB, kernel, node } = machine;
+  const where = `${cpu}, ${cores} cores, ${memoryGiB} GiB, ${kernel}, Node ${node}`;
+  return [`bench ${name} on ${where}`, ...lines.map((line) => line.trimEnd()), ''].join('\n');
+}

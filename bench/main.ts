@@ -1,0 +1,62 @@
+// `npm run -s bench -- NAME [--json] [--profile FOLDER]`: runs one bench and prints its figures.
+import assert from 'node:assert/strict';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { systemDisk } from '../src/disk.ts';
+import { type Bench, printTable } from './figures.ts';
+import { benchJournal } from './journal.ts';
+import { describeMachine } from './machine.ts';
+import { benchPath } from './path.ts';
+
+const benches: ReadonlyMap<string, Bench> = new Map([
+  ['journal', benchJournal],
+  ['path', benchPath],
+]);
+
+function checkNode(): void {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  assert(
+    major > 22 || (major === 22 && minor >= 18),
+    `Benches are for Node 22.18 and later; this is ${process.version}.`,
+  );
+}
+
+async function main(): Promise<number> {
+  checkNode();
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { json: { type: 'boolean' }, profile: { type: 'string' } },
+  });
+  const [name = ''] = positionals;
+  const bench = benches.get(name);
+  if (!bench || positionals.length !== 1) {
+    const names = [...benches.keys()].join(' | ');
+    process.stderr.write(`Usage: npm run -s bench -- ${names} [--json] [--profile FOLDER]\n`);
+    return 2;
+  }
+  // Two benches at once would measure each other.
+  const path = join(tmpdir(), 'holdfast-bench.lock');
+  const lock = systemDisk.lock(path);
+  if (!lock) {
+    process.stderr.write(`Another bench is running on this machine (lock ${path}).\n`);
+    return 1;
+  }
+  try {
+    const figures = await bench({
+      say: (text) => process.stderr.write(`${text}\n`),
+      ...(values.profile === undefined ? {} : { profileTo: values.profile }),
+    });
+    const machine = describeMachine();
+    const whole = { name, machine, figures };
+    process.stdout.write(
+      values.json ? `${JSON.stringify(whole)}\n` : printTable(name, machine, figures),
+    );
+    return 0;
+  } finally {
+    lock.release();
+  }
+}
+
+process.exitCode = await main();

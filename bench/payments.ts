@@ -1,0 +1,144 @@
+// The rows of bench path: one body of NDJSON, rendered once, whose keys are written over in place, so
+// that a generator costs next to nothing; and the same rows as tuples for the bare COPY.
+import assert from 'node:assert/strict';
+import type { Column, ColumnType, Table } from '../src/accept/columns.ts';
+import { compileRows } from '../src/accept/compile.ts';
+import { RowBuffer } from '../src/accept/row-buffer.ts';
+import { limits } from '../src/limits.ts';
+
+export const bodyRows = 500;
+
+export const createPayments = `CREATE TABLE payments (
+  tx_id bigint PRIMARY KEY,
+  user_id bigint NOT NULL,
+  amount numeric(18,2) NOT NULL,
+  status text NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  note text
+)`;
+
+/** Keys have 16 digits from here on. */
+const keyBase = 1_000_000_000_000_000;
+const keyDigits = 16;
+
+const statuses = ['paid', 'pending', 'refunded', 'failed', 'chargeback'];
+const words = ['rent', 'coffee', 'books', 'train', 'music', 'garden', 'school', 'travel', 'gift'];
+
+const noteOf = (i: number): string =>
+  Array.from({ length: 4 + (i % 5) }, (_, at) => words[(i * 7 + at * 5) % words.length]).join(' ');
+
+function line(i: number): string {
+  const spread = (i * 2_654_435_761) % 4_294_967_296;
+  const seconds = new Date(Date.UTC(2026, 0, 1) + spread).toISOString().slice(0, 19);
+  const amount = `${spread % 100_000}.${String(i % 100).padStart(2, '0')}`;
+  const note = i % 10 === 9 ? 'null' : `"${noteOf(i)}"`;
+  return (
+    `{"tx_id":${keyBase},"user_id":${100_000 + (spread % 900_000)},"amount":${amount},` +
+    `"status":"${statuses[i % statuses.length]}",` +
+    `"created_at":"${seconds}.${String(spread % 1_000_000).padStart(6, '0')}Z","note":${note}}\n`
+  );
+}
+
+/** The four digits of 0 to 9999, as they stand in memory. */
+const fourDigits = Uint32Array.from({ length: 10_000 }, (_, i) =>
+  Buffer.from(String(i).padStart(4, '0')).readUInt32BE(),
+);
+
+/** A body of `bodyRows` lines behind `head` bytes left free. */
+export class Body {
+  readonly bytes: Buffer;
+  readonly #view: DataView;
+  readonly #keysAt: number[] = [];
+
+  constructor(head = 0) {
+    const lines = Array.from({ length: bodyRows }, (_, i) => line(i));
+    this.bytes = Buffer.concat([Buffer.alloc(head), Buffer.from(lines.join(''))]);
+    this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
+    let at = head;
+    for (const text of lines) {
+      this.#keysAt.push(at + '{"tx_id":'.length);
+      at += text.length;
+    }
+  }
+
+  /** Gives the rows the keys from `first` on, ascending. */
+  setKeys(first: number): void {
+    const view = this.#view;
+    const keysAt = this.#keysAt;
+    for (let i = 0; i < bodyRows; i++) {
+      const key = keyBase + first + i;
+      const high = Math.floor(key / 1e8);
+      const low = key - high * 1e8;
+      const at = keysAt[i] ?? 0;
+      view.setUint32(at, fourDigits[Math.floor(high / 1e4)] ?? 0);
+      view.setUint32(at + 4, fourDigits[high % 1e4] ?? 0);
+      view.setUint32(at + 8, fourDigits[Math.floor(low / 1e4)] ?? 0);
+      view.setUint32(at + keyDigits - 4, fourDigits[low % 1e4] ?? 0);
+    }
+  }
+}
+
+const columnOf = (name: string, type: ColumnType, changed: Partial<Column> = {}): Column => ({
+  name,
+  type,
+  sqlType: type.kind,
+  nullable: false,
+  hasDefault: false,
+  writable: true,
+  bytewiseEqual: true,
+  ...changed,
+});
+
+const table: Table = {
+  name: 'payments',
+  columns: [
+    columnOf('tx_id', { kind: 'int', bytes: 8 }),
+    columnOf('user_id', { kind: 'int', bytes: 8 }),
+    columnOf('amount', { kind: 'numeric', precision: 18, scale: 2 }),
+    columnOf('status', { kind: 'text' }),
+    columnOf('created_at', { kind: 'timestamptz', fraction: 6 }),
+    columnOf('note', { kind: 'text' }, { nullable: true }),
+  ],
+  keys: [['tx_id']],
+  fingerprint: 'bench',
+  warnings: [],
+};
+
+const copyHead = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8)]);
+const copyEnd = Buffer.from([0xff, 0xff]);
+
+/** A whole binary COPY of `rows` rows, a multiple of `bodyRows`, made of the same lines. */
+export class CopyStream {
+  readonly bytes: Buffer;
+  readonly #view: DataView;
+  readonly #keysAt: number[] = [];
+
+  constructor(rows: number) {
+    const tuples = new RowBuffer();
+    const { bytes: lines } = new Body();
+    const rules = { key: ['tx_id'], lanes: 1, nonZero: [], inexact: 'refuse' } as const;
+    const reader = compileRows(table, { ...rules, lineBytesMax: limits.lineBytesMax });
+    const { rejected } = reader.ndjson(lines, tuples);
+    assert.equal(rejected.length, 0, 'the rows fit their table');
+    const part = tuples.bytes.subarray(0, tuples.length);
+    const parts = Array.from({ length: rows / bodyRows }, () => part);
+    this.bytes = Buffer.concat([copyHead, ...parts, copyEnd]);
+    this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
+    parts.forEach((_, i) => {
+      const start = copyHead.length + i * part.length;
+      // The key is the first field: behind the field count and its length.
+      for (let row = 0; row < bodyRows; row++) this.#keysAt.push(start + tuples.start(row) + 6);
+    });
+  }
+
+  setKeys(first: number): void {
+    const view = this.#view;
+    const keysAt = this.#keysAt;
+    for (let i = 0; i < keysAt.length; i++) {
+      const key = keyBase + first + i;
+      const at = keysAt[i] ?? 0;
+      view.setUint32(at, Math.floor(key / 2 ** 32));
+      view.setUint32(at + 4, key % 2 ** 32);
+    }
+  }
+}
