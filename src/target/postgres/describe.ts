@@ -47,10 +47,10 @@ SELECT i.relname AS name, x.indisprimary AS "isPrimary",
       JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
       WHERE k.place <= x.indnkeyatts AND NOT a.attnotnull) THEN 'a column of it may be null'
     WHEN EXISTS (SELECT FROM unnest(x.indkey::int2[], x.indcollation::oid[])
-        WITH ORDINALITY k (attnum, collation, place)
+        WITH ORDINALITY k (attnum, coll, place)
       JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
-      JOIN pg_collation c ON c.oid IN (k.collation, a.attcollation)
-      WHERE k.place <= x.indnkeyatts AND k.collation <> a.attcollation
+      JOIN pg_collation c ON c.oid IN (k.coll, a.attcollation)
+      WHERE k.place <= x.indnkeyatts AND k.coll <> a.attcollation
         AND NOT c.collisdeterministic) THEN 'its collation is not its column’s'
   END AS unfit
 FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid

@@ -73,10 +73,15 @@ function action(part: Part, meeting: Meeting): string {
   const set = changed.map((column) => `${name(column)} = excluded.${name(column)}`).join(', ');
   const condition =
     meeting === 'update'
-      ? `NOT (ROW(${list(changed, 't.')}) *= ROW(${list(changed, 'excluded.')}))`
+      ? `NOT ${sameBytes(list(changed, 't.'), list(changed, 'excluded.'))}`
       : `excluded.${name(meeting.newest)} > t.${name(meeting.newest)}`;
   return `DO UPDATE SET ${set} WHERE ${condition}`;
 }
+
+// `*=` compares records by their stored bytes; json has no other equality, and 1.0 is not 1.00 here.
+// Without the casts it would be taken for a comparison column by column.
+const sameBytes = (one: string, other: string): string =>
+  `(ROW(${one})::record *= ROW(${other})::record)`;
 
 /** What the table holds under a row's key, compared on the row's columns, bytewise (P7). */
 export type Verdict = 'equal' | 'different' | 'absent' | 'older' | 'newer';
@@ -102,7 +107,6 @@ function beside(table: string, part: Part): string {
     FROM ${tableName(table)} t WHERE ${matches.join(' AND ')} LIMIT 1) t ON true`;
 }
 
-// `*=` compares the stored bytes; json has no other equality, and 1.0 is not 1.00 here.
 function verdictOf(part: Part, version?: string): string {
   const own = part.columns.map((_, i) => `s.c${i}`).join();
   const versions =
@@ -111,5 +115,5 @@ function verdictOf(part: Part, version?: string): string {
       : `WHEN s.${staged(part, version)} < t.${name(version)} THEN 'older'
          WHEN s.${staged(part, version)} > t.${name(version)} THEN 'newer'`;
   return `CASE WHEN t.found IS NULL THEN 'absent' ${versions}
-    WHEN ROW(${list(part.columns, 't.')}) *= ROW(${own}) THEN 'equal' ELSE 'different' END`;
+    WHEN ${sameBytes(list(part.columns, 't.'), own)} THEN 'equal' ELSE 'different' END`;
 }
