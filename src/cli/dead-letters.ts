@@ -21,6 +21,8 @@ interface Shown {
   readonly message: string;
   readonly attempts: number;
   readonly at: string;
+  /** The bytes in base64, where the row never decoded. */
+  readonly raw?: string;
   readonly state: string;
 }
 
@@ -39,15 +41,17 @@ export function listText(json: string): string {
 }
 
 export function showText(json: string): string {
-  const { id, stream, code, message, attempts, at, state }: Shown = JSON.parse(json);
+  const { id, stream, code, message, attempts, at, state, raw }: Shown = JSON.parse(json);
   // A quote within a string is written \", so this is never found inside one.
   const row = json.slice(json.indexOf(',"row":') + ',"row":'.length, -1);
+  // As a JSON string, so that no byte of it can steer the terminal.
+  const bytes = raw === undefined ? undefined : Buffer.from(raw, 'base64').toString();
   return [
     `id        ${id}`,
     `stream    ${stream}`,
     `state     ${state}, ${plural(attempts, 'attempt')}, last ${at}`,
     `reason    ${code}: ${message}`,
-    `row       ${row}`,
+    bytes === undefined ? `row       ${row}` : `bytes     ${JSON.stringify(bytes)}`,
   ].join('\n');
 }
 

@@ -80,7 +80,11 @@ function configOf(table: Table, given: Given & { readonly target: string }): Ope
 export function configText(options: OpenOptions, extension: string): string {
   const json = JSON.stringify(options, null, 2);
   if (extension === '.json') return `${json}\n`;
-  const plain = json.replaceAll(/^(\s*)"([A-Za-z_]\w*)":/gm, '$1$2:');
+  const plain = json
+    .replaceAll(/^(\s*)"([A-Za-z_]\w*)":/gm, '$1$2:')
+    .replaceAll(/"([^"'\\]*)"/g, "'$1'")
+    .replaceAll(/\[\s+([^[\]]*?)\s+\]/g, (_, inner: string) => `[${inner.replaceAll(/\s+/g, ' ')}]`)
+    .replaceAll(/(['\]}])\n/g, '$1,\n');
   if (extension !== '.ts') return `export default ${plain};\n`;
   return `import type { OpenOptions } from 'holdfast';\n\nexport default ${plain} satisfies OpenOptions;\n`;
 }

@@ -12,7 +12,7 @@ import {
   salvageJournal,
 } from '../journal/inspect.ts';
 import { readConfig, workingFolder } from './config.ts';
-import { count, Failure, plural, print, type Result, tableOf } from './output.ts';
+import { count, Failure, plural, print, type Result, tableOf, write } from './output.ts';
 
 interface Given {
   readonly config?: string;
@@ -65,17 +65,22 @@ export function recordJson({ stream, lane, sequence, row, raw, code }: DumpedRec
   return `${open.slice(0, -1)}${bytes},"row":${row ?? 'null'}}`;
 }
 
+/** What is gathered before it is written. */
+const outputCharsMax = 64 * 1024;
+
 async function dump(directory: string, stream: string | undefined, isJson: boolean): Promise<void> {
-  let isFirst = true;
-  if (isJson) process.stdout.write('{"records":[');
+  const [open, between, end] = isJson ? ['{"records":[', ',\n', ']}'] : ['', '\n', ''];
+  let text = open;
+  let separator = '';
   for (const record of dumpJournal(systemDisk, directory)) {
     if (stream !== undefined && record.stream !== stream) continue;
-    const text = recordJson(record);
-    if (!isJson) await print(text);
-    else await print(isFirst ? text : `,${text}`);
-    isFirst = false;
+    text += separator + recordJson(record);
+    separator = between;
+    if (text.length < outputCharsMax) continue;
+    await write(text);
+    text = '';
   }
-  if (isJson) await print(']}');
+  await print(text + end);
 }
 
 function salvageReport(directory: string, into: string): Result {

@@ -163,7 +163,7 @@ function stopped(result: LoadResult): Failure {
   const { rejected, accepted } = result;
   const line = rejected[0]?.line;
   const message =
-    `Stopped at line ${line}; ${plural(accepted, 'row')} before it are written. ` +
+    `Stopped at line ${line}; what stands before it is written (${plural(accepted, 'row')}). ` +
     'Correct it, or keep such rows with --invalid dead-letter.';
   const outcome = accepted > 0 ? 'written' : 'not written';
   const error = new HoldfastError('HF_ROWS_REFUSED', message, { rejected, outcome });

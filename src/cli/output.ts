@@ -14,10 +14,12 @@ export interface Result {
 }
 
 /** Resolves when the text has left the process; a pipe takes it later than `write` returns. */
-export const print = (text: string): Promise<void> =>
+export const write = (text: string): Promise<void> =>
   new Promise((resolve, reject) => {
-    process.stdout.write(`${text}\n`, (error) => (error ? reject(error) : resolve()));
+    process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
   });
+
+export const print = (line: string): Promise<void> => write(`${line}\n`);
 
 /** For people, always: stderr. */
 export const say = (text: string): void => {

@@ -60,14 +60,21 @@ function programOf(settle: (result: Result) => Promise<void>): Command {
 /** Runs one command line; what it says goes to stdout and stderr, how it leaves to process.exitCode. */
 export async function run(args: readonly string[]): Promise<void> {
   const isJson = args.includes('--json');
+  // Whoever writes gets the error too, and with it the command ends.
+  process.stdout.on('error', () => undefined);
   try {
     await programOf((result) => report(result, isJson)).parseAsync([...args], { from: 'user' });
   } catch (error) {
-    if (!(error instanceof CommanderError)) await reportFailure(error, isJson);
+    if (isUnread(error)) await reportFailure(unread, false);
+    else if (!(error instanceof CommanderError)) await reportFailure(error, isJson);
     // Help and version that were asked for.
     else if (error.exitCode !== 0) await reportFailure(complaint(error), isJson);
   }
 }
+
+const isUnread = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'EPIPE';
+const unread = new HoldfastError('HF_ABORTED', 'Nobody reads what this says (EPIPE).');
 
 function complaint({ code, message }: CommanderError): HoldfastError {
   const text =
