@@ -8,7 +8,8 @@ import {
   query,
   startPostgres,
 } from './support/postgres.ts';
-import { contract, type Ground } from './support/target-contract.ts';
+import { contract } from './support/target-contract.ts';
+import type { Ground } from './support/target-stream.ts';
 
 async function postgresGround(version: PostgresVersion): Promise<Ground> {
   const server = await startPostgres(version);

@@ -1,0 +1,225 @@
+// The contract's cases about the books: lanes, epochs, the guard, ledger and dead letters.
+import assert from 'node:assert/strict';
+import type { Row } from '../../src/accept/rows.ts';
+import type { RowEnd } from '../../src/merge/batch.ts';
+import { type Rung, TargetError, verdict } from '../../src/target/target.ts';
+import { NotDecoded, replayOf } from './batches.ts';
+import {
+  type Case,
+  type EndName,
+  fails,
+  type Ground,
+  ids,
+  names,
+  newStream,
+  rungs,
+} from './target-stream.ts';
+
+async function moved(ground: Ground, rung: Rung): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  const batch = stream.batch([{ id: 1n }], [{ id: 2n }]);
+  await stream.session.merge(batch, rung);
+  await assert.rejects(stream.session.merge(batch, rung), fails('moved'));
+  await stream.reconnect();
+  // One lane alone is enough, and the other's rows do not go in either.
+  stream.next[0] = 2;
+  const half = stream.batch([{ id: 3n }], [{ id: 4n }]);
+  await assert.rejects(stream.session.merge(half, rung), fails('moved'));
+  stream.next[0] = 7;
+  await stream.reconnect();
+  await assert.rejects(stream.session.merge(stream.batch([{ id: 5n }]), rung), fails('moved'));
+  await stream.audit();
+  assert.deepEqual(ids(await ground.rows(stream.table.name)), [1, 2]);
+}
+
+async function fenced(ground: Ground, rung: Rung): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  await stream.settle(rung, [{ id: 1n }]);
+  const other = await ground.target.connect();
+  const { epoch, lanes } = await other.claim({ ...stream.id, lanes: 3, owner: 'another' });
+  assert.equal(epoch, stream.epoch + 1);
+  assert.equal(lanes[0]?.settled, 1);
+  await assert.rejects(stream.session.merge(stream.batch([{ id: 2n }]), rung), fails('fenced'));
+  stream.epoch = epoch;
+  await stream.reconnect();
+  assert.deepEqual(await stream.settle(rung, [{ id: 2n }]), ['merged']);
+  assert.deepEqual(ids(await ground.rows(stream.table.name)), [1, 2]);
+}
+
+async function altered(ground: Ground, rung: Rung): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  const { name } = stream.table;
+  await ground.widen(name, 'extra');
+  const batch = stream.batch([{ id: 1n }]);
+  await assert.rejects(stream.session.merge(batch, rung), fails('altered'));
+  await stream.reconnect();
+  const table = await stream.session.describe(name);
+  assert.notEqual(table.fingerprint, stream.table.fingerprint);
+  await stream.session.merge({ ...batch, table }, 'merge');
+  await stream.audit();
+  assert.deepEqual(ids(await ground.rows(name)), [1]);
+}
+
+async function gone(ground: Ground, rung: Rung): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  await ground.drop(stream.table.name);
+  await assert.rejects(stream.session.merge(stream.batch([{ id: 1n }]), rung), (error) => {
+    assert(error instanceof TargetError);
+    assert(['hold', 'altered'].includes(error.kind), error.kind);
+    return true;
+  });
+  await stream.reconnect();
+  await assert.rejects(stream.session.describe(stream.table.name), fails('hold'));
+}
+
+async function claims(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  const { epoch, lanes } = await stream.session.claim({ ...stream.id, lanes: 5, owner: 'more' });
+  assert.equal(epoch, stream.epoch + 1);
+  assert.deepEqual(
+    lanes.map((lane) => lane.lane),
+    [0, 1, 2, 3, 4],
+  );
+  assert(lanes.every((lane) => lane.epoch === epoch && lane.settled === 0));
+  assert.deepEqual(await stream.session.lanes(stream.id), lanes);
+  const other = { ...stream.id, stream: 'never claimed' };
+  assert.deepEqual(await stream.session.lanes(other), []);
+}
+
+async function resolved(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  const batch = stream.batch([{ id: 1n }], [], [{ id: 2n }]);
+  const suspect = stream.session.id;
+  const settled = async () => {
+    await stream.reconnect();
+    const lanes = await stream.session.resolve(batch, suspect);
+    return lanes.filter(({ lane }) => lane !== 1).map((lane) => lane.settled);
+  };
+  assert.deepEqual(await settled(), [0, 0]);
+  await stream.session.merge(batch, 'optimistic');
+  assert.deepEqual(await settled(), [1, 1]);
+}
+
+async function compared(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  const rows = [{ id: 1n, note: 'a' }, { id: 2n }, { id: 3n, amount: 4n, note: null }];
+  await stream.settle('optimistic', rows);
+  const { equal, different, absent } = verdict;
+  const asked = stream.batch([...rows, { id: 3n, note: 'x' }, { id: 9n }, { id: 2n, note: null }]);
+  const verdicts = await stream.session.compare(asked);
+  assert.deepEqual([...verdicts], [equal, equal, equal, different, absent, different]);
+  assert.deepEqual(await stream.settle('optimistic', [{ id: 4n }]), ['merged']);
+}
+
+async function replayed(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  const rows = [
+    { id: 1n, note: 'a' },
+    { id: 1n, note: 'b' },
+    { id: 1n, note: 'c' },
+  ];
+  await stream.settle('optimistic', rows, [new NotDecoded('{')]);
+  const { name } = stream.table;
+  const again = async (sequence: number, row: Row, lane = 0): Promise<EndName | undefined> => {
+    const id = { ...stream.id, lane, sequence };
+    const end: RowEnd = await stream.session.replay(id, replayOf(stream.options, row));
+    return names[end];
+  };
+  assert.equal(await again(2, { id: 1n, note: 'b' }), 'deadLetter');
+  const id = { ...stream.id, lane: 0, sequence: 2 };
+  const [still] = await stream.session.deadLetters({ id });
+  assert.deepEqual([still?.state, still?.attempts, still?.code], ['dead', 2, 'key-conflict']);
+  await ground.remove(name, 1);
+  assert.equal(await again(2, { id: 1n, note: 'b' }), 'merged');
+  assert.equal(await again(3, { id: 1n, note: 'b' }), 'duplicate');
+  assert.equal(await again(1, { id: 5n, note: 'fixed' }, 1), 'merged');
+  await assert.rejects(again(2, { id: 1n, note: 'b' }), fails('moved'));
+  await assert.rejects(again(9, { id: 1n }), fails('moved'));
+  await stream.audit();
+  const [then] = await stream.session.deadLetters({ id });
+  assert.deepEqual([then?.state, then?.row], ['replayed', '{"id":1,"note":"b"}']);
+  assert.deepEqual(await stream.letters(), []);
+  assert.deepEqual(ids(await ground.rows(name)), [1, 5]);
+  const [lane] = await stream.session.lanes(stream.id);
+  assert.deepEqual([lane?.merged, lane?.duplicates, lane?.deadLetters], [2, 1, 0]);
+}
+
+async function replayUpdate(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed', 'update');
+  await stream.settle('optimistic', [{ id: 1n, note: 'bad' }]);
+  await stream.settle('optimistic', [{ id: 1n, note: 'later' }]);
+  const id = { ...stream.id, lane: 0, sequence: 1 };
+  const end = await stream.session.replay(id, replayOf(stream.options, { id: 1n, note: 'mended' }));
+  assert.equal(names[end], 'superseded');
+  await stream.audit();
+  assert.equal((await ground.rows(stream.table.name))[0]?.['note'], 'later');
+}
+
+async function dropped(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  await stream.settle('merge', [{ id: 1n, note: 'bad' }]);
+  const id = { ...stream.id, lane: 0, sequence: 1 };
+  await stream.session.drop(id);
+  await assert.rejects(stream.session.drop(id), fails('moved'));
+  const replay = stream.session.replay(id, replayOf(stream.options, { id: 1n }));
+  await assert.rejects(replay, fails('moved'));
+  await stream.audit();
+  const [lane] = await stream.session.lanes(stream.id);
+  assert.equal(lane?.deadLetters, 1);
+  assert.deepEqual(await stream.letters(), []);
+  assert.equal((await stream.session.deadLetters({ id }))[0]?.state, 'dropped');
+}
+
+async function pruned(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  for (const id of [1n, 2n, 3n]) await stream.settle('optimistic', [{ id }], [{ id: id + 10n }]);
+  const upTo = [
+    { lane: 0, last: 2 },
+    { lane: 1, last: 0 },
+  ];
+  assert.equal(await stream.session.prune(stream.id, upTo), 2);
+  const left = (lane: number) => stream.session.ledger(stream.id, { lane, first: 2, last: 9 });
+  assert.deepEqual(
+    (await left(0)).map(({ first }) => first),
+    [3],
+  );
+  assert.deepEqual(
+    (await left(1)).map(({ first }) => first),
+    [2, 3],
+  );
+}
+
+async function described(ground: Ground): Promise<void> {
+  const { table, session } = await newStream(ground, 'keyed');
+  assert.deepEqual(table.keys, [['id']]);
+  assert.deepEqual(
+    table.columns.map(({ name, nullable, hasDefault, writable }) => {
+      return [name, nullable, hasDefault, writable];
+    }),
+    [
+      ['id', false, false, true],
+      ['amount', false, true, true],
+      ['note', true, true, true],
+      ['version', false, true, true],
+    ],
+  );
+  assert((await session.tableNames()).includes(table.name));
+  await assert.rejects(session.describe('no_such_table'), fails('hold'));
+}
+
+export const bookCases: readonly Case[] = [
+  ...rungs.flatMap((rung): Case[] => [
+    [`a lane that has moved refuses the batch (${rung})`, (g) => moved(g, rung)],
+    [`a later claim fences the earlier owner (${rung})`, (g) => fenced(g, rung)],
+    [`an altered table refuses the batch, then takes it (${rung})`, (g) => altered(g, rung)],
+    [`a table that is gone holds the batch (${rung})`, (g) => gone(g, rung)],
+  ]),
+  ['claims raise the epoch of every lane', claims],
+  ['a resolved batch is found settled, or not', resolved],
+  ['compare finds equal, different and absent rows', compared],
+  ['a replayed dead letter moves in the books', replayed],
+  ['a replay never overwrites under update', replayUpdate],
+  ['a dropped dead letter stays one', dropped],
+  ['the ledger can be pruned up to a sequence', pruned],
+  ['a missing table is told from one that is there', described],
+];
