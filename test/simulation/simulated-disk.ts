@@ -1,0 +1,393 @@
+// A disk in memory that can lose what a real one may lose. Everything follows from the seed.
+//
+// What survives: a process's death (`kill`) leaves all that was written. A power cut (`crash`) leaves
+// what was synced, and of the rest any part: each 512-byte sector as some write left it, each change
+// of a directory's names made or not. Directories themselves and committed transactions of a
+// `database` are durable at once.
+//
+// Every call to a method of the disk or of a file counts as one operation, in `trace`; a fault strikes
+// before the operation has done anything. After a death every operation throws.
+import assert from 'node:assert/strict';
+import { basename, dirname, normalize } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { Disk, DiskFile, DiskLock, OpenMode } from '../../src/disk.ts';
+import { Random } from './random.ts';
+import { SimulatedFile, type Survival, type Unit } from './simulated-file.ts';
+
+/** The process is gone: nothing may catch this and go on. */
+export class SimulatedDeath extends Error {
+  override readonly name = 'SimulatedDeath';
+}
+
+export type Fault =
+  | 'die'
+  /** No room, whatever the operation needs; reads are not touched. */
+  | 'ENOSPC'
+  /** The operation fails; of a sync, what was not yet on the platter is lost, and the next one succeeds. */
+  | 'EIO'
+  /** A write takes only a part. */
+  | 'short';
+
+export interface FaultPlan {
+  readonly fault: Fault;
+  /** The number of the operation, from 1. */
+  readonly at?: number;
+  /** Or: the next operation of this name … */
+  readonly operation?: string;
+  /** … on a path that ends in this. */
+  readonly path?: string;
+}
+
+export interface Traced {
+  readonly operation: string;
+  readonly path: string;
+  readonly position?: number;
+  readonly length?: number;
+}
+
+export interface SimulatedDiskOptions {
+  readonly seed?: number;
+  /** Bytes of all files together. */
+  readonly capacityBytes?: number;
+}
+
+type NameChange =
+  | { readonly kind: 'link'; readonly name: string; readonly file: SimulatedFile }
+  | { readonly kind: 'unlink'; readonly name: string }
+  | {
+      readonly kind: 'rename';
+      readonly from: string;
+      readonly to: string;
+      readonly file: SimulatedFile;
+    };
+
+class Directory {
+  readonly names = new Map<string, SimulatedFile>();
+  readonly durable = new Map<string, SimulatedFile>();
+  readonly pending: NameChange[] = [];
+
+  change(change: NameChange): void {
+    Directory.apply(this.names, change);
+    this.pending.push(change);
+  }
+
+  sync(): void {
+    for (const change of this.pending.splice(0)) Directory.apply(this.durable, change);
+  }
+
+  static apply(names: Map<string, SimulatedFile>, change: NameChange): void {
+    if (change.kind === 'unlink') names.delete(change.name);
+    else if (change.kind === 'link') names.set(change.name, change.file);
+    else {
+      if (names.get(change.from) === change.file) names.delete(change.from);
+      names.set(change.to, change.file);
+    }
+  }
+}
+
+const failure = (code: string, operation: string, path: string): Error =>
+  Object.assign(new Error(`${code}: simulated, ${operation} '${path}'`), { code });
+
+let databasesMade = 0;
+
+/** A named database in memory: it lives as long as its first connection. */
+class SimulatedDatabase {
+  readonly #uri = `file:holdfast-simulated-${++databasesMade}?mode=memory&cache=shared`;
+  readonly #anchor = new DatabaseSync(this.#uri);
+
+  connect(): DatabaseSync {
+    return new DatabaseSync(this.#uri);
+  }
+
+  copy(): SimulatedDatabase {
+    const copy = new SimulatedDatabase();
+    this.#anchor.exec(`VACUUM INTO '${copy.#uri}'`);
+    return copy;
+  }
+}
+
+export class SimulatedDisk implements Disk {
+  readonly trace: Traced[] = [];
+  /** May be changed at any time: that is how room is freed. */
+  capacityBytes: number;
+  readonly #random: Random;
+  readonly #directories = new Map<string, Directory>();
+  readonly #databases = new Map<string, SimulatedDatabase>();
+  #connections: DatabaseSync[] = [];
+  readonly #locks = new Set<string>();
+  #plans: FaultPlan[] = [];
+  #isDead = false;
+
+  constructor({ seed = 1, capacityBytes = Number.POSITIVE_INFINITY }: SimulatedDiskOptions = {}) {
+    this.#random = new Random(seed);
+    this.capacityBytes = capacityBytes;
+  }
+
+  /** How many operations there were. */
+  get operations(): number {
+    return this.trace.length;
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  /** Adds a fault; each strikes once. */
+  inject(plan: FaultPlan): void {
+    this.#plans.push({ ...plan });
+  }
+
+  /** Ends the process that uses this disk: from now on every operation throws. */
+  die(): void {
+    this.#isDead = true;
+    // Otherwise the dead could still commit.
+    for (const connection of this.#connections) if (connection.isOpen) connection.close();
+    this.#connections = [];
+  }
+
+  /** The disk that the next process finds after this one died. */
+  kill(): SimulatedDisk {
+    this.die();
+    return this.#image((file) => file.copy(), undefined);
+  }
+
+  /** The disk after a power cut. `keep` says which unsynced units are there; by default chance does. */
+  crash(options: { readonly keep?: (unit: Unit) => boolean } = {}): SimulatedDisk {
+    this.die();
+    // Nothing, everything and every other unit are the telling cases.
+    const share = [0, 1, 0.5, this.#random.next()][this.#random.below(4)] ?? 0;
+    const keep = options.keep ?? (() => this.#random.chance(share));
+    const random = this.#random;
+    return this.#image((file, path) => file.afterPowerCut({ path, keep, random }), keep);
+  }
+
+  #image(
+    survivor: (file: SimulatedFile, path: string) => SimulatedFile,
+    keep: ((unit: Unit) => boolean) | undefined,
+  ): SimulatedDisk {
+    const { capacityBytes } = this;
+    const image = new SimulatedDisk({ seed: this.#random.next32(), capacityBytes });
+    const survivors = new Map<SimulatedFile, SimulatedFile>();
+    const survive = (file: SimulatedFile, path: string): SimulatedFile => {
+      const known = survivors.get(file) ?? survivor(file, path);
+      survivors.set(file, known);
+      return known;
+    };
+    for (const [path, directory] of this.#directories) {
+      const copy = new Directory();
+      image.#directories.set(path, copy);
+      for (const [name, file] of directory.durable) {
+        copy.durable.set(name, survive(file, `${path}/${name}`));
+      }
+      for (const [name, file] of copy.durable) copy.names.set(name, file);
+      for (const change of directory.pending) {
+        const name = change.kind === 'rename' ? change.to : change.name;
+        const unit: Unit = { kind: 'name', path: `${path}/${name}`, change: change.kind };
+        if (keep && !keep(unit)) continue;
+        const file = change.kind === 'unlink' ? undefined : survive(change.file, unit.path);
+        copy.change(file ? ({ ...change, file } as NameChange) : change);
+      }
+      // What a power cut left is on the platter.
+      if (keep) copy.sync();
+    }
+    for (const [path, database] of this.#databases) image.#databases.set(path, database.copy());
+    return image;
+  }
+
+  /** Counts the operation; returns the fault that strikes it, a death aside. */
+  #begin(operation: string, path: string, more: Partial<Traced> = {}): Fault | undefined {
+    if (this.#isDead) throw new SimulatedDeath(`${operation} '${path}' by a dead process`);
+    this.trace.push({ operation, path, ...more });
+    const plan = this.#plans.find(
+      ({ at, operation: name, path: end = '' }) =>
+        at === this.operations || (name === operation && path.endsWith(end)),
+    );
+    if (!plan) return undefined;
+    this.#plans = this.#plans.filter((other) => other !== plan);
+    if (plan.fault !== 'die') return plan.fault;
+    this.die();
+    throw new SimulatedDeath(`died at operation ${this.operations}, ${operation} '${path}'`);
+  }
+
+  /** The same, where `faults` are errors of this operation. */
+  #beginOr(faults: readonly Fault[], operation: string, path: string): void {
+    const fault = this.#begin(operation, path);
+    if (fault && faults.includes(fault)) throw failure(fault, operation, path);
+  }
+
+  #directory(path: string): Directory {
+    const directory = this.#directories.get(normalize(path));
+    if (!directory) throw failure('ENOENT', 'open', path);
+    return directory;
+  }
+
+  #usedBytes(): number {
+    const files = [...this.#directories.values()].flatMap(({ names }) => [...names.values()]);
+    return files.reduce((sum, file) => sum + file.size, 0);
+  }
+
+  open(path: string, mode: OpenMode): DiskFile {
+    this.#beginOr(mode === 'create' ? ['ENOSPC', 'EIO'] : ['EIO'], `open ${mode}`, path);
+    const directory = this.#directory(dirname(path));
+    const name = basename(path);
+    const found = directory.names.get(name);
+    if (mode !== 'create') {
+      if (!found) throw failure('ENOENT', 'open', path);
+      return this.#fileOf(found, path, mode);
+    }
+    if (found) throw failure('EEXIST', 'open', path);
+    const file = new SimulatedFile();
+    directory.change({ kind: 'link', name, file });
+    return this.#fileOf(file, path, mode);
+  }
+
+  #fileOf(file: SimulatedFile, path: string, mode: OpenMode): DiskFile {
+    let isOpen = true;
+    const begin = (operation: string, more: Partial<Traced> = {}): Fault | undefined => {
+      const fault = this.#begin(operation, path, more);
+      if (!isOpen) throw failure('EBADF', operation, path);
+      return fault;
+    };
+    return {
+      write: (bytes, position) => {
+        const fault = begin('write', { position, length: bytes.length });
+        if (mode === 'read') throw failure('EBADF', 'write', path);
+        return this.#write(file, { bytes, position, path, fault });
+      },
+      sync: () => {
+        const fault = begin('sync');
+        if (fault === 'EIO') file.loseUnsynced(this.#halfLost(path));
+        if (fault === 'EIO' || fault === 'ENOSPC') throw failure(fault, 'sync', path);
+        file.sync();
+      },
+      read: (into, position) => {
+        const fault = begin('read', { position, length: into.length });
+        if (fault === 'EIO') throw failure(fault, 'read', path);
+        return file.read(into, position);
+      },
+      size: () => {
+        begin('size');
+        return file.size;
+      },
+      close: () => {
+        begin('close');
+        isOpen = false;
+      },
+    };
+  }
+
+  #halfLost(path: string): Survival {
+    const random = this.#random;
+    return { path, random, keep: () => random.chance(0.5) };
+  }
+
+  #write(
+    file: SimulatedFile,
+    {
+      bytes,
+      position,
+      path,
+      fault,
+    }: {
+      readonly bytes: Uint8Array;
+      readonly position: number;
+      readonly path: string;
+      readonly fault: Fault | undefined;
+    },
+  ): number {
+    if (fault === 'EIO' || fault === 'ENOSPC') throw failure(fault, 'write', path);
+    const room = this.capacityBytes - this.#usedBytes() + file.size - position;
+    const fitting = Math.min(bytes.length, Math.max(room, file.size - position));
+    if (bytes.length > 0 && fitting <= 0) throw failure('ENOSPC', 'write', path);
+    const taken = fault === 'short' ? Math.ceil(fitting / 2) : fitting;
+    if (taken > 0) file.write(bytes.subarray(0, taken), position);
+    return taken;
+  }
+
+  list(directory: string): string[] {
+    this.#beginOr(['EIO'], 'list', directory);
+    return [...(this.#directories.get(normalize(directory))?.names.keys() ?? [])].sort();
+  }
+
+  rename(from: string, to: string): void {
+    this.#beginOr(['ENOSPC', 'EIO'], 'rename', to);
+    assert.equal(dirname(from), dirname(to), 'the simulated disk renames within a directory');
+    const directory = this.#directory(dirname(from));
+    const file = directory.names.get(basename(from));
+    if (!file) throw failure('ENOENT', 'rename', from);
+    directory.change({ kind: 'rename', from: basename(from), to: basename(to), file });
+  }
+
+  remove(path: string): void {
+    this.#beginOr(['EIO'], 'remove', path);
+    const directory = this.#directory(dirname(path));
+    if (!directory.names.has(basename(path))) throw failure('ENOENT', 'remove', path);
+    directory.change({ kind: 'unlink', name: basename(path) });
+  }
+
+  makeDirectory(path: string): void {
+    this.#beginOr(['ENOSPC', 'EIO'], 'makeDirectory', path);
+    for (let at = normalize(path); !this.#directories.has(at); at = dirname(at)) {
+      this.#directories.set(at, new Directory());
+    }
+  }
+
+  syncDirectory(path: string): void {
+    this.#beginOr(['ENOSPC', 'EIO'], 'syncDirectory', path);
+    this.#directory(path).sync();
+  }
+
+  freeBytes(directory: string): number {
+    this.#beginOr(['EIO'], 'freeBytes', directory);
+    return Math.max(0, this.capacityBytes - this.#usedBytes());
+  }
+
+  lock(path: string): DiskLock | undefined {
+    this.#beginOr(['ENOSPC', 'EIO'], 'lock', path);
+    const key = normalize(path);
+    if (this.#locks.has(key)) return undefined;
+    this.#locks.add(key);
+    this.#touch(path);
+    return {
+      release: () => {
+        this.#begin('release', path);
+        this.#locks.delete(key);
+      },
+    };
+  }
+
+  /** The name of a file that SQLite would make. */
+  #touch(path: string): void {
+    const directory = this.#directory(dirname(path));
+    const name = basename(path);
+    if (!directory.names.has(name)) {
+      directory.change({ kind: 'link', name, file: new SimulatedFile() });
+    }
+  }
+
+  database(path: string): DatabaseSync {
+    this.#beginOr(['ENOSPC', 'EIO'], 'database', path);
+    const key = normalize(path);
+    const database = this.#databases.get(key) ?? new SimulatedDatabase();
+    this.#databases.set(key, database);
+    this.#touch(path);
+    const connection = database.connect();
+    this.#connections.push(connection);
+    return connection;
+  }
+
+  async createZeroed(path: string, bytes: number): Promise<void> {
+    const file = this.open(path, 'create');
+    try {
+      // The real one leaves the thread free in between: others run, and may die, here.
+      await Promise.resolve();
+      const zeros = new Uint8Array(bytes);
+      for (let at = 0; at < bytes; ) at += file.write(zeros.subarray(at), at);
+      file.sync();
+      file.close();
+    } catch (error) {
+      if (!this.#isDead) this.remove(path);
+      throw error;
+    }
+  }
+}
