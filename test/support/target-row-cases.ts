@@ -133,6 +133,14 @@ async function ignore(ground: Ground): Promise<void> {
   assert.deepEqual(await stream.letters(), []);
 }
 
+/**
+ * The end of a row that a later one of its own batch replaced: merged, where a target places row by
+ * row and it was there for a moment; else what a set-wise merge calls a row that it leaves out.
+ */
+function assertReplaced(end: EndName | undefined, leftOut: EndName): void {
+  assert(end === 'merged' || end === leftOut, `${end}: neither merged nor ${leftOut}`);
+}
+
 async function update(ground: Ground): Promise<void> {
   const stream = await newStream(ground, 'keyed', 'update');
   await stream.settle('optimistic', [
@@ -145,7 +153,9 @@ async function update(ground: Ground): Promise<void> {
     { id: 1n, note: 'a' },
     { id: 2n, note: 'x' },
   ]);
-  assert.deepEqual(ends, ['duplicate', 'superseded', 'merged', 'duplicate']);
+  assertReplaced(ends[0], 'duplicate');
+  assertReplaced(ends[1], 'superseded');
+  assert.deepEqual(ends.slice(2), ['merged', 'duplicate']);
   assert.deepEqual(await ground.rows(stream.table.name), [
     { id: '1', amount: '5', note: 'a', version: '0' },
     { id: '2', amount: '1', note: 'x', version: '0' },
@@ -171,10 +181,10 @@ async function updateSets(ground: Ground): Promise<void> {
 async function newest(ground: Ground): Promise<void> {
   const stream = await newStream(ground, 'keyed', { newest: 'version' });
   const row = (version: bigint, note: string) => ({ id: 1n, version, note });
-  assert.deepEqual(
-    await stream.settle('optimistic', [row(2n, 'b'), row(3n, 'c'), row(1n, 'a'), row(3n, 'c')]),
-    ['superseded', 'merged', 'superseded', 'duplicate'],
-  );
+  const rows = [row(2n, 'b'), row(3n, 'c'), row(1n, 'a'), row(3n, 'c')];
+  const ends = await stream.settle('optimistic', rows);
+  assertReplaced(ends[0], 'superseded');
+  assert.deepEqual(ends.slice(1), ['merged', 'superseded', 'duplicate']);
   assert.deepEqual(await stream.settle('optimistic', [row(3n, 'other'), row(2n, 'b')]), [
     'deadLetter',
     'superseded',

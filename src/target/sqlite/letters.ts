@@ -117,10 +117,10 @@ export function replayLetter(
   }, connection);
 }
 
-/** `update` means last in journal order, which an old row is not: it never overwrites (P11). */
+/** `update` means last in journal order, which an old row is not: it gives way (P11). */
 function withoutBlindUpdate(batch: Batch): Batch {
   if (batch.rules.onConflict !== 'update') return batch;
-  return { ...batch, rules: { ...batch.rules, onConflict: 'dead-letter' } };
+  return { ...batch, rules: { ...batch.rules, onConflict: 'ignore' } };
 }
 
 function refuseAgain(
