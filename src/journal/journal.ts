@@ -379,7 +379,8 @@ export class Journal {
 
   /** Marks a clean end and lets go of the directory. What was submitted before is answered first. */
   async close(): Promise<void> {
-    while (this.#isRolling || this.#queue.length > 0) {
+    // A spare that is still being made would meet the next owner, who clears unfinished ones away.
+    while (this.#isRolling || this.#queue.length > 0 || this.segments.isPreparing) {
       this.#schedule();
       await this.#options.clock.sleep(1);
     }

@@ -62,6 +62,10 @@ export class Segments {
     return this.#spares.length >= sparesWanted;
   }
 
+  get isPreparing(): boolean {
+    return this.#preparing !== undefined;
+  }
+
   /** Prepares spares up to what is wanted; never rejects: says why not in `shortage`. */
   prepare(): Promise<void> {
     this.#preparing ??= this.#prepareAll().finally(() => {
