@@ -2,6 +2,12 @@
 // http://howardhinnant.github.io/date_algorithms.html. Days count from 2000-01-01.
 
 export const microsPerDay = 86_400_000_000;
+/** A day, and microseconds since its midnight: from 0 to below `microsPerDay`. */
+export interface Moment {
+  readonly days: number;
+  readonly micros: number;
+}
+
 /** Days from 0000-03-01 to 2000-01-01. */
 const epoch = 730_425;
 export const dayMin = daysOf(1, 1, 1);
@@ -51,8 +57,29 @@ export function timeText(micros: number): string {
   return fraction === 0 ? clock : `${clock}.${String(fraction).padStart(6, '0')}`;
 }
 
-/** A timestamp in microseconds since 2000-01-01, date and time parted by `separator`. */
-export function timestampText(micros: number, separator: string): string {
-  const days = Math.floor(micros / microsPerDay);
-  return dateText(days) + separator + timeText(micros - days * microsPerDay);
+/** A timestamp, date and time parted by `separator`. */
+export function timestampText({ days, micros }: Moment, separator: string): string {
+  return dateText(days) + separator + timeText(micros);
+}
+
+const two32 = 2 ** 32;
+// 86,400,000,000 = 20 × 2^32 + 500,654,080
+const dayHigh = 20;
+const dayLow = 500_654_080;
+
+/**
+ * Microseconds since 2000 as the halves of an int64. A double holds them exactly only for the years
+ * 1715 to 2285; by halves every step stays below 2^53.
+ */
+export function microsHalves({ days, micros }: Moment): { high: number; low: number } {
+  const low = days * dayLow + micros;
+  const carry = Math.floor(low / two32);
+  return { high: days * dayHigh + carry, low: low - carry * two32 };
+}
+
+export function momentOf(total: bigint): Moment {
+  const perDay = BigInt(microsPerDay);
+  const rest = total % perDay;
+  const micros = rest < 0n ? rest + perDay : rest;
+  return { days: Number((total - micros) / perDay), micros: Number(micros) };
 }

@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import { HoldfastError } from '../errors.ts';
 import { Cell, cellKind, type Problem } from './cell.ts';
 import { CsvScanner, type RecordState } from './csv-scan.ts';
-import { badUtf8, Progress, tooLong } from './lines.ts';
+import { badUtf8, hasMark, Progress, tooLong } from './lines.ts';
 import type { RowBuffer } from './row-buffer.ts';
 import type { RowEncoder } from './row-encoder.ts';
 import type { CsvOptions, CsvReader, ReadOptions, ReadResult, RowRules } from './rows.ts';
@@ -58,9 +58,11 @@ export class CsvInput implements CsvReader {
   read(input: Uint8Array, into: RowBuffer, options: ReadOptions = {}): ReadResult {
     const progress = new Progress(options);
     this.#row.nextTurn();
-    const isMarked = input[0] === 0xef && input[1] === 0xbb && input[2] === 0xbf;
-    if (!this.#isBegun && progress.line === 1 && isMarked) progress.at = 3;
-    if (input.length > 0) this.#isBegun = true;
+    if (!this.#isBegun) {
+      if (input.length < 3 && !progress.isLast) return progress.result();
+      this.#isBegun = true;
+      if (progress.line === 1 && hasMark(input)) progress.at = 3;
+    }
     if (this.#skipping) this.#skip(input, progress);
     while (progress.at < input.length && progress.isOpen(into)) {
       if (!this.#nextRecord(input, into, progress)) break;

@@ -119,7 +119,7 @@ for(;;){const w=dv.getInt32(p,true);odv.setInt32(g+p,w,true);
 const n=p-s0;${test}odv.setInt32(o,n);o+=4+n;p++;`;
 }
 
-/** The variables that remember the last day of a timestamp column: its three words and its midnight. */
+/** The variables that remember the last day of a timestamp column: its three words and its number. */
 export const dayNames = (place: number): [string, string, string, string] => [
   `year${place}`,
   `month${place}`,
@@ -127,7 +127,7 @@ export const dayNames = (place: number): [string, string, string, string] => [
   `base${place}`,
 ];
 
-/** "YYYY-MM-DDTHH:MM:SS[.ffffff]" and, where zoned, Z or ±HH:MM. */
+/** "YYYY-MM-DDTHH:MM:SS[.ffffff]" and, where zoned, Z or ±HH:MM; see microsHalves. */
 function timestampCode(fraction: number, zoned: boolean, place: number): string {
   const [year, month, day, base] = dayNames(place);
   const zone = `if(src[e]===90)e++;
@@ -135,13 +135,14 @@ else if(src[e]===43||src[e]===45){
  const k=src[e+1]-48,k2=src[e+2]-48,k3=src[e+4]-48,k4=src[e+5]-48;
  if(((k|k2|k3|k4)&-16)!==0||k>1||k2>9||k*10+k2>15||k3>5||k4>9||src[e+3]!==58)break rows;
  const off=((k*10+k2)*60+k3*10+k4)*60000000;t-=src[e]===43?off:-off;e+=6;
- if(t<s.microsMin||t>=s.microsMax)break rows}
+ if(t<0){t+=86400000000;days--}else if(t>=86400000000){t-=86400000000;days++}
+ if(days<s.dayMin||days>s.dayMax)break rows}
 else break rows;`;
   const unit = 10 ** (6 - fraction);
   return `if(src[p]!==34)break rows;
 const y=dv.getInt32(p+1,true),mo=dv.getInt32(p+5,true),da=dv.getInt32(p+9,true)&0xffffff;
 if(y!==${year}||mo!==${month}||da!==${day}){
- ${base}=s.midnight(src,p+1);if(${base}!==${base}){${year}=0;break rows}
+ ${base}=s.day(src,p+1);if(${base}!==${base}){${year}=0;break rows}
  ${year}=y;${month}=mo;${day}=da}
 const h1=src[p+12]-48,h2=src[p+13]-48,m1=src[p+15]-48,m2=src[p+16]-48;
 const x1=src[p+18]-48,x2=src[p+19]-48;
@@ -152,11 +153,12 @@ if(src[e]===46){e++;const s1=e;let d=0;
  while((d=src[e]-48)>=0&&d<=9&&e-s1<7){us=us*10+d;e++}
  const nf=e-s1;if(nf===0||nf>6)break rows;us*=P10[6-nf]}
 ${fraction < 6 ? `if(us%${unit}!==0)break rows;` : ''}
-let t=${base}+((h1*10+h2)*3600+(m1*10+m2)*60+x1*10+x2)*1000000+us;
+let days=${base},t=((h1*10+h2)*3600+(m1*10+m2)*60+x1*10+x2)*1000000+us;
 ${zoned ? zone : ''}
 if(src[e]!==34)break rows;p=e+1;
-const hi=Math.floor(t/4294967296);
-odv.setInt32(o,8);odv.setInt32(o+4,hi);odv.setInt32(o+8,t-hi*4294967296|0);o+=12;`;
+const sum=days*500654080+t,carry=Math.floor(sum/4294967296);
+odv.setInt32(o,8);odv.setInt32(o+4,days*20+carry);odv.setInt32(o+8,sum-carry*4294967296|0);
+o+=12;`;
 }
 
 /** Any other type: its encoder, which may replace the buffer. */

@@ -6,7 +6,7 @@
 // lines are copied to where bytes may follow.
 import { isUtf8 } from 'node:buffer';
 import { compileFunction } from 'node:vm';
-import { dayMax, dayMin, daysOf, isDate, microsPerDay } from './calendar.ts';
+import { dayMax, dayMin, daysOf, isDate } from './calendar.ts';
 import { Cell } from './cell.ts';
 import { decoderCode, type Shape, type ShapeRules, slackBytes } from './json-code.ts';
 import type { JsonRow } from './json-row.ts';
@@ -51,8 +51,8 @@ class FastState {
   bytesMax = 0;
   /** Where the fields of the row begin, as they came; and behind the last. */
   readonly starts: Int32Array;
-  readonly microsMin = dayMin * microsPerDay;
-  readonly microsMax = (dayMax + 1) * microsPerDay;
+  readonly dayMin = dayMin;
+  readonly dayMax = dayMax;
   into = new RowBuffer();
   /** Places in `starts` in the order of the table. */
   tableOrder: readonly number[] = [];
@@ -92,8 +92,8 @@ class FastState {
     return at < 0 ? -1 : valueEnd;
   }
 
-  /** Microseconds of the midnight that "YYYY-MM-DD" at `p` and a T or space behind it begin; NaN. */
-  midnight(src: Uint8Array, p: number): number {
+  /** The day that "YYYY-MM-DD" at `p` names, where a T or a space follows; NaN otherwise. */
+  day(src: Uint8Array, p: number): number {
     const digit = (i: number): number => {
       const value = (src[p + i] ?? 0) - 0x30;
       return value >= 0 && value <= 9 ? value : Number.NaN;
@@ -104,7 +104,7 @@ class FastState {
     const isParted = src[p + 4] === 0x2d && src[p + 7] === 0x2d;
     const isTime = src[p + 10] === 0x54 || src[p + 10] === 0x20;
     if (!isParted || !isTime || Number.isNaN(year + month + day)) return Number.NaN;
-    return isDate(year, month, day) ? daysOf(year, month, day) * microsPerDay : Number.NaN;
+    return isDate(year, month, day) ? daysOf(year, month, day) : Number.NaN;
   }
 
   /** The end of the characters beyond ASCII that begin at `p`; -1 where they are not UTF-8. */

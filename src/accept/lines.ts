@@ -60,6 +60,10 @@ export function tooLong(bytesMax: number): Problem {
 
 export const badUtf8: Problem = { code: 'bad-utf8', message: 'the bytes are not UTF-8' };
 
+/** Whether the input begins with a byte order mark, which is no part of its first line. */
+export const hasMark = (input: Uint8Array): boolean =>
+  input[0] === 0xef && input[1] === 0xbb && input[2] === 0xbf;
+
 /** The end without a character that is cut in the middle. */
 export function withoutCutCharacter(bytes: Uint8Array, start: number, end: number): number {
   for (let back = 1; back <= 3 && end - back >= start; back++) {

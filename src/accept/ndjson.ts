@@ -4,16 +4,13 @@ import type { Problem } from './cell.ts';
 import { FastLines } from './json-fast.ts';
 import { JsonRow } from './json-row.ts';
 import { JsonScanner } from './json-scan.ts';
-import { badUtf8, Progress, tooLong, withoutCutCharacter } from './lines.ts';
+import { badUtf8, hasMark, Progress, tooLong, withoutCutCharacter } from './lines.ts';
 import type { RowBuffer } from './row-buffer.ts';
 import type { RowEncoder } from './row-encoder.ts';
 import type { ReadOptions, ReadResult, RowRules } from './rows.ts';
 
 const newline = 0x0a;
 const cutOff = 'the input ends in the middle of the row';
-
-const hasMark = (input: Uint8Array): boolean =>
-  input[0] === 0xef && input[1] === 0xbb && input[2] === 0xbf;
 
 export class JsonReader {
   readonly #rules: RowRules;

@@ -1,7 +1,14 @@
 // Tuples of the row format back to JSON text and to plain values: exact, so that decoding the text
 // again gives the same tuple. Trusts the tuple; the journal's CRC has vouched for it.
 import assert from 'node:assert/strict';
-import { dateText, timestampText, timeText } from './calendar.ts';
+import {
+  dateText,
+  type Moment,
+  microsPerDay,
+  momentOf,
+  timestampText,
+  timeText,
+} from './calendar.ts';
 import type { Column, ColumnType, Table } from './columns.ts';
 import { floatText, numericText } from './numeric.ts';
 import type { ColumnSet } from './row-buffer.ts';
@@ -33,8 +40,12 @@ function intOf(view: DataView, type: Extract<ColumnType, { kind: 'int' }>, at: n
   return BigInt(type.unsigned ? view.getUint16(at) : view.getInt16(at));
 }
 
-const microsOf = (view: DataView, at: number): number =>
-  view.getInt32(at) * 4_294_967_296 + view.getUint32(at + 4);
+function momentAt(view: DataView, at: number): Moment {
+  const total = view.getInt32(at) * 4_294_967_296 + view.getUint32(at + 4);
+  if (!Number.isSafeInteger(total)) return momentOf(view.getBigInt64(at));
+  const days = Math.floor(total / microsPerDay);
+  return { days, micros: total - days * microsPerDay };
+}
 
 function uuidOf({ bytes }: TupleBytes, start: number): string {
   const hex = Buffer.from(bytes.buffer, bytes.byteOffset + start, 16).toString('hex');
@@ -65,11 +76,11 @@ function jsonOf(type: ColumnType, from: TupleBytes, { start, length }: FieldRang
     case 'date':
       return `"${dateText(view.getInt32(start))}"`;
     case 'time':
-      return `"${timeText(microsOf(view, start))}"`;
+      return `"${timeText(momentAt(view, start).micros)}"`;
     case 'timestamp':
-      return `"${timestampText(microsOf(view, start), 'T')}"`;
+      return `"${timestampText(momentAt(view, start), 'T')}"`;
     case 'timestamptz':
-      return `"${timestampText(microsOf(view, start), 'T')}Z"`;
+      return `"${timestampText(momentAt(view, start), 'T')}Z"`;
     case 'uuid':
       return `"${uuidOf(from, start)}"`;
     case 'text':
@@ -144,11 +155,11 @@ export function fieldValue(
     case 'date':
       return dateText(view.getInt32(start));
     case 'time':
-      return timeText(microsOf(view, start));
+      return timeText(momentAt(view, start).micros);
     case 'timestamp':
-      return timestampText(microsOf(view, start), ' ');
+      return timestampText(momentAt(view, start), ' ');
     case 'timestamptz':
-      return `${timestampText(microsOf(view, start), ' ')}+00:00`;
+      return `${timestampText(momentAt(view, start), ' ')}+00:00`;
     case 'uuid':
       return uuidOf(from, start);
     case 'jsonb':

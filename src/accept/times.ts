@@ -1,6 +1,14 @@
 // Dates and times: ISO 8601 with `T` or a space, from bytes to the row format. Years 0001 to 9999, no
 // leap second, no 24:00, no time zone names. CSV may also spell a date YYYYMMDD or YYYY/MM/DD.
-import { dayMax, dayMin, daysOf, isDate, microsPerDay } from './calendar.ts';
+import {
+  dayMax,
+  dayMin,
+  daysOf,
+  isDate,
+  type Moment,
+  microsHalves,
+  microsPerDay,
+} from './calendar.ts';
 import { type Cell, cellKind, type Encode, type Output, type Problem } from './cell.ts';
 import type { Inexact } from './numeric.ts';
 
@@ -106,6 +114,13 @@ class TimeScanner {
     this.zoneSeconds = (hours * 3600 + minutes * 60) * (isWest ? -1 : 1);
     return true;
   }
+
+  /** What was read, without its zone. */
+  utc(): Moment {
+    const micros = this.micros - this.zoneSeconds * 1_000_000;
+    const carry = Math.floor(micros / microsPerDay);
+    return { days: this.days + carry, micros: micros - carry * microsPerDay };
+  }
 }
 
 // Encoding is synchronous and never re-entered, so one scanner serves every column.
@@ -142,20 +157,23 @@ interface Precision {
   readonly inexact: Inexact;
 }
 
-/** Brings what the scanner read to the column's precision; NaN where that is refused. */
-function atPrecision(micros: number, { fraction, inexact }: Precision): number {
+/** Brings a moment to the column's precision; null where that is refused. */
+function atPrecision(moment: Moment, { fraction, inexact }: Precision): Moment | null {
   const unit = 10 ** (6 - fraction);
-  const over = micros - Math.trunc(micros / unit) * unit;
-  if (over === 0 && scanner.rest === 'none') return micros;
-  if (inexact === 'refuse') return Number.NaN;
-  const whole = scanner.rest === 'half or more' ? micros + 1 : micros;
+  if (moment.micros % unit === 0 && scanner.rest === 'none') return moment;
+  if (inexact === 'refuse') return null;
+  const whole = moment.micros + (scanner.rest === 'half or more' ? 1 : 0);
+  const over = whole % unit;
   // Half away from 2000-01-01, as AdjustTimestampForTypmod does.
-  return Math.sign(whole) * Math.floor((Math.abs(whole) + unit / 2) / unit) * unit;
+  const isUp = over * 2 > unit || (over * 2 === unit && moment.days >= 0);
+  const micros = whole - over + (isUp ? unit : 0);
+  if (micros < microsPerDay) return { days: moment.days, micros };
+  return { days: moment.days + 1, micros: micros - microsPerDay };
 }
 
-function writeMicros(micros: number, out: Output): void {
-  const high = Math.floor(micros / 4_294_967_296);
-  out.field64(high, micros - high * 4_294_967_296);
+function writeMicros(moment: Moment, out: Output): void {
+  const { high, low } = microsHalves(moment);
+  out.field64(high, low);
 }
 
 const inexactProblem = (fraction: number): Problem => ({
@@ -171,10 +189,10 @@ export function timeEncoder(precision: Precision): Encode {
     if (!isText(cell)) return wrong;
     scanner.begin(cell);
     if (!scanner.time() || !scanner.isDone) return wrong;
-    const micros = atPrecision(scanner.micros, precision);
-    if (Number.isNaN(micros)) return inexact;
-    if (micros >= microsPerDay) return range;
-    writeMicros(micros, out);
+    const moment = atPrecision({ days: 0, micros: scanner.micros }, precision);
+    if (moment === null) return inexact;
+    if (moment.days > 0) return range;
+    writeMicros(moment, out);
     return null;
   };
 }
@@ -191,8 +209,6 @@ export function timestampEncoder(precision: Precision & { readonly zoned: boolea
     code: 'out-of-range',
     message: 'expected a time of the years 0001 to 9999',
   };
-  const min = dayMin * microsPerDay;
-  const max = (dayMax + 1) * microsPerDay;
   return (cell, out) => {
     if (!isText(cell)) return wrong;
     scanner.begin(cell);
@@ -202,11 +218,10 @@ export function timestampEncoder(precision: Precision & { readonly zoned: boolea
     if (!isDateAlone && !(scanner.take(0x54, 0x20) && scanner.time())) return wrong;
     if (zoned && !scanner.zone()) return wrong;
     if (!scanner.isDone) return wrong;
-    const given = scanner.days * microsPerDay + scanner.micros - scanner.zoneSeconds * 1_000_000;
-    const micros = atPrecision(given, precision);
-    if (Number.isNaN(micros)) return inexact;
-    if (micros < min || micros >= max) return range;
-    writeMicros(micros, out);
+    const moment = atPrecision(scanner.utc(), precision);
+    if (moment === null) return inexact;
+    if (moment.days < dayMin || moment.days > dayMax) return range;
+    writeMicros(moment, out);
     return null;
   };
 }
