@@ -59,7 +59,7 @@ const policies = ['dead-letter', 'ignore', 'update'];
 
 /** Paths, shapes and bounds of a number, as people write them. */
 const KiB = 1024;
-export const inWords = (count: number): string => {
+const inWords = (count: number): string => {
   const units = ['', ' KiB', ' MiB', ' GiB'];
   let [value, unit] = [count, 0];
   while (value >= KiB && value % KiB === 0 && unit < units.length - 1)
@@ -90,7 +90,7 @@ export const optionTable: readonly OptionRow[] = [
   row(
     ['target!', 'URL', ''],
     must('a URL: postgres://USER@HOST/DATABASE or sqlite:PATH', isText),
-    'give the database: `postgres://USER@HOST/DATABASE` (several hosts as a comma list) or `sqlite:PATH`.',
+    'give the database: `postgres://USER@HOST/DATABASE`, HOST a comma list or one, or `sqlite:PATH`.',
   ),
   row(['streams!', 'object', ''], undefined, 'name at least one stream: `{ NAME: { table: … } }`.'),
   row(['streams.*', 'object', ''], undefined, 'A target table plus the rules for writing it.'),
@@ -120,7 +120,7 @@ export const optionTable: readonly OptionRow[] = [
       `${policies.map((word) => `'${word}'`).join(', ')} or { newest: COLUMN }`,
       (value) => policies.some((word) => word === value) || isNewest(value),
     ),
-    'What becomes of a row whose key is there with other content. `newest` compares a NOT NULL column.',
+    'What becomes of a row whose key is there with other content; `newest` compares that column.',
   ),
   row(
     [stream('nonZero'), 'list of columns', 'none'],

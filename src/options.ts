@@ -183,7 +183,9 @@ function check(place: Place, problems: string[]): void {
   } else checkNames(place, problems);
 }
 
-/** Of an object: that it is one, that its names are known, that none is missing; then its members. */
+/**
+ * Of an object: that it is one, that its names are known, that none is missing; then its members.
+ */
 function checkNames({ value, path, pattern }: Place, problems: string[]): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     problems.push(`${path || 'options'}: must be an object`);

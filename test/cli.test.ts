@@ -49,7 +49,7 @@ test('help lists the commands and the exit codes, and not the hidden one', async
   for (const help of [whole, one]) assert.match(help.stdout, /^ {2}70 {2}/m);
 });
 
-test('a wrong call leaves with 2, says what was meant, and is JSON where JSON was asked for', async (t) => {
+test('a wrong call leaves with 2 and says what was meant, in JSON where asked', async (t) => {
   const shop = openShop(t);
   const calls: readonly (readonly [readonly string[], RegExp])[] = [
     [['stauts', '--json'], /Did you mean status/],
@@ -140,7 +140,7 @@ test('a .gz that was cut off is refused before anything is written', async (t) =
   assert.equal((await booksOf(shop)).accepted, 0);
 });
 
-test('the first bad row stops a load, which says where; dead-letter keeps it and goes on', async (t) => {
+test('the first bad row stops a load and is named; dead-letter keeps it and goes on', async (t) => {
   const shop = openShop(t);
   shop.write('p.csv', `${header}1,7,1.00,paid\n2,7,abc,paid\n3,7,3.00,paid\n`);
   const stopped = await shop.run(['load', 'p.csv', '--stream', 'payments', '--json']);
@@ -168,7 +168,7 @@ test('stdin is loaded too, and is said not to be resumable', async (t) => {
   assert.match(ended.stdout, /^1 row accepted .* 1 merged/);
 });
 
-test('a load that is killed goes on: rows without a key are neither lost nor doubled', async (t) => {
+test('a load that is killed goes on; rows without a key are not lost nor doubled', async (t) => {
   const shop = openShop(t);
   const lines = Array.from({ length: 120_000 }, (_, i) => `{"body":"note ${i}"}\n`).join('');
   shop.write('n.ndjson', lines);
@@ -329,7 +329,7 @@ test('through npm, file names start at the folder that the user stands in', asyn
   assert.equal(plain.exit, 2);
 });
 
-test('start loads the example rows once, prints the address, and keeps them over a restart', async (t) => {
+test('start loads the example rows once, says where it listens, and starts again', async (t) => {
   const shop = openShop(t, null);
   for (const attempt of ['first', 'second']) {
     const server = shop.start(['start'], { env: { PORT: '0' } });

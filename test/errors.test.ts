@@ -66,7 +66,7 @@ test('every error code and every row code is met by a test', () => {
     .filter((path) => path !== own)
     .map((path) => readFileSync(path, 'utf8'))
     .join('\n');
-  const isMet = (code: string) => new RegExp(`['"\`]${code}['"\`]`).test(texts);
+  const isMet = (code: string) => new RegExp(`\\b${code}\\b`).test(texts);
   const unmet = [...Object.keys(errorTable), ...Object.keys(rowCodes)].filter((c) => !isMet(c));
   assert.deepEqual(unmet, []);
 });

@@ -1,5 +1,6 @@
 // Finds and reads the configuration. Relative paths in it start at its own folder, so that one file
-// means one journal wherever it is used from; file names on the command line start at the working folder.
+// means one journal wherever it is used from; file names on the command line start at the working
+// folder.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -27,8 +28,8 @@ export function workingFolder(environment: Environment = process.env): string {
 }
 
 /**
- * `environment`: where HOST and PORT are taken from; none by default. Throws HF_USAGE that says what
- * to do where there is no configuration, or a wrong one.
+ * `environment`: where HOST and PORT are taken from; none by default. Throws HF_USAGE that says
+ * what to do where there is no configuration, or a wrong one.
  */
 export async function readConfig(
   file: string | undefined,

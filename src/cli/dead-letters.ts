@@ -1,5 +1,5 @@
-// `holdfast dead-letters list | show | replay | drop`. A row goes out as the text that it is; nothing
-// here parses it and prints it again.
+// `holdfast dead-letters list | show | replay | drop`. A row goes out as the text that it is;
+// nothing here parses it and prints it again.
 import type { Command } from 'commander';
 import { HoldfastError } from '../errors.ts';
 import { type Config, readConfig } from './config.ts';
@@ -26,7 +26,7 @@ interface Shown {
   readonly state: string;
 }
 
-export function listText(json: string): string {
+function listText(json: string): string {
   const { deadLetters }: { readonly deadLetters: readonly Shown[] } = JSON.parse(json);
   if (deadLetters.length === 0) return 'No dead letters.';
   const rows = deadLetters.map(({ id, code, message, attempts, at, state }) => [
@@ -40,7 +40,7 @@ export function listText(json: string): string {
   return tableOf(['id', 'code', 'message', 'attempts', 'at', 'state'], rows);
 }
 
-export function showText(json: string): string {
+function showText(json: string): string {
   const { id, stream, code, message, attempts, at, state, raw }: Shown = JSON.parse(json);
   // A quote within a string is written \", so this is never found inside one.
   const row = json.slice(json.indexOf(',"row":') + ',"row":'.length, -1);

@@ -1,5 +1,5 @@
-// Requests to the HTTP address of a running owner. A refusal comes out as the same HoldfastError that
-// the library would have thrown.
+// Requests to the HTTP address of a running owner. A refusal comes out as the same HoldfastError
+// that the library would have thrown.
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import {

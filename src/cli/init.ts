@@ -1,5 +1,5 @@
-// `holdfast init`: asks the target for its tables and writes a configuration; with --sql, prints the
-// SQL of Holdfast's own tables instead. On a terminal it asks for what no flag says.
+// `holdfast init`: asks the target for its tables and writes a configuration; with --sql, prints
+// the SQL of Holdfast's own tables instead. On a terminal it asks for what no flag says.
 import { existsSync, writeFileSync } from 'node:fs';
 import { extname, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
@@ -77,7 +77,7 @@ function configOf(table: Table, given: Given & { readonly target: string }): Ope
 }
 
 /** The file's text, by its extension. */
-export function configText(options: OpenOptions, extension: string): string {
+function configText(options: OpenOptions, extension: string): string {
   const json = JSON.stringify(options, null, 2);
   if (extension === '.json') return `${json}\n`;
   const plain = json
@@ -86,7 +86,8 @@ export function configText(options: OpenOptions, extension: string): string {
     .replaceAll(/\[\s+([^[\]]*?)\s+\]/g, (_, inner: string) => `[${inner.replaceAll(/\s+/g, ' ')}]`)
     .replaceAll(/(['\]}])\n/g, '$1,\n');
   if (extension !== '.ts') return `export default ${plain};\n`;
-  return `import type { OpenOptions } from 'holdfast';\n\nexport default ${plain} satisfies OpenOptions;\n`;
+  const type = "import type { OpenOptions } from 'holdfast';";
+  return `${type}\n\nexport default ${plain} satisfies OpenOptions;\n`;
 }
 
 /** SQLite's files are looked for where the configuration will look for them. */

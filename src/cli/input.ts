@@ -10,7 +10,7 @@ import { createGunzip } from 'node:zlib';
 import { HoldfastError } from '../errors.ts';
 import { workingFolder } from './config.ts';
 
-export interface Source {
+interface Source {
   readonly size: number;
   /** SHA-256 in hex. */
   readonly digest: string;
@@ -25,7 +25,9 @@ export interface Input {
   close(): void;
 }
 
-/** Opens FILE, or `-` for stdin. `mustKnow`: a pipe is first copied to a file, so that it is known. */
+/**
+ * Opens FILE, or `-` for stdin. `mustKnow`: a pipe is first copied to a file, so that it is known.
+ */
 export async function openInput(name: string, mustKnow: boolean): Promise<Input> {
   if (name !== '-') return fileInput(resolve(workingFolder(), name));
   if (!mustKnow) return { read: () => process.stdin, close: () => undefined };

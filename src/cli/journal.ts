@@ -59,7 +59,7 @@ function checkReport(directory: string): Result {
 }
 
 /** One record as a line of JSON, the row as the text that it is. */
-export function recordJson({ stream, lane, sequence, row, raw, code }: DumpedRecord): string {
+function recordJson({ stream, lane, sequence, row, raw, code }: DumpedRecord): string {
   const open = JSON.stringify({ stream, lane, sequence, ...(code !== undefined && { code }) });
   const bytes = raw ? `,"raw":"${Buffer.from(raw).toString('base64')}"` : '';
   return `${open.slice(0, -1)}${bytes},"row":${row ?? 'null'}}`;

@@ -1,5 +1,5 @@
-// `holdfast load`: a file into a stream, once. Started again after whatever ended it, it goes on where
-// the journal has it; its counts cover the whole load.
+// `holdfast load`: a file into a stream, once. Started again after whatever ended it, it goes on
+// where the journal has it; its counts cover the whole load.
 import { once } from 'node:events';
 import { extname } from 'node:path';
 import type { Command } from 'commander';
@@ -13,7 +13,7 @@ import { type JournalOwner, reachOwner } from './owner.ts';
 import { showProgress } from './progress.ts';
 import { onSignals } from './signals.ts';
 
-export interface LoadArguments {
+interface LoadArguments {
   readonly config?: string;
   readonly stream?: string;
   readonly format?: 'ndjson' | 'csv';
@@ -23,7 +23,7 @@ export interface LoadArguments {
   readonly invalid?: Invalid;
 }
 
-export function loadOptions(file: string, given: LoadArguments): LoadOptions {
+function loadOptions(file: string, given: LoadArguments): LoadOptions {
   const format = given.format ?? formatOf(file);
   const {
     delimiter = format === 'csv' && isTabs(file) ? '\t' : undefined,
@@ -75,8 +75,8 @@ export interface Load {
 }
 
 /**
- * Brings the input's rows to their ends. An input whose load was complete but not reported is not read
- * again. `tell` gets the result; only when it resolves does the owner forget the load.
+ * Brings the input's rows to their ends. An input whose load was complete but not reported is not
+ * read again. `tell` gets the result; only when it resolves does the owner forget the load.
  */
 export async function runLoad(
   owner: JournalOwner,

@@ -1,5 +1,5 @@
-// Whoever owns the journal does what a command asks: this process, which opens it for as long as the
-// command runs, or a `serve` that is running already, through its HTTP address beside the lock.
+// Whoever owns the journal does what a command asks: this process, which opens it for as long as
+// the command runs, or a `serve` that is running already, through its HTTP address beside the lock.
 
 import { systemDisk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
@@ -24,7 +24,9 @@ export interface JournalOwner {
     options: LoadOptions,
   ): Promise<LoadResult>;
   reportedLoad(load: string): Promise<void>;
-  /** Dead letters are JSON text, as deadLetterJson writes it: parsed, their numbers would change. */
+  /**
+   * Dead letters are JSON text, as deadLetterJson writes it: parsed, their numbers would change.
+   */
   listDeadLetters(filter: { readonly stream?: string; readonly limit?: number }): Promise<string>;
   showDeadLetter(id: string): Promise<string>;
   replayDeadLetter(id: string): Promise<ReplayEnd>;
@@ -33,7 +35,7 @@ export interface JournalOwner {
   close(): Promise<void>;
 }
 
-export interface VerifyOptions {
+interface VerifyOptions {
   readonly stream?: string;
   readonly onProgress?: (share: number) => void;
 }

@@ -57,7 +57,9 @@ function programOf(settle: (result: Result) => Promise<void>): Command {
   return program;
 }
 
-/** Runs one command line; what it says goes to stdout and stderr, how it leaves to process.exitCode. */
+/**
+ * Runs one command line; what it says goes to stdout and stderr, how it leaves to process.exitCode.
+ */
 export async function run(args: readonly string[]): Promise<void> {
   const isJson = args.includes('--json');
   // Whoever writes gets the error too, and with it the command ends.

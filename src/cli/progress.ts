@@ -9,7 +9,9 @@ export interface Progress {
   stop(): void;
 }
 
-/** `total`: bytes of the whole input, or undefined where nobody knows. `from`: where this run began. */
+/**
+ * `total`: bytes of the whole input, or undefined where nobody knows. `from`: where this run began.
+ */
 export function showProgress(
   total: number | undefined,
   from: { readonly bytes: number; readonly accepted: number },

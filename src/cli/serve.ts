@@ -1,7 +1,7 @@
 // `holdfast serve`: the server around one open journal, until a signal or the journal's end.
 //
-// States: serving; draining (the first signal: at most 10 s, then 0), which a signal more than half a
-// second later cuts short; failed (the journal or its loader is dead: told, then 70).
+// States: serving; draining (the first signal: at most 10 s, then 0), which a signal more than half
+// a second later cuts short; failed (the journal or its loader is dead: told, then 70).
 import type { Command } from 'commander';
 import { systemDisk } from '../disk.ts';
 import { errorTable } from '../errors.ts';
@@ -65,7 +65,9 @@ async function endBoth(server: RunningServer, holdfast: Holdfast): Promise<void>
   await holdfast.close({ drainMs: Math.max(0, left) });
 }
 
-/** Kept of the drain for what comes after it: the running transaction and the journal's last sync. */
+/**
+ * Kept of the drain for what comes after it: the running transaction and the journal's last sync.
+ */
 const lastStepsMs = 1_000;
 
 const aborted = (signal: AbortSignal): Promise<void> =>

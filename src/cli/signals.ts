@@ -2,7 +2,9 @@
 // `npm start` arrives twice, 1 to 2 ms apart (terminal group and npm's forward): that is one.
 const repeatMsMax = 500;
 
-/** Calls `onFirst` at the first signal and `onForce` at one that comes later. Returns how to stop. */
+/**
+ * Calls `onFirst` at the first signal and `onForce` at one that comes later. Returns how to stop.
+ */
 export function onSignals(onFirst: () => void, onForce: () => void): () => void {
   let firstAt: number | undefined;
   const listener = () => {

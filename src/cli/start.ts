@@ -1,5 +1,5 @@
-// `npm start`: a server to try, with everything under ./data. Its first start makes a table and loads
-// the example rows.
+// `npm start`: a server to try, with everything under ./data. Its first start makes a table and
+// loads the example rows.
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';

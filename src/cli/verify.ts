@@ -8,7 +8,7 @@ import { withOwner } from './owner.ts';
 
 const shownMax = 50;
 
-export function verifyReport(result: VerifyResult): Result {
+function verifyReport(result: VerifyResult): Result {
   const { ok, checked, differences, notCheckable } = result;
   const rows = differences
     .slice(0, shownMax)

@@ -1,5 +1,5 @@
-// The command line as users have it: a child process in a folder of its own, with a real SQLite file.
-// Folder and children go away with the test.
+// The command line as users have it: a child process in a folder of its own, with a real SQLite
+// file. Folder and children go away with the test.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,13 +18,13 @@ export interface Ended {
   readonly stderr: string;
 }
 
-export interface RunOptions {
+interface RunOptions {
   readonly stdin?: string | Uint8Array;
   readonly env?: { readonly [name: string]: string };
   readonly cwd?: string;
 }
 
-export interface Started {
+interface Started {
   readonly child: ChildProcess;
   /** Resolves when the process has ended. */
   readonly ended: Promise<Ended>;
