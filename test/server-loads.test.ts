@@ -60,7 +60,9 @@ test('a load larger than any request is settled when it answers', async (t) => {
   assert.deepEqual(counts(last?.result), [20_000, 20_000, 0, 0], fed.text.slice(-500));
   assert.equal(fed.lines.at(-2)?.progress?.accepted, 20_000);
   const again = await begun(rig, input);
-  assert.deepEqual(again.result?.merged, 20_000, 'it was not reported yet');
+  assert.deepEqual([again.load, again.offset], [load, input.length], 'it was not reported yet');
+  const told = await feed(rig, load, {});
+  assert.deepEqual(counts(told.lines.at(-1)?.result), [20_000, 20_000, 0, 0], told.text);
   assert.equal((await ask(rig, `/v1/loads/${load}/reported`, { method: 'POST' })).status, 204);
   const fresh = await begun(rig, input);
   assert.deepEqual([fresh.offset, fresh.result], [0, undefined]);

@@ -29,7 +29,7 @@ const tables = `
 
 const streams: { readonly [name: string]: StreamOptions } = {
   payments: { table: 'payments', key: ['tx_id'], lanes: 4 },
-  notes: { table: 'notes', lanes: 1 },
+  notes: { table: 'notes', lanes: 4 },
 };
 
 export async function startRig(t: TestContext, options: StartOptions = {}): Promise<Rig> {
