@@ -5,6 +5,8 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { test } from 'node:test';
+import { Script } from 'node:vm';
+import { type Disk, systemDisk } from '../src/disk.ts';
 import { errorTable, HoldfastError } from '../src/errors.ts';
 import { knownError, refusalBody, statusOf } from '../src/server/refusal.ts';
 import { startServer } from '../src/server/server.ts';
@@ -56,12 +58,69 @@ test('status, streams and metrics tell one and the same balance', async (t) => {
   assert.equal(last?.split(' ')[1], syncs?.split(' ')[1]);
 });
 
-test('the probes are green while rows are taken, with the target or without', async (t) => {
+test('the probes are green while rows are taken', async (t) => {
   const rig = await startRig(t);
   assert.deepEqual((await ask(rig, '/healthz')).body, { state: 'running' });
   const ready = await ask(rig, '/readyz');
   assert.equal(ready.status, 200);
   assert.deepEqual(ready.body.reasons, []);
+});
+
+test('a full journal refuses rows as not written, is not ready, and takes rows again', async (t) => {
+  const segmentBytes = 1024 * 1024;
+  const bounds = { segmentBytes, bytesMax: 3 * segmentBytes, streamShareMax: 1 };
+  const rig = await startRig(
+    t,
+    {},
+    { limits: { ...bounds, retentionMsMin: 1, retentionBytesMin: 1 } },
+  );
+  const release = rig.lockTarget();
+  const row = (size: number) => `{"body":"${'x'.repeat(size)}"}\n`;
+  const stream = { stream: 'notes' };
+  let taken = 0;
+  let refused = await send(rig, row(200_000), stream);
+  for (; refused.status === 202; taken++) refused = await send(rig, row(200_000), stream);
+  assert.equal(refused.status, 507, refused.text);
+  assert.deepEqual([refused.body.code, refused.body.outcome], ['HF_JOURNAL_FULL', 'not written']);
+  assert(Number(refused.headers.get('retry-after')) > 0);
+  const ready = await ask(rig, '/readyz');
+  assert.deepEqual([ready.status, ready.body.reasons], [503, ['journal full']]);
+  assert.equal((await ask(rig, '/healthz')).status, 200);
+  release();
+  let again = await send(rig, row(1), { ...stream, query: '?ack=settled' });
+  while (again.status === 507) {
+    await pause();
+    again = await send(rig, row(1), { ...stream, query: '?ack=settled' });
+  }
+  assert.equal(again.status, 200, again.text);
+  assert.equal(rig.query('SELECT * FROM notes').length, taken + 1);
+});
+
+test('a failed sync answers unknown, and health turns red', async (t) => {
+  let isBroken = false;
+  const disk: Disk = {
+    ...systemDisk,
+    open: (path, mode) => {
+      const file = systemDisk.open(path, mode);
+      const sync = () => {
+        if (isBroken) throw Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' });
+        file.sync();
+      };
+      return { ...file, sync };
+    },
+  };
+  const rig = await startRig(t, {}, { disk });
+  assert.equal((await send(rig, line(1), settled)).status, 200);
+  isBroken = true;
+  const failed = await send(rig, line(2));
+  assert.equal(failed.status, 503, failed.text);
+  assert.deepEqual([failed.body.code, failed.body.outcome], ['HF_JOURNAL_FAILED', 'unknown']);
+  const later = await send(rig, line(3));
+  assert.deepEqual([later.body.code, later.body.outcome], ['HF_JOURNAL_FAILED', 'not written']);
+  const health = await ask(rig, '/healthz');
+  assert.deepEqual([health.status, health.text], [503, '{"state":"failed"}']);
+  assert.equal((await ask(rig, '/readyz')).status, 503);
+  assert.match((await ask(rig, '/metrics')).text, /^holdfast_failed 1$/m);
 });
 
 test('dead letters are listed, shown, replayed and dropped, their numbers exact', async (t) => {
@@ -194,6 +253,8 @@ test('the page runs its own script and style only, and asks for nothing from els
       .digest('base64');
     assert(policy.includes(`${tag}-src 'sha256-${hash}'`), tag);
   }
+  const [, script = ''] = /<script>([\s\S]*)<\/script>/.exec(text) ?? [];
+  assert.doesNotThrow(() => new Script(script));
   assert.doesNotMatch(text, /https?:|innerHTML|\son\w+=|\sstyle=/);
 });
 
@@ -231,9 +292,14 @@ test('a closing server answers those in hand and refuses the others', async (t) 
   inHand.socket.write(`${postHead(`content-length: ${body.length}`)}\r\n${body.slice(0, 5)}`);
   const late = rawConnection(t, rig);
   late.socket.write('GET /v1/status HTTP/1.1\r\nhost: x\r\n');
+  const probe = rawConnection(t, rig);
+  probe.socket.write('GET /readyz HTTP/1.1\r\nhost: x\r\n');
   await send(rig, line(2));
 
   const closed = rig.server.close();
+  probe.socket.write('\r\n');
+  const unready = await probe.closed;
+  assert.match(unready, /^HTTP\/1\.1 503 [\s\S]*"reasons":\["draining"\]/);
   inHand.socket.write(body.slice(5));
   late.socket.write('\r\n');
   const answer = await inHand.closed;

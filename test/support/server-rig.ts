@@ -6,8 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
 import type { TestContext } from 'node:test';
+import { systemClock } from '../../src/clock.ts';
+import { type Disk, systemDisk } from '../../src/disk.ts';
 import { open } from '../../src/holdfast.ts';
-import type { ServerOptions, StreamOptions } from '../../src/options.ts';
+import type { JournalOptions, ServerOptions, StreamOptions } from '../../src/options.ts';
 import { type RunningServer, type StartOptions, startServer } from '../../src/server/server.ts';
 import type { Holdfast } from '../../src/types.ts';
 
@@ -32,19 +34,30 @@ const streams: { readonly [name: string]: StreamOptions } = {
   notes: { table: 'notes', lanes: 4 },
 };
 
-export async function startRig(t: TestContext, options: StartOptions = {}): Promise<Rig> {
+export interface Below {
+  readonly limits?: JournalOptions;
+  readonly disk?: Disk;
+}
+
+/** `options` are the server's; `below` is what it stands on. */
+export async function startRig(
+  t: TestContext,
+  options: StartOptions = {},
+  below: Below = {},
+): Promise<Rig> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-server-'));
   const path = join(folder, 'shop.db');
   const database = new DatabaseSync(path);
   database.exec(`PRAGMA journal_mode=WAL; ${tables}`);
   const start = async () => {
-    const holdfast = await open({
+    const opened = {
       journal: join(folder, 'journal'),
       target: `sqlite:${path}`,
       streams,
-      limits: { segmentBytes: 4 * 1024 * 1024 },
+      limits: { segmentBytes: 4 * 1024 * 1024, ...below.limits },
       loaderThread: 'own',
-    });
+    } as const;
+    const holdfast = await open(opened, { disk: below.disk ?? systemDisk, clock: systemClock });
     return { holdfast, server: await startServer(holdfast, { port: 0, ...options }) };
   };
   const stop = async () => {
