@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import type { LoadResult, Status, VerifyResult } from '../src/types.ts';
 import { type Ended, jsonOf, openShop, payments, type Shop } from './support/command-line.ts';
@@ -202,6 +203,43 @@ test('an interrupted load ends in good order, says how to go on, and then does',
   assert.match(ended.stderr, /Start the same command again/);
   assert.equal(jsonOf<LoadResult>(await shop.run(args)).merged, 120_000);
   assert.equal(shop.query('SELECT count(*) AS n FROM notes')[0]?.['n'], 120_000);
+});
+
+test('a load whose result nobody read is reported again, and not repeated', async (t) => {
+  const shop = openShop(t);
+  shop.write('n.ndjson', '{"body":"one"}\n{"body":"two"}\n');
+  const args = ['load', 'n.ndjson', '--stream', 'notes', '--json'];
+  const unread = shop.start(args);
+  unread.child.stdout?.destroy();
+  assert.notEqual((await unread.ended).exit, 0);
+  const again = async () => jsonOf<LoadResult>(await shop.run(args)).merged;
+  const rows = () => shop.query('SELECT count(*) AS n FROM notes')[0]?.['n'];
+  assert.equal(rows(), 2);
+  assert.equal(await again(), 2);
+  assert.equal(rows(), 2);
+  // Reported: the same file is a new load from now on.
+  assert.equal(await again(), 2);
+  assert.equal(rows(), 4);
+});
+
+test('a signal half a second after the first forces the end, and loses nothing', async (t) => {
+  const shop = openShop(t);
+  const server = shop.start(['serve']);
+  const url = (await server.line(/^Listening on /)).slice('Listening on '.length);
+  shop.query('BEGIN IMMEDIATE');
+  const headers = { 'content-type': 'application/x-ndjson' };
+  const body = '{"tx_id":1,"user_id":2,"amount":1}';
+  const to = `${url}/v1/streams/payments/records`;
+  assert.equal((await fetch(to, { method: 'POST', headers, body })).status, 202);
+  server.child.kill('SIGTERM');
+  await setTimeout(700);
+  assert.equal(server.child.exitCode, null);
+  server.child.kill('SIGTERM');
+  assert.equal((await server.ended).exit, 4);
+  shop.query('ROLLBACK');
+  const status = async () => (await booksOf(shop)).merged;
+  while ((await status()) === 0);
+  assert.equal(await status(), 1);
 });
 
 test('commands go through a running serve, which SIGTERM ends with 0', async (t) => {

@@ -7,7 +7,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
-import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 
 const main = join(import.meta.dirname, '../../src/cli/main.ts');
@@ -100,15 +99,17 @@ function startChild(folder: string, args: readonly string[], options: RunOptions
   // A child that does not read all of its input is no failure of the test.
   child.stdin.on('error', () => child.stdin.destroy());
   child.stdin.end(options.stdin ?? '');
-  let seen = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    seen += chunk.toString();
+  const said = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    said.stdout += chunk;
   });
-  const outputs = Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
-  const ended = outputs.then(([stdout, stderr]) => ({ exit: child.exitCode, stdout, stderr }));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    said.stderr += chunk;
+  });
+  const ended = once(child, 'close').then(() => ({ exit: child.exitCode, ...said }));
   const line = async (pattern: RegExp): Promise<string> => {
     for (;;) {
-      const found = seen
+      const found = said.stdout
         .split('\n')
         .slice(0, -1)
         .find((own) => pattern.test(own));
