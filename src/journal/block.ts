@@ -91,7 +91,8 @@ export function sealBlock(out: Bytes, at: number, header: BlockHeader): void {
   const { bytes, view } = out;
   const payload = at + headerBytes;
   const end = payload + header.payloadBytes;
-  bytes.fill(0, end, at + blockBytes(header.payloadBytes));
+  const next = at + blockBytes(header.payloadBytes);
+  for (let i = end; i < next; i++) bytes[i] = 0;
   view.setUint32(at, magic, true);
   view.setUint32(at + 8, crc32(bytes.subarray(payload, end)), true);
   view.setUint32(at + 12, header.payloadBytes, true);
@@ -109,7 +110,7 @@ export function sealBlock(out: Bytes, at: number, header: BlockHeader): void {
   view.setUint32(at + 64, header.durable.segment, true);
   view.setUint32(at + 68, header.durable.offset, true);
   view.setFloat64(at + 72, header.wallMs, true);
-  bytes.fill(0, at + 80, at + headerBytes);
+  for (let i = at + 80; i < payload; i += 4) view.setUint32(i, 0);
   view.setUint32(at + 4, crc32(bytes.subarray(at + 8, at + headerBytes)), true);
 }
 

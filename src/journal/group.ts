@@ -162,22 +162,21 @@ function takeRanges(parcel: Parcel, last: Float64Array): Range[] {
   return ranges;
 }
 
-/** Copies each row behind the rows of its block, four bytes at a time. */
+/** Copies each row behind the rows of its block. */
 function scatterRows(
   { rows }: Parcel,
   blockOf: Int32Array,
-  [drafts, { view, bytes }]: readonly [readonly Draft[], GroupBuffer],
+  [drafts, { bytes }]: readonly [readonly Draft[], GroupBuffer],
 ): void {
-  const { view: source, bytes: from, ends, count } = rows;
-  let i = 0;
+  const { bytes: from, ends, count } = rows;
+  let start = 0;
   for (let row = 0; row < count; row++) {
     const end = ends[row] ?? 0;
     const block = drafts[blockOf[row] ?? 0];
     assert(block, 'every row has a block');
-    let at = block.at;
-    for (; i + 4 <= end; i += 4, at += 4) view.setInt32(at, source.getInt32(i, true), true);
-    for (; i < end; i++, at++) bytes[at] = from[i] ?? 0;
-    block.at = at;
+    bytes.set(from.subarray(start, end), block.at);
+    block.at += end - start;
+    start = end;
   }
 }
 
@@ -211,16 +210,25 @@ function giveSequences(drafts: readonly Draft[], before: ReadonlyMap<number, Flo
 }
 
 function sealAll(drafts: readonly Draft[], place: GroupPlace, out: GroupBuffer): void {
+  const { segment, salt, group, durable, wallMs } = place;
+  const shared = { segment, salt, group, durable, wallMs, blocks: drafts.length };
+  const own = { kind: 0, stream: 0, lane: 0, shape: 0, rowCount: 0, first: 0, payloadBytes: 0 };
+  // One object for all headers: groups of many small blocks are the usual ones.
+  const header = { ...shared, ...own, index: 0, payloadCrc: 0 };
   let at = 0;
-  drafts.forEach((block, index) => {
+  for (const block of drafts) {
     if (block.payload) out.bytes.set(block.payload, at + headerBytes);
-    const { kind, lane, stream, shape, first, payloadBytes, rows: rowCount } = block;
-    const { segment, salt, group, durable, wallMs } = place;
-    const own = { kind, lane, stream, shape, first, payloadBytes, rowCount, payloadCrc: 0 };
-    const shared = { segment, salt, group, durable, wallMs, index, blocks: drafts.length };
-    sealBlock(out, at, { ...own, ...shared });
-    at += blockBytes(payloadBytes);
-  });
+    header.kind = block.kind;
+    header.stream = block.stream;
+    header.lane = block.lane;
+    header.shape = block.shape;
+    header.rowCount = block.rows;
+    header.first = block.first;
+    header.payloadBytes = block.payloadBytes;
+    sealBlock(out, at, header);
+    header.index++;
+    at += blockBytes(block.payloadBytes);
+  }
 }
 
 export const requestId = (group: number, index: number): number => group * 65_536 + index;
