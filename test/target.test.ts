@@ -6,6 +6,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '../src/clock.ts';
 import { postgresTarget } from '../src/target/postgres/target.ts';
 import { sqliteTarget } from '../src/target/sqlite/target.ts';
+import type { Cell, StoredRow } from './simulation/simulated-store.ts';
+import { SimulatedTarget } from './simulation/simulated-target.ts';
 import {
   createDatabase,
   hasPostgres,
@@ -13,6 +15,7 @@ import {
   query,
   startPostgres,
 } from './support/postgres.ts';
+import { column } from './support/rows.ts';
 import { contract } from './support/target-contract.ts';
 import type { Ground } from './support/target-stream.ts';
 
@@ -80,7 +83,45 @@ async function sqliteGround(): Promise<Ground> {
   };
 }
 
+async function simulatedGround(): Promise<Ground> {
+  const target = new SimulatedTarget({ clock: systemClock });
+  const int = { kind: 'int', bytes: 8 } as const;
+  const optional = { nullable: true, hasDefault: true };
+  const columns = [
+    { column: column('id', int) },
+    { column: column('amount', int, { hasDefault: true }), value: 1 },
+    { column: column('note', { kind: 'text' }, optional), value: 'none' },
+    { column: column('version', int, { hasDefault: true }), value: 0 },
+  ];
+  const text = (cell: Cell) => (cell === null || cell instanceof Uint8Array ? null : String(cell));
+  return {
+    target,
+    create: async (table, shape) => {
+      const refuse = (row: StoredRow) => (row['note'] === 'bad' ? 'note is bad' : undefined);
+      target.createTable(table, { columns, key: shape === 'keyed' ? ['id'] : [], refuse });
+    },
+    rows: async (table) =>
+      target
+        .rows(table)
+        .toSorted((a, b) => Number(a['id']) - Number(b['id']))
+        .map((row) =>
+          Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, text(cell)])),
+        ),
+    remove: async (table, id) => {
+      const { rows } = target.store.table(table);
+      for (const [key, row] of rows) if (row['id'] === id) rows.delete(key);
+    },
+    widen: async (table, name) => {
+      const added = { column: column(name, int, optional) };
+      target.alterTable(table, [...target.store.table(table).columns, added]);
+    },
+    drop: async (table) => target.dropTable(table),
+    close: () => target.close(),
+  };
+}
+
 for (const version of ['18', '15'] as const) {
   if (hasPostgres(version)) contract(`PostgreSQL ${version}`, () => postgresGround(version));
 }
 contract('SQLite', sqliteGround);
+contract('the simulated target', simulatedGround);
