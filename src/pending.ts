@@ -2,7 +2,7 @@
 // ended. Bounded: what does not fit stays in the requests' database and is read back in order.
 import type { Range } from './journal/notes.ts';
 import type { KeptRequest, Requests } from './journal/requests.ts';
-import { addCounts, countEnds, decodeEnds, type EndCounts, noCounts } from './merge/ledger.ts';
+import { addCounts, countsWithin, type EndCounts, noCounts } from './merge/ledger.ts';
 import type { Settled } from './merge/stream.ts';
 import type { LaneState } from './target/target.ts';
 import type { Watermarks } from './watermarks.ts';
@@ -64,9 +64,11 @@ export class Pending {
 
   /** Resolves with the ends of the ranges' records; at once where they have them. */
   settled(request: Pick<KeptRequest, 'id' | 'rows' | 'ranges'>): Promise<EndCounts> {
+    const known = this.#requests.byId(request.id)?.counts;
+    if (known) return Promise.resolve(known);
     if (this.isSettled(request.ranges)) return this.#askLedger(request.ranges);
-    const known = this.#entries.findLast((entry) => entry?.id === request.id);
-    const entry = known ?? this.#push(request, false);
+    const waiting = this.#entries.findLast(({ id }) => id === request.id);
+    const entry = waiting ?? this.#push(request, false);
     return new Promise((resolve, reject) => entry.waiters.push({ resolve, reject }));
   }
 
@@ -221,18 +223,6 @@ export class Pending {
       this.#others[lane] = own.filter((one) => one.last >= first);
     }
   }
-}
-
-/** How the records [first, last] of one ledger row ended. */
-export function countsWithin(
-  row: Pick<Settled, 'first' | 'last' | 'rowCount' | 'ends'>,
-  first: number,
-  last: number,
-): EndCounts {
-  const from = Math.max(first, row.first);
-  const to = Math.min(last, row.last);
-  if (to < from) return noCounts;
-  return countEnds(decodeEnds(row).subarray(from - row.first, to - row.first + 1));
 }
 
 const isReached = (ranges: readonly Range[], marks: Float64Array): boolean =>

@@ -7,12 +7,10 @@ import type { Position } from './journal/block.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Range } from './journal/notes.ts';
 import type { Requests } from './journal/requests.ts';
-import { addCounts, type EndCounts, noCounts } from './merge/ledger.ts';
 import type { LoadingCalls } from './merge/loading.ts';
 import type { LoadingEvents } from './merge/stream.ts';
 import { countUp, type Metrics } from './metrics.ts';
 import type { Options } from './options.ts';
-import { countsWithin } from './pending.ts';
 import { OpenStream } from './stream.ts';
 
 export interface StreamsParts {
@@ -115,7 +113,7 @@ export class Streams {
     const table =
       (known ? journal.dictionary.newestTable(known.id)?.table : undefined) ??
       (await this.#firstTable(rules.table, loading));
-    const askLedger = (ranges: readonly Range[]) => askLedgerOf(loading, name, ranges);
+    const askLedger = (ranges: readonly Range[]) => loading.counts(name, ranges);
     const stream = new OpenStream({ name, rules, journal, requests, askLedger }, table);
     this.#byName.set(name, stream);
     this.#byId.set(stream.id, stream);
@@ -166,18 +164,3 @@ export class Streams {
 /** What a person must repair first: waiting does not help a start. */
 const isFinal = (error: HoldfastError): boolean =>
   /42P01|42501|28P01|28000|3D000|no such table|not exist/i.test(error.message);
-
-async function askLedgerOf(
-  loading: LoadingCalls,
-  stream: string,
-  ranges: readonly Range[],
-): Promise<EndCounts> {
-  let counts = noCounts;
-  for (const [lane, first, count] of ranges) {
-    const last = first + count - 1;
-    for (const row of await loading.ledger(stream, { lane, first, last })) {
-      counts = addCounts(counts, countsWithin(row, first, last));
-    }
-  }
-  return counts;
-}

@@ -133,10 +133,11 @@ export class Feed {
   }
 
   #checkpoint(): CheckpointNote {
-    assert(this.#reader, 'a segment is open');
-    this.#reader.limit = this.#fileSize();
-    const { window, start, end } = this.#whole(this.#reader, 0);
-    return decodeNote<CheckpointNote>(window.bytes.subarray(start, end));
+    assert(this.#file, 'a segment is open');
+    // A reader of its own: its window may hold bytes that are not written yet.
+    const block = new BlockReader(this.#file).read(0);
+    if (!block) throw this.#corrupt(0);
+    return decodeNote<CheckpointNote>(block.window.bytes.subarray(block.start, block.end));
   }
 
   #enter(number: number): void {

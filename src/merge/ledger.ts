@@ -96,6 +96,18 @@ export function decodeEnds(row: Pick<LedgerRow, 'ends' | 'rowCount'>): Uint8Arra
   return out;
 }
 
+/** How the records [first, last] of one ledger row ended. */
+export function countsWithin(
+  row: Pick<LedgerRow, 'first' | 'last' | 'rowCount' | 'ends'>,
+  first: number,
+  last: number,
+): EndCounts {
+  const from = Math.max(first, row.first);
+  const to = Math.min(last, row.last);
+  if (to < from) return noCounts;
+  return countEnds(decodeEnds(row).subarray(from - row.first, to - row.first + 1));
+}
+
 /** The row as it stands after one of its records found another end (replay). */
 export function withEnd(row: LedgerRow, sequence: number, end: RowEnd): LedgerRow {
   const ends = decodeEnds(row);

@@ -9,6 +9,7 @@ import type { Clock } from '../clock.ts';
 import type { Disk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Position } from '../journal/block.ts';
+import type { Range } from '../journal/notes.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
@@ -20,7 +21,7 @@ import {
 } from '../target/target.ts';
 import { type VerifyOutcome, verifyStream } from '../verify.ts';
 import type { Batch, MergeRules, RowEnd } from './batch.ts';
-import type { LedgerRow } from './ledger.ts';
+import { addCounts, countsWithin, type EndCounts, noCounts } from './ledger.ts';
 import type { LoadingEvents, StreamSettings } from './stream.ts';
 import { StreamLoading } from './stream-loading.ts';
 
@@ -43,10 +44,8 @@ export interface LoadingCalls {
   /** The journal is durable up to `end`, with new records for these streams. */
   extend(end: Position, streams: readonly number[]): void;
   lanes(stream: string): Promise<LaneState[]>;
-  ledger(
-    stream: string,
-    range: { lane: number; first: number; last: number },
-  ): Promise<LedgerRow[]>;
+  /** How the records of these ranges ended, by the ledger. */
+  counts(stream: string, ranges: readonly Range[]): Promise<EndCounts>;
   deadLetters(filter: {
     stream?: string;
     id?: DeadLetterId;
@@ -89,8 +88,17 @@ export class Loading implements LoadingCalls {
     return this.#withSession((session) => session.lanes(this.#id(stream)));
   }
 
-  ledger(stream: string, range: { lane: number; first: number; last: number }) {
-    return this.#withSession((session) => session.ledger(this.#id(stream), range));
+  counts(stream: string, ranges: readonly Range[]): Promise<EndCounts> {
+    return this.#withSession(async (session) => {
+      let counts = noCounts;
+      for (const [lane, first, count] of ranges) {
+        const last = first + count - 1;
+        for (const row of await session.ledger(this.#id(stream), { lane, first, last })) {
+          counts = addCounts(counts, countsWithin(row, first, last));
+        }
+      }
+      return counts;
+    });
   }
 
   deadLetters(filter: { stream?: string; id?: DeadLetterId; limit?: number }) {
