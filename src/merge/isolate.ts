@@ -4,9 +4,9 @@
 /**
  * Attempts 0 … count − 1 in ascending, consecutive ranges. `attempt` answers undefined where the
  * range went in, else why it was refused as a whole (it must then have left nothing behind). A
- * refused range is halved; a refused single row goes to `refused`, and the rows behind it go on. After
- * each success the range doubles, so that r refused rows cost at most 2·r·log₂(count) + 2 attempts,
- * and never more than 2·count + log₂(count).
+ * refused range is searched by halves for its first refused row, which goes to `refused` when it was
+ * attempted alone; behind it ranges grow again from one row. So r refused rows cost at most
+ * (r + 1) · (2 · log₂(count) + 2) attempts, and never more than 2 · count.
  */
 export async function isolate<Refusal>(
   count: number,
@@ -14,17 +14,24 @@ export async function isolate<Refusal>(
   refused: (row: number, refusal: Refusal) => void,
 ): Promise<void> {
   let size = count;
+  // The last row of a range that was refused: what is left of it need not be attempted whole.
+  let searched = -1;
   for (let first = 0; first < count; ) {
     const last = Math.min(first + size, count) - 1;
     const refusal = await attempt(first, last);
     if (refusal === undefined) {
       first = last + 1;
-      size *= 2;
+      size = first <= searched ? half(first, searched) : size * 2;
     } else if (last > first) {
-      size = (last - first + 1) >> 1;
+      searched = last;
+      size = half(first, last);
     } else {
       refused(first, refusal);
+      searched = -1;
       first++;
+      size = 1;
     }
   }
 }
+
+const half = (first: number, last: number): number => (last - first + 2) >> 1;

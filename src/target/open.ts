@@ -37,8 +37,8 @@ function dialectOf(url: string): 'postgres' | 'sqlite' {
   );
 }
 
-/** The URL without its password: for logs, status and errors. */
+/** The URL without its password (to the last @, should it hold one): for logs and status. */
 export const redactUrl = (url: string): string =>
   url
-    .replace(/^([a-z]+:\/\/[^:@/?]*):[^@/?]*@/i, '$1:***@')
+    .replace(/^([a-z]+:\/\/[^:@/?]*):.*@/i, '$1:***@')
     .replace(/([?&](?:password|sslpassword)=)[^&]*/gi, '$1***');

@@ -1,7 +1,7 @@
 // Splits postgres://user:password@a:1,b:2/db?… into one URL per host; pg knows only single hosts.
 import { HoldfastError } from '../../errors.ts';
 
-const shape = /^(postgres(?:ql)?:\/\/)((?:[^@/?]*@)?)([^/?]*)(.*)$/s;
+const shape = /^(postgres(?:ql)?:\/\/)((?:[^/?]*@)?)([^/?]*)(.*)$/s;
 
 /** One URL per host of the comma list, in its order. */
 export function splitHosts(url: string): string[] {

@@ -66,10 +66,8 @@ async function commit(connection: Connection, positions: boolean): Promise<strin
 
 function isCopyable(batch: Batch): boolean {
   if (batch.journaled.fingerprint !== batch.table.fingerprint) return false;
-  // COPY takes no empty list of columns: it means all of them.
-  return batch.columnSets.every(
-    (set) =>
-      set.length > 0 && set.every((place) => batch.journaled.columns[place]?.type.kind !== 'cast'),
+  return batch.columnSets.every((set) =>
+    set.every((place) => batch.journaled.columns[place]?.type.kind !== 'cast'),
   );
 }
 

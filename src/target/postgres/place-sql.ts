@@ -24,9 +24,8 @@ export const insertAll = (table: string, part: Part, pick: string): string =>
    SELECT ${part.columns.map((_, i) => `c${i}`).join()} FROM ${part.typed}
    WHERE wave = ${part.wave} AND ${pick} ORDER BY ord`;
 
-/** No list means no column: then every one gets its default. */
-const columnList = (part: Part): string =>
-  part.columns.length === 0 ? '' : `(${list(part.columns)}) OVERRIDING SYSTEM VALUE`;
+/** Identity columns take the given value too, as COPY has it. */
+const columnList = (part: Part): string => `(${list(part.columns)}) OVERRIDING SYSTEM VALUE`;
 
 /**
  * One row of each key goes in, or is merged with the row that is there; all others are noted in

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../src/clock.ts';
+import { openTarget, redactUrl } from '../src/target/open.ts';
+import { splitHosts } from '../src/target/postgres/hosts.ts';
+
+test('a password never leaves redactUrl', () => {
+  const cases = [
+    ['postgres://u:p%40ss@a:1,b:2/db?x=1', 'postgres://u:***@a:1,b:2/db?x=1'],
+    ['postgresql://u@a/db?password=secret&x=1', 'postgresql://u@a/db?password=***&x=1'],
+    ['postgres://u:p@s/s@a/db', 'postgres://u:***@a/db'],
+    ['postgres://a/db', 'postgres://a/db'],
+    ['sqlite:./a:b@c.db', 'sqlite:./a:b@c.db'],
+  ];
+  for (const [url = '', redacted] of cases) assert.equal(redactUrl(url), redacted);
+});
+
+test('each host of a list gets the whole rest of the URL', () => {
+  assert.deepEqual(splitHosts('postgres://u:p@a:1,[::1]:2,c/db?sslmode=require'), [
+    'postgres://u:p@a:1/db?sslmode=require',
+    'postgres://u:p@[::1]:2/db?sslmode=require',
+    'postgres://u:p@c/db?sslmode=require',
+  ]);
+});
+
+test('an unknown scheme is the caller’s mistake, and the known ones are named', async () => {
+  for (const url of ['mysql://a/b', 'shop.db', '']) {
+    await assert.rejects(openTarget(url, { clock: systemClock }), {
+      code: 'HF_USAGE',
+      message: /postgres:\/\/.*sqlite:/,
+    });
+  }
+});
