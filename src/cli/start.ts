@@ -14,7 +14,7 @@ import { serve } from './serve.ts';
 import { statusText } from './status.ts';
 
 const stream = 'payments';
-const tableSql = `CREATE TABLE IF NOT EXISTS payments (
+export const tableSql = `CREATE TABLE IF NOT EXISTS payments (
   tx_id      INTEGER PRIMARY KEY,
   user_id    INTEGER NOT NULL,
   amount     DECIMAL(18,2) NOT NULL,
