@@ -99,12 +99,19 @@ test('a connection cut among the rows is lost, and nothing is written', async ()
 
 test('an old session that wakes up after its batch was sent again writes nothing (P1)', async () => {
   const table = await looseTable();
-  const stream = await faulty.stream(table);
+  // With the usual deadlines: the server would not end the session by itself for a long time.
+  const patient = new Rig(faulty.url);
+  const stream = await patient.stream(table);
   const batch = stream.batch(rows);
   const suspect = stream.session.id;
   proxy.fault = 'hold';
-  await assert.rejects(stream.merge('optimistic', rows), fails('ambiguous'));
+  const held = proxy.hit();
+  const merged = stream.merge('optimistic', rows);
+  await held;
   proxy.fault = 'pass';
+  stream.session.destroy();
+  await assert.rejects(merged, fails('ambiguous'));
+  await patient.close();
   stream.session = await direct.connect();
   // The old session holds the lanes: it is waited for, then ended.
   const [lane] = await stream.session.resolve(batch, suspect);

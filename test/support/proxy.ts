@@ -1,7 +1,7 @@
 // A TCP proxy in front of PostgreSQL that fails at an exact point: around the client's COMMIT, or in
 // the middle of its rows.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
 /**
@@ -19,6 +19,8 @@ export interface FaultProxy {
   fault: Fault;
   /** How often the fault happened. */
   hits: number;
+  /** Resolves when it happens next. */
+  hit(): Promise<void>;
   /** Delivers what `hold` has kept back. */
   release(): void;
   close(): Promise<void>;
@@ -28,6 +30,7 @@ const signature = Buffer.from('PGCOPY\n');
 
 export async function startProxy(serverPort: number): Promise<FaultProxy> {
   const sockets = new Set<Socket>();
+  const hits = new EventEmitter();
   let held: (() => void)[] = [];
   const server = createServer((client) => {
     const upstream = connect(serverPort, '127.0.0.1');
@@ -44,6 +47,7 @@ export async function startProxy(serverPort: number): Promise<FaultProxy> {
       const isHit = proxy.fault === 'rows' ? bytes.includes(signature) : isCommit;
       if (isHit && proxy.fault !== 'pass') {
         proxy.hits++;
+        hits.emit('hit');
         if (proxy.fault === 'before' || proxy.fault === 'rows') {
           client.resetAndDestroy();
           upstream.destroy();
@@ -73,6 +77,9 @@ export async function startProxy(serverPort: number): Promise<FaultProxy> {
     port: address.port,
     fault: 'pass',
     hits: 0,
+    hit: async () => {
+      await once(hits, 'hit');
+    },
     release: () => {
       for (const deliver of held) deliver();
       held = [];
