@@ -1,11 +1,6 @@
 // The contract of test/support/target-contract.ts for every dialect at hand.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '../src/clock.ts';
 import { postgresTarget } from '../src/target/postgres/target.ts';
-import { sqliteTarget } from '../src/target/sqlite/target.ts';
 import type { Cell, StoredRow } from './simulation/simulated-store.ts';
 import { SimulatedTarget } from './simulation/simulated-target.ts';
 import {
@@ -16,6 +11,7 @@ import {
   startPostgres,
 } from './support/postgres.ts';
 import { column } from './support/rows.ts';
+import { sqliteGround } from './support/sqlite.ts';
 import { contract } from './support/target-contract.ts';
 import type { Ground } from './support/target-stream.ts';
 
@@ -49,36 +45,6 @@ async function postgresGround(version: PostgresVersion): Promise<Ground> {
     close: async () => {
       await target.close();
       await server.stop();
-    },
-  };
-}
-
-async function sqliteGround(): Promise<Ground> {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-target-'));
-  const path = join(folder, 'contract.db');
-  const database = new DatabaseSync(path);
-  const target = sqliteTarget(`sqlite:${path}`, { clock: systemClock });
-  return {
-    target,
-    create: async (table, shape) =>
-      database.exec(`CREATE TABLE ${table} (
-        id bigint NOT NULL ${shape === 'keyed' ? 'PRIMARY KEY' : ''},
-        amount bigint NOT NULL DEFAULT 1, note text DEFAULT 'none' CHECK (note <> 'bad'),
-        version bigint NOT NULL DEFAULT 0)`),
-    rows: async (table) => {
-      const text = ['id', 'amount', 'note', 'version'].map((c) => `CAST(${c} AS TEXT) AS ${c}`);
-      const sql = `SELECT ${text.join()} FROM ${table} t ORDER BY t.id, t.amount, t.note`;
-      const rows = database.prepare(sql).all();
-      return rows.map((row) => ({ ...row })) as { [column: string]: string | null }[];
-    },
-    remove: async (table, id) => database.exec(`DELETE FROM ${table} WHERE id = ${id}`),
-    widen: async (table, column) =>
-      database.exec(`ALTER TABLE ${table} ADD COLUMN ${column} bigint`),
-    drop: async (table) => database.exec(`DROP TABLE ${table}`),
-    close: async () => {
-      await target.close();
-      database.close();
-      await rm(folder, { recursive: true });
     },
   };
 }

@@ -35,9 +35,11 @@ interface Relation {
 interface Known {
   readonly column: Column;
   readonly affinity: Affinity;
-  /** Its collation takes unequal texts for equal. */
-  readonly isFolding: boolean;
+  readonly collation: Collation;
 }
+
+/** Of SQLite's own; all others are functions of some other program. */
+type Collation = 'BINARY' | 'NOCASE' | 'RTRIM';
 
 /** Throws 'hold' where the table is missing, or is a view or virtual. */
 export function describe(connection: Connection, table: string): Table {
@@ -46,7 +48,8 @@ export function describe(connection: Connection, table: string): Table {
     .filter((row) => row.hidden !== 1)
     .map((row) => toKnown(connection, relation, row));
   const indexes = relation.indexes.filter((row) => row.unique === 1);
-  const verdicts = indexes.map((row) => judge(connection, relation, row));
+  const collations = new Map(known.map(({ column, collation }) => [column.name, collation]));
+  const verdicts = indexes.map((row) => judge(connection, row, { ...relation, collations }));
   const fit = verdicts.filter((verdict) => verdict.unfit === null);
   const alias = rowidAlias(relation);
   const keys = [...(alias ? [[alias]] : []), ...fit.map((verdict) => verdict.columns)];
@@ -102,11 +105,11 @@ function toKnown(connection: Connection, relation: Relation, row: ColumnRow): Kn
   const type = columnType(row.type, affinity);
   const isAlias = row.name === rowidAlias(relation);
   const nullable = row.notnull === 0 && !isAlias;
-  const isFolding = folds(connection, relation.name, row.name);
+  const collation = collationOf(connection, relation.name, row.name);
   const hasDefault = row.dflt_value !== null && row.dflt_value.toUpperCase() !== 'NULL';
   return {
     affinity,
-    isFolding,
+    collation,
     column: {
       name: row.name,
       type,
@@ -114,19 +117,21 @@ function toKnown(connection: Connection, relation: Relation, row: ColumnRow): Kn
       nullable,
       hasDefault: nullable || isAlias || hasDefault,
       writable: row.hidden === 0,
-      bytewiseEqual: !isFolding && isBytewise(type),
+      bytewiseEqual: collation === 'BINARY' && isBytewise(type),
     },
   };
 }
 
 /** The schema does not tell a column's collation; how two texts of it compare does. */
-function folds(connection: Connection, table: string, column: string): boolean {
+function collationOf(connection: Connection, table: string, column: string): Collation {
   const [row] = connection.query(
-    `SELECT a = 'a' OR b = 'a' AS folds FROM (
-       SELECT ${quoted(column)} AS a, ${quoted(column)} AS b FROM ${quoted(table)} WHERE 0
+    `SELECT letters = 'a' AS letters, spaces = 'a' AS spaces FROM (
+       SELECT ${quoted(column)} AS letters, ${quoted(column)} AS spaces
+       FROM ${quoted(table)} WHERE 0
        UNION ALL SELECT 'A', 'a ')`,
   );
-  return row?.['folds'] === 1;
+  if (row?.['letters'] === 1) return 'NOCASE';
+  return row?.['spaces'] === 1 ? 'RTRIM' : 'BINARY';
 }
 
 interface Verdict {
@@ -135,31 +140,39 @@ interface Verdict {
   readonly unfit: string | null;
 }
 
-function judge(connection: Connection, relation: Relation, index: IndexRow): Verdict {
-  const rows = connection.query(`PRAGMA main.index_xinfo(${quoted(index.name)})`);
-  const names = rows.filter((row) => row['key'] === 1).map((row) => row['name']);
-  const columns = names.filter((name) => typeof name === 'string');
+function judge(
+  connection: Connection,
+  index: IndexRow,
+  of: Relation & { readonly collations: ReadonlyMap<string, Collation> },
+): Verdict {
+  const rows = connection
+    .query(`PRAGMA main.index_xinfo(${quoted(index.name)})`)
+    .filter((row) => row['key'] === 1);
+  const columns = rows.map((row) => row['name']).filter((name) => typeof name === 'string');
   const mayBeNull = (name: string): boolean =>
-    relation.columns.some((row) => row.name === name && row.notnull === 0) &&
-    name !== rowidAlias(relation);
+    of.columns.some((row) => row.name === name && row.notnull === 0) && name !== rowidAlias(of);
   const verdict = (unfit: string | null): Verdict => ({ name: index.name, columns, unfit });
   if (index.partial === 1) return verdict('it is partial');
-  if (columns.length < names.length) return verdict('it is over an expression');
+  if (columns.length < rows.length) return verdict('it is over an expression');
   if (columns.some(mayBeNull)) return verdict('a column of it may be null');
+  const isOther = rows.some(
+    (row) => String(row['coll']).toUpperCase() !== of.collations.get(String(row['name'])),
+  );
+  if (isOther) return verdict('its collation is not its column’s');
   const list = columns.map(quoted).join(', ');
-  // SQLite's own answer; what it refuses has other collations than its columns, or generated ones.
-  const upsert = `INSERT INTO ${quoted(relation.name)} (${list})
+  // SQLite's own answer: it refuses, for one, generated columns.
+  const upsert = `INSERT INTO ${quoted(of.name)} (${list})
     VALUES (${columns.map(() => '?').join(', ')}) ON CONFLICT (${list}) DO NOTHING`;
   return verdict(connection.canPrepare(upsert) ? null : 'ON CONFLICT does not accept it');
 }
 
 function warnings(
-  { column, affinity, isFolding }: Known,
+  { column, affinity, collation }: Known,
   keys: readonly (readonly string[])[],
 ): string[] {
   const told: string[] = [];
   const key = keys.find((columns) => columns.includes(column.name));
-  if (isFolding && key) {
+  if (collation !== 'BINARY' && key) {
     told.push(
       `Key (${key.join(', ')}): ${column.name} compares unequal texts as equal, ` +
         'so that abc and ABC may be one key.',
