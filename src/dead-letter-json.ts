@@ -1,9 +1,9 @@
-// Dead letters as people and scripts see them, over HTTP and on the command line. The row goes out as
-// the text that it is: parsed, its integers above 2^53 and its decimals would change.
+// Dead letters as people and scripts see them, over HTTP and on the command line. The row goes out
+// as the text that it is: parsed, its integers above 2^53 and its decimals would change.
 import type { DeadLetter, DeadLetterId } from './target/target.ts';
 
 /** WRITER.LANE.SEQUENCE.STREAM; the writer is a UUID, so the first three dots part it. */
-export const deadLetterIdText = ({ writer, lane, sequence, stream }: DeadLetterId): string =>
+const deadLetterIdText = ({ writer, lane, sequence, stream }: DeadLetterId): string =>
   `${writer}.${lane}.${sequence}.${stream}`;
 
 export function parseDeadLetterId(text: string): DeadLetterId | undefined {

@@ -6,7 +6,7 @@
 export type Outcome = 'not written' | 'written' | 'unknown';
 
 /** caller: fix the call. operating: wait or repair something outside. fatal: corruption or a bug. */
-export type ErrorKind = 'caller' | 'operating' | 'fatal';
+type ErrorKind = 'caller' | 'operating' | 'fatal';
 
 export interface ErrorRow {
   readonly kind: ErrorKind;

@@ -22,7 +22,7 @@ export interface LoadParts {
 }
 
 /** What is kept of one part. */
-export interface LoadPart {
+interface LoadPart {
   readonly load: LoadMark;
   readonly rejected?: readonly Rejection[];
 }

@@ -1,11 +1,11 @@
 // Counters and histograms that the hot path touches: plain numbers, read at the scrape.
 
 /** Upper bounds in seconds; the last bucket is open. */
-export const secondsBounds = [
+const secondsBounds = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 ];
 /** Upper bounds in rows. */
-export const rowsBounds = [1, 10, 100, 500, 1000, 2500, 5000, 10000, 20000];
+const rowsBounds = [1, 10, 100, 500, 1000, 2500, 5000, 10000, 20000];
 
 export class Histogram {
   readonly bounds: readonly number[];

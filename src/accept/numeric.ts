@@ -60,7 +60,7 @@ function writeInt(value: number, bytes: 2 | 4 | 8, out: Output): void {
   else out.buffer.view.setInt16(at, value);
 }
 
-export function intRange(type: Int): { min: bigint; max: bigint } {
+function intRange(type: Int): { min: bigint; max: bigint } {
   const bits = BigInt(type.bytes * 8);
   if (type.unsigned) return { min: 0n, max: (1n << bits) - 1n };
   return { min: -(1n << (bits - 1n)), max: (1n << (bits - 1n)) - 1n };

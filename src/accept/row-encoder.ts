@@ -10,7 +10,7 @@ import { encoderOf } from './values.ts';
 const nameShownMax = 64;
 
 /** A name that the input gave, for a message. */
-export const shown = (name: string): string =>
+const shown = (name: string): string =>
   name.length > nameShownMax ? `${name.slice(0, nameShownMax)}…` : name;
 
 export class RowEncoder {

@@ -29,7 +29,7 @@
 import { crc32 } from 'node:zlib';
 
 export const headerBytes = 96;
-export const formatVersion = 1;
+const formatVersion = 1;
 const magic = 0x00424648 | (formatVersion << 24);
 
 export const blockKind = {

@@ -43,7 +43,7 @@ export interface Placed {
 }
 
 /** The last sequence given per lane of each stream; `formGroup` moves it on. */
-export type LastSequences = Map<number, Float64Array>;
+type LastSequences = Map<number, Float64Array>;
 
 export interface GroupPlace {
   readonly segment: number;
@@ -231,7 +231,7 @@ function sealAll(drafts: readonly Draft[], place: GroupPlace, out: GroupBuffer):
   }
 }
 
-export const requestId = (group: number, index: number): number => group * 65_536 + index;
+const requestId = (group: number, index: number): number => group * 65_536 + index;
 
 /** Writes the group of `parcels` into `out`. Moves `place.last` on. */
 export function formGroup(

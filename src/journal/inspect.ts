@@ -59,7 +59,7 @@ function eachBlock(disk: Disk, path: string, use: (block: ReadBlock) => void): n
   }
 }
 
-export interface JournalProblem {
+interface JournalProblem {
   readonly file: string;
   readonly offset: number;
   readonly message: string;

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import type { Clock } from '../clock.ts';
 import type { Disk, DiskFile, DiskLock } from '../disk.ts';
-import { HoldfastError } from '../errors.ts';
+import { HoldfastError, type Outcome } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
 import { blockKind, type Position } from './block.ts';
@@ -281,7 +281,7 @@ export class Journal {
   #fail(cause: unknown, inGroup: readonly Waiting[]): void {
     this.#state = 'failed';
     const why = cause instanceof Error ? cause.message : String(cause);
-    const failure = (outcome: 'unknown' | 'not written') =>
+    const failure = (outcome: Outcome) =>
       new HoldfastError('HF_JOURNAL_FAILED', `The journal failed for good: ${why}.`, {
         cause,
         outcome,
@@ -379,7 +379,7 @@ export class Journal {
 
   /** Marks a clean end and lets go of the directory. What was submitted before is answered first. */
   async close(): Promise<void> {
-    // A spare that is still being made would meet the next owner, who clears unfinished ones away.
+    // A spare in the making would meet the next owner, who clears unfinished ones away.
     while (this.#isRolling || this.#queue.length > 0 || this.segments.isPreparing) {
       this.#schedule();
       await this.#options.clock.sleep(1);
@@ -395,7 +395,6 @@ export class Journal {
     }
     if (this.#state === 'running') this.#state = 'closed';
     this.#file?.close();
-    this.#file = undefined;
     this.#lock.release();
   }
 }

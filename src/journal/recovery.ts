@@ -26,7 +26,7 @@ import {
   type StreamMark,
 } from './notes.ts';
 
-export type StopPlace = 'earlier' | 'last';
+type StopPlace = 'earlier' | 'last';
 export type Decision = 'end' | 'torn' | 'corrupt';
 
 export interface Stop {
@@ -44,7 +44,7 @@ export function decide(stop: Stop): Decision {
 }
 
 /** One segment as it was found. */
-export interface FoundSegment {
+interface FoundSegment {
   readonly number: number;
   readonly salt: number;
   /** Where each stream stood when it began. */

@@ -4,7 +4,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { HoldfastError, type Rejection } from '../errors.ts';
 import type { EndCounts } from '../merge/ledger.ts';
-import type { LoadMark, Range, RequestNote } from './notes.ts';
+import type { LoadMark, RequestNote } from './notes.ts';
 
 /** A remembered request; `counts` once all its records have their ends. */
 export interface KeptRequest extends RequestNote {
@@ -176,5 +176,3 @@ export function lastMark(parts: readonly KeptRequest[]): LoadMark | undefined {
 
 export const rejectionsOf = (parts: readonly KeptRequest[]): Rejection[] =>
   parts.flatMap((part) => [...(part.rejected ?? [])]);
-
-export type { Range };

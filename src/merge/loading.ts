@@ -181,7 +181,7 @@ export class Loading implements LoadingCalls {
 }
 
 /** A target's no, as a caller is told it. */
-export function targetRefusal(error: TargetError): HoldfastError {
+function targetRefusal(error: TargetError): HoldfastError {
   const code = error.code === '' ? '' : ` (${error.code})`;
   if (error.kind === 'moved') return new HoldfastError('HF_NOT_FOUND', `${error.message}${code}`);
   return new HoldfastError('HF_TARGET', `${error.message}${code}`, { cause: error });

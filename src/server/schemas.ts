@@ -8,8 +8,8 @@ const count = (description: string) => Type.Integer({ minimum: 0, description })
 const oneOf = <T extends string[]>(values: readonly [...T], description?: string) =>
   Type.Enum(values, description === undefined ? {} : { description });
 
-export const levels = ['journaled', 'settled', 'confirmed'] as const;
-export const invalids = ['reject', 'dead-letter'] as const;
+const levels = ['journaled', 'settled', 'confirmed'] as const;
+const invalids = ['reject', 'dead-letter'] as const;
 
 const rejection = Type.Object(
   {

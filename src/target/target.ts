@@ -112,11 +112,18 @@ export interface Session {
   compare(batch: Batch): Promise<Uint8Array>;
 
   /** Ledger rows of the stream that overlap [first, last] of the lane, ascending. */
-  ledger(stream: StreamId, range: { lane: number; first: number; last: number }): Promise<LedgerRow[]>;
+  ledger(
+    stream: StreamId,
+    range: { lane: number; first: number; last: number },
+  ): Promise<LedgerRow[]>;
   /** Deletes ledger rows that end at or before `last` of their lane. Returns how many. */
   prune(stream: StreamId, upTo: readonly { lane: number; last: number }[]): Promise<number>;
 
-  deadLetters(filter: { stream?: string; id?: DeadLetterId; limit?: number }): Promise<DeadLetter[]>;
+  deadLetters(filter: {
+    stream?: string;
+    id?: DeadLetterId;
+    limit?: number;
+  }): Promise<DeadLetter[]>;
   /**
    * Puts a dead letter's row, encoded as the only row of `batch` (which has no slices), into the table by
    * the stream's rules, and moves it in the books, in one transaction. A row that is refused again
@@ -165,7 +172,14 @@ export class TargetError extends Error {
   readonly kind: TargetErrorKind;
   readonly code: string;
 
-  constructor(kind: TargetErrorKind, code: string, message: string, cause?: unknown) {
+  constructor(
+    ...[kind, code, message, cause]: [
+      kind: TargetErrorKind,
+      code: string,
+      message: string,
+      cause?: unknown,
+    ]
+  ) {
     super(message, cause === undefined ? undefined : { cause });
     this.kind = kind;
     this.code = code;

@@ -45,11 +45,6 @@ export function rendered(table: Table, into: RowBuffer): string[] {
 export const refusals = (result: ReadResult): string[] =>
   result.rejected.map(({ rejection: r }) => `${r.line} ${r.column ?? '-'} ${r.code}`);
 
-export interface Outcome {
-  readonly rows: string[];
-  readonly refused: string[];
-}
-
 export function readLines(table: Table, text: string | Uint8Array, rules?: Partial<RowRules>) {
   const into = new RowBuffer();
   const result = reader(table, rules).ndjson(Buffer.from(text), into);

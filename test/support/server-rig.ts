@@ -92,7 +92,7 @@ export interface Sent {
   readonly stream?: string;
 }
 
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
@@ -101,7 +101,7 @@ export interface Answer {
 }
 
 /** What answers are looked into for; each route's own shape is compared whole where it matters. */
-export interface AnswerBody {
+interface AnswerBody {
   readonly accepted?: number;
   readonly receipt?: string;
   readonly repeated?: boolean;
