@@ -35,7 +35,8 @@ interface Piece {
 export class Assembly {
   readonly #dictionary: Dictionary;
   readonly #bounds: BatchBounds;
-  #bytes = new Uint8Array(64 * 1024);
+  readonly #bytesHint: number;
+  #bytes = new Uint8Array(0);
   #length = 0;
   #rows = 0;
   #table: { readonly id: number; readonly table: Table } | undefined;
@@ -46,9 +47,14 @@ export class Assembly {
   readonly #pieces: Piece[] = [];
   readonly #undecoded: Undecoded[] = [];
 
-  constructor(dictionary: Dictionary, bounds: BatchBounds) {
+  /**
+   * Expects `bytesHint` bytes of rows: to grow to the size of a large batch by doubling takes three times
+   * its memory.
+   */
+  constructor(dictionary: Dictionary, bounds: BatchBounds, bytesHint = 64 * 1024) {
     this.#dictionary = dictionary;
     this.#bounds = bounds;
+    this.#bytesHint = bytesHint;
   }
 
   get records(): number {
@@ -102,7 +108,8 @@ export class Assembly {
     const { window, start, end, header } = block;
     const length = end - start;
     if (this.#length + length > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + length));
+      const wanted = Math.max(this.#bytesHint, this.#bytes.length * 2, this.#length + length);
+      const grown = new Uint8Array(wanted);
       grown.set(this.#bytes.subarray(0, this.#length));
       this.#bytes = grown;
     }

@@ -46,6 +46,8 @@ export class Loader {
   #wake: () => void = () => undefined;
   #isHeld = false;
   #failures = 0;
+  /** A batch is about as large as the one before. */
+  #bytesHint = 64 * 1024;
 
   constructor(parts: LoaderParts) {
     const { disk, directory, settings, index } = parts;
@@ -90,11 +92,13 @@ export class Loader {
   #take(): Batch | undefined {
     const { settings, writer, shared, clock } = this.#parts;
     const { batchRowsMax: rowsMax, batchBytesMax: bytesMax, rules } = settings;
-    const assembly = new Assembly(this.#feed.dictionary, { rowsMax, bytesMax });
+    const assembly = new Assembly(this.#feed.dictionary, { rowsMax, bytesMax }, this.#bytesHint);
     this.#feed.read((block) => assembly.add(block));
     if (assembly.records === 0) return undefined;
     const { epoch, table } = shared;
-    return assembly.finish({ writer, epoch, rules, table, wallMs: clock.wallMs() });
+    const batch = assembly.finish({ writer, epoch, rules, table, wallMs: clock.wallMs() });
+    this.#bytesHint = Math.ceil(batch.bytes.length * 1.125);
+    return batch;
   }
 
   async #idle(): Promise<void> {
