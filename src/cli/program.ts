@@ -57,6 +57,8 @@ function programOf(settle: (result: Result) => Promise<void>): Command {
   return program;
 }
 
+const aliveMs = 60_000;
+
 /**
  * Runs one command line; what it says goes to stdout and stderr, how it leaves to process.exitCode.
  */
@@ -64,6 +66,8 @@ export async function run(args: readonly string[]): Promise<void> {
   const isJson = args.includes('--json');
   // Whoever writes gets the error too, and with it the command ends.
   process.stdout.on('error', () => undefined);
+  // The library keeps no process alive; a command does, until it has ended.
+  const alive = setInterval(() => undefined, aliveMs);
   try {
     await programOf((result) => report(result, isJson)).parseAsync([...args], { from: 'user' });
   } catch (error) {
@@ -71,6 +75,8 @@ export async function run(args: readonly string[]): Promise<void> {
     else if (!(error instanceof CommanderError)) await reportFailure(error, isJson);
     // Help and version that were asked for.
     else if (error.exitCode !== 0) await reportFailure(complaint(error), isJson);
+  } finally {
+    clearInterval(alive);
   }
 }
 
