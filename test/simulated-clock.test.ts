@@ -1,4 +1,5 @@
-// Virtual time: a simulated run must depend on its seed alone, and must notice when nothing happens.
+// Virtual time: a simulated run must depend on its seed alone, and must notice when nothing
+// happens.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { SimulatedClock } from './simulation/simulated-clock.ts';

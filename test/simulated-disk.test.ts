@@ -73,6 +73,23 @@ test('a sector that an earlier write reached does not hold a later one', () => {
   assert.equal(content(early(1)), 'again');
 });
 
+test('a power cut brings nothing back from before the last sync', () => {
+  const disk = newDisk();
+  const file = newFile(disk);
+  for (const text of ['first', 'again']) {
+    file.write(Buffer.from(text), 0);
+    file.sync();
+  }
+  assert.equal(content(disk.crash({ keep: (u) => u.kind === 'sector' && u.write === 0 })), 'again');
+});
+
+test('what one power cut left is there after the next', () => {
+  const disk = newDisk();
+  disk.open(`${directory}/a`, 'create').write(Buffer.from('x'), 0);
+  const left = disk.crash({ keep: () => true });
+  assert.equal(content(left.crash({ keep: () => false })), 'x');
+});
+
 test('a name is lost unless its directory was synced, whatever its content', () => {
   const disk = newDisk();
   const file = disk.open(`${directory}/a`, 'create');

@@ -5,6 +5,7 @@ import test from 'node:test';
 import type { Session } from '../src/target/target.ts';
 import { SimulatedClock } from './simulation/simulated-clock.ts';
 import { SimulatedDeath } from './simulation/simulated-disk.ts';
+import { SimulatedStore } from './simulation/simulated-store.ts';
 import { SimulatedTarget, type TargetFault } from './simulation/simulated-target.ts';
 import { batchOf } from './support/batches.ts';
 import { column } from './support/rows.ts';
@@ -107,6 +108,22 @@ test('a target that is down refuses everyone until it is up', async () => {
   await assert.rejects(target.connect(), fails('lost'));
   target.up();
   assert.equal(await settledAfter(target), 0);
+});
+
+test('a failed transaction leaves the values from before its first change', () => {
+  const store = new SimulatedStore();
+  const state = { lane: 0, epoch: 1, settled: 0, merged: 0, duplicates: 0, superseded: 0 };
+  const put = (settled: number) =>
+    store.set(store.lanes, 'a', { ...state, settled, deadLetters: 0 });
+  store.transaction(() => put(1));
+  const failing = () =>
+    store.transaction(() => {
+      put(2);
+      put(3);
+      throw new Error('in the middle');
+    });
+  assert.throws(failing, /in the middle/);
+  assert.equal(store.lanes.get('a')?.settled, 1);
 });
 
 test('a position is replicated once the standby has it', async () => {

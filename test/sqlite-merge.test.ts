@@ -1,7 +1,10 @@
-// What merging meets in SQLite alone: triggers, deferred keys, clauses of the table, a changed table.
-// What it shares with the other targets is in test/target.test.ts.
+// What merging meets in SQLite alone: triggers, deferred keys, clauses of the table, a changed
+// table. What it shares with the other targets is in test/target.test.ts.
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { Connection } from '../src/target/sqlite/connection.ts';
+import { Fingerprints } from '../src/target/sqlite/lanes.ts';
+import { merge } from '../src/target/sqlite/merge.ts';
 import { all, newGround } from './support/sqlite.ts';
 import { fails, joinTable, range } from './support/target-stream.ts';
 
@@ -111,7 +114,7 @@ test('a row that a trigger swallows is a dead letter of that name', async (t) =>
   assert.deepEqual(codes, ['swallowed', 'swallowed']);
 });
 
-test('an error that one value raises is its row’s; a broken trigger holds the stream', async (t) => {
+test('an error that one value raises is its row’s, a broken trigger holds', async (t) => {
   const ground = await newGround(
     t,
     `CREATE TABLE t (id INTEGER PRIMARY KEY, j TEXT CHECK (json_extract(j, '$.a') <> 0));
@@ -154,4 +157,24 @@ test('a table that no longer takes the rows holds them', async (t) => {
     else await assert.rejects(stream.session.merge(now, 'optimistic'), fails('hold'), sql);
     await stream.audit();
   }
+});
+
+test('a full disk holds the batch whole, and takes it when there is room', async (t) => {
+  const ground = await newGround(t, 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)');
+  const stream = await joinTable(ground, 't');
+  const v = 'x'.repeat(1000);
+  const batch = stream.batch(range(200).map((id) => ({ id: BigInt(id), v })));
+  const connection = new Connection(ground.path);
+  t.after(() => connection.close());
+  const merging = { connection, known: new Fingerprints() };
+  connection.exec('PRAGMA max_page_count=40');
+  for (const rung of ['optimistic', 'merge'] as const) {
+    assert.throws(() => merge(merging, batch, rung), fails('hold'));
+    assert.deepEqual(all(ground, 'SELECT count(*) AS n FROM t'), [{ n: 0 }]);
+    await stream.audit();
+  }
+  connection.exec('PRAGMA max_page_count=4000');
+  merge(merging, batch, 'optimistic');
+  await stream.audit();
+  assert.deepEqual(all(ground, 'SELECT count(*) AS n FROM t'), [{ n: 200 }]);
 });

@@ -257,7 +257,7 @@ test('a file that was swapped is not written to, and the new one is another targ
   assert.equal(again.identity, session.identity);
 });
 
-test('Holdfast’s tables are made only where that is allowed, and never of an older kind', async (t) => {
+test('our tables are made only where that is allowed, and newer ones hold', async (t) => {
   const ground = await newGround(t, '');
   const session = await ground.target.connect();
   await assert.rejects(session.prepare(false), fails('hold'));

@@ -1,7 +1,7 @@
--- The tables that Holdfast owns in an SQLite database (3.37 and later). They are written only inside
--- the transactions that write your rows, so they say at any time exactly what those tables hold.
--- Never edit them by hand: `settled` decides which rows are sent again. Times are milliseconds since
--- 1970, UTC: datetime(at / 1000, 'unixepoch') reads them.
+-- The tables that Holdfast owns in an SQLite database (3.37 and later). They are written only
+-- inside the transactions that write your rows, so they say at any time exactly what those tables
+-- hold. Never edit them by hand: `settled` decides which rows are sent again. Times are
+-- milliseconds since 1970, UTC: datetime(at / 1000, 'unixepoch') reads them.
 
 -- `identity` tells this file from another one of the same name. One row.
 CREATE TABLE IF NOT EXISTS holdfast_version (

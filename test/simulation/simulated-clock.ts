@@ -1,5 +1,5 @@
-// Virtual time, moved by hand: nothing sleeps for real, and the seed decides the random numbers and who
-// of those that wake at the same instant wakes first.
+// Virtual time, moved by hand: nothing sleeps for real, and the seed decides the random numbers
+// and who of those that wake at the same instant wakes first.
 import type { Clock } from '../../src/clock.ts';
 import { Random } from './random.ts';
 
@@ -79,8 +79,9 @@ export class SimulatedClock implements Clock {
   }
 
   /**
-   * Moves time from sleeper to sleeper until `work` is done, and returns what it resolves to. Throws
-   * where nobody sleeps and nothing is to be done, or where `msMax` of virtual time have passed.
+   * Moves time from sleeper to sleeper until `work` is done, and returns what it resolves to.
+   * Throws where nobody sleeps and nothing is to be done, or where `msMax` of virtual time have
+   * passed.
    */
   async run<T>(work: Promise<T>, msMax = 24 * 60 * 60 * 1000): Promise<T> {
     let isDone = false;

@@ -1,17 +1,18 @@
 // A disk in memory that can lose what a real one may lose. Everything follows from the seed.
 //
-// What survives: a process's death (`kill`) leaves all that was written. A power cut (`crash`) leaves
-// what was synced, and of the rest any part: each 512-byte sector as some write left it, each change
-// of a directory's names made or not. Directories themselves and committed transactions of a
-// `database` are durable at once.
+// What survives: a process's death (`kill`) leaves all that was written. A power cut (`crash`)
+// leaves what was synced, and of the rest any part: each 512-byte sector as some write left it,
+// each change of a directory's names made or not. Directories themselves and committed
+// transactions of a `database` are durable at once.
 //
-// Every call to a method of the disk or of a file counts as one operation, in `trace`; a fault strikes
-// before the operation has done anything. After a death every operation throws.
+// Every call to a method of the disk or of a file counts as one operation, in `trace`; a fault
+// strikes before the operation has done anything. After a death every operation throws.
 import assert from 'node:assert/strict';
 import { basename, dirname, normalize } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Disk, DiskFile, DiskLock, OpenMode } from '../../src/disk.ts';
 import { Random } from './random.ts';
+import { Directory, type NameChange } from './simulated-directory.ts';
 import { SimulatedFile, type Survival, type Unit } from './simulated-file.ts';
 
 /** The process is gone: nothing may catch this and go on. */
@@ -23,7 +24,10 @@ export type Fault =
   | 'die'
   /** No room, whatever the operation needs; reads are not touched. */
   | 'ENOSPC'
-  /** The operation fails; of a sync, what was not yet on the platter is lost, and the next one succeeds. */
+  /**
+   * The operation fails; of a sync, what was not yet on the platter is lost, and the next one
+   * succeeds.
+   */
   | 'EIO'
   /** A write takes only a part. */
   | 'short';
@@ -49,40 +53,6 @@ export interface SimulatedDiskOptions {
   readonly seed?: number;
   /** Bytes of all files together. */
   readonly capacityBytes?: number;
-}
-
-type NameChange =
-  | { readonly kind: 'link'; readonly name: string; readonly file: SimulatedFile }
-  | { readonly kind: 'unlink'; readonly name: string }
-  | {
-      readonly kind: 'rename';
-      readonly from: string;
-      readonly to: string;
-      readonly file: SimulatedFile;
-    };
-
-class Directory {
-  readonly names = new Map<string, SimulatedFile>();
-  readonly durable = new Map<string, SimulatedFile>();
-  readonly pending: NameChange[] = [];
-
-  change(change: NameChange): void {
-    Directory.apply(this.names, change);
-    this.pending.push(change);
-  }
-
-  sync(): void {
-    for (const change of this.pending.splice(0)) Directory.apply(this.durable, change);
-  }
-
-  static apply(names: Map<string, SimulatedFile>, change: NameChange): void {
-    if (change.kind === 'unlink') names.delete(change.name);
-    else if (change.kind === 'link') names.set(change.name, change.file);
-    else {
-      if (names.get(change.from) === change.file) names.delete(change.from);
-      names.set(change.to, change.file);
-    }
-  }
 }
 
 const failure = (code: string, operation: string, path: string): Error =>
@@ -151,7 +121,10 @@ export class SimulatedDisk implements Disk {
     return this.#image((file) => file.copy(), undefined);
   }
 
-  /** The disk after a power cut. `keep` says which unsynced units are there; by default chance does. */
+  /**
+   * The disk after a power cut. `keep` says which unsynced units are there; by default chance
+   * does.
+   */
   crash(options: { readonly keep?: (unit: Unit) => boolean } = {}): SimulatedDisk {
     this.die();
     // Nothing, everything and every other unit are the telling cases.

@@ -1,5 +1,6 @@
-// A target in memory that can fail in every way that the seam knows. Each call of a session counts, and
-// a fault strikes the k-th. All that a call does, it does at once; before and after, others may run.
+// A target in memory that can fail in every way that the seam knows. Each call of a session
+// counts, and a fault strikes the k-th. All that a call does, it does at once; before and after,
+// others may run.
 import assert from 'node:assert/strict';
 import type { Table } from '../../src/accept/columns.ts';
 import type { Clock } from '../../src/clock.ts';

@@ -1,5 +1,5 @@
-// What a batch leaves beside its rows: ledger rows, dead letters, and the lanes' new totals; and the
-// reading and pruning of the ledger.
+// What a batch leaves beside its rows: ledger rows, dead letters, and the lanes' new totals; and
+// the reading and pruning of the ledger.
 import assert from 'node:assert/strict';
 import type { Batch, RowEnd } from '../../merge/batch.ts';
 import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';

@@ -1,6 +1,7 @@
-// What each SQLite result code means for a batch: one table, from which docs/errors.md is generated
-// too. An extended code that does not stand here counts as its primary code; a code that stands here
-// neither way holds the stream; it never drops a row. Names: https://www.sqlite.org/rescode.html
+// What each SQLite result code means for a batch: one table, from which docs/errors.md is
+// generated too. An extended code that does not stand here counts as its primary code; a code
+// that stands here neither way holds the stream; it never drops a row. Names:
+// https://www.sqlite.org/rescode.html
 import { TargetError, type TargetErrorKind } from '../target.ts';
 
 export interface SqliteCode {

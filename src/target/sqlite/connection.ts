@@ -1,5 +1,5 @@
-// One connection to one database file. Everything here runs to its end in one turn: no other code of
-// this thread sees a transaction that is open. Errors leave as TargetErrors.
+// One connection to one database file. Everything here runs to its end in one turn: no other code
+// of this thread sees a transaction that is open. Errors leave as TargetErrors.
 import { type BigIntStats, statSync } from 'node:fs';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
@@ -137,7 +137,8 @@ export class Connection {
       this.#rollback();
       const code = resultCode(error);
       if (code === undefined || !isDiskFailure(code)) throw toTargetError(error);
-      // The commit's frame may be in the WAL although its sync failed; recovery would find it there.
+      // The commit's frame may be in the WAL although its sync failed; recovery would find it
+      // there.
       const message = 'The disk failed while the transaction was committed.';
       throw new TargetError('ambiguous', codeName(code), message, error);
     }

@@ -1,5 +1,5 @@
-// The lane rows: takeover, reading, the guard of a batch. SQLite has one lock for the whole file, so
-// whoever decides anything from a lane row is in a transaction that began with the write lock.
+// The lane rows: takeover, reading, the guard of a batch. SQLite has one lock for the whole file,
+// so whoever decides anything from a lane row is in a transaction that began with the write lock.
 import type { Table } from '../../accept/columns.ts';
 import type { Batch } from '../../merge/batch.ts';
 import { type Claim, type LaneState, type StreamId, TargetError } from '../target.ts';

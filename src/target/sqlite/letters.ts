@@ -1,5 +1,5 @@
-// Dead letters: reading, replay, drop. A dead letter's key is its identity; each of these moves it in
-// the books in the transaction that decides it (P11).
+// Dead letters: reading, replay, drop. A dead letter's key is its identity; each of these moves
+// it in the books in the transaction that decides it (P11).
 import assert from 'node:assert/strict';
 import type { RowCode } from '../../errors.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';

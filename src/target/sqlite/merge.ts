@@ -1,5 +1,5 @@
-// The transaction of a batch: guard, rows, dead letters, ledger, watermarks, COMMIT. PROTOCOL P1, P5
-// to P8 and P10 say what it must never get wrong.
+// The transaction of a batch: guard, rows, dead letters, ledger, watermarks, COMMIT. PROTOCOL P1,
+// P5 to P8 and P10 say what it must never get wrong.
 import { renderRow } from '../../accept/render.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { type MergeResult, type Rung, TargetError, verdict } from '../target.ts';
@@ -56,7 +56,9 @@ function mergeRows(merging: Merging, batch: Batch): MergeResult {
   return isWhole ? { position: '' } : { ends, position: '' };
 }
 
-/** Runs `body` as one transaction, again while it finds rows that must be left out from its start. */
+/**
+ * Runs `body` as one transaction, again while it finds rows that must be left out from its start.
+ */
 export function withSentences<T>(body: (sentences: Sentences) => T, connection: Connection): T {
   const sentences: Sentences = new Map();
   for (;;) {

@@ -21,7 +21,10 @@ export interface Plan {
   insert(rows: number): string;
   /** INSERT of one row by the stream's rules; changes no row where its key is there and stays. */
   readonly place: string;
-  /** By key: `same`, and where the rules say newest: `newer`, `tied`. Undefined without a whole key. */
+  /**
+   * By key: `same`, and where the rules say newest: `newer`, `tied`. Undefined without a whole
+   * key.
+   */
   readonly find: string | undefined;
   /** The set lacks the version column that the rules compare. */
   readonly lacksVersion: boolean;

@@ -83,7 +83,9 @@ export class BatchRows {
     return Number(this.#connection.statement(sql).run(...values).changes);
   }
 
-  /** Whether the row is to blame, and not the table, a trigger that is out of order, or the disk. */
+  /**
+   * Whether the row is to blame, and not the table, a trigger that is out of order, or the disk.
+   */
   #isRowsFault(error: unknown, sql: string): boolean {
     const code = resultCode(error);
     if (code === undefined) return false;
@@ -134,7 +136,9 @@ export class BatchRows {
     }
   }
 
-  /** The end of a row that did not go in, from the row that has its key; undefined: there is none. */
+  /**
+   * The end of a row that did not go in, from the row that has its key; undefined: there is none.
+   */
   #endBeside(plan: Plan, values: readonly Bound[]): RowEnd | undefined {
     const found = this.#find(plan, values);
     if (!found) return undefined;

@@ -1,5 +1,5 @@
-// SQLite as a target: one file, one writer. node:sqlite is synchronous, so a session blocks its thread
-// while it works: it belongs to the loader's thread.
+// SQLite as a target: one file, one writer. node:sqlite is synchronous, so a session blocks its
+// thread while it works: it belongs to the loader's thread.
 import { resolve } from 'node:path';
 import type { Clock } from '../../clock.ts';
 import type { Target } from '../target.ts';
