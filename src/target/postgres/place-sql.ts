@@ -1,12 +1,8 @@
 // The statements that put the typed rows of a part into the table, and those that ask what became of
 // the rows that did not go in. Text only.
 import type { OnConflict } from '../../merge/batch.ts';
-import { type Part, staged } from './stage.ts';
+import { type Part, seqArray, staged } from './stage.ts';
 import { list, name, tableName } from './text.ts';
-
-/** Rows that did not go in, by `seq`; `winner`: the row that stood for its key in the statement. */
-export const restTable = `CREATE TEMP TABLE IF NOT EXISTS holdfast_rest (seq int, winner boolean)
-  ON COMMIT DELETE ROWS`;
 
 /** How a part's rows meet a row of their key: as the stream says, as far as they can. */
 export type Meeting = 'none' | 'insert' | 'update' | { readonly newest: string };
@@ -28,35 +24,34 @@ export const insertAll = (table: string, part: Part, pick: string): string =>
 const columnList = (part: Part): string => `(${list(part.columns)}) OVERRIDING SYSTEM VALUE`;
 
 /**
- * One row of each key goes in, or is merged with the row that is there; all others are noted in
- * holdfast_rest. Keys are compared by the server, as the table compares them. Answers with counts:
- * `inserted` rows, how many of them are known again by their key, and how many are in the rest.
+ * One row of each key goes in, or is merged with the row that is there. Keys are compared by the
+ * server, as the table compares them. Answers with `inserted`, a count; `known`, how many of these
+ * are known again by their key; `rest`, the seqs of all rows that did not go in; and `beaten`, those
+ * of them that stood for their key.
  */
 export function insertWinners(
   table: string,
   part: Part,
   { meeting, pick }: { readonly meeting: Meeting; readonly pick: string },
 ): string {
-  const keys = part.key.map((column) => staged(part, column));
-  const matches = part.key.map((column) => `w.${staged(part, column)} = i.${name(column)}`);
+  const keys = part.key.map((column) => staged(part, column)).join();
   const rows = `${part.typed} WHERE wave = ${part.wave} AND ${pick}`;
+  // IN stands in the list of columns, and NOT IN elsewhere, because both are then looked up in a
+  // hash table. As a join the planner, which knows nothing of new temporary tables, may compare
+  // every row with every other.
   return `WITH winners AS MATERIALIZED (
-      SELECT DISTINCT ON (${keys.join()}) * FROM ${rows}
-      ORDER BY ${keys.join()}, ${precedence(part, meeting)}
+      SELECT DISTINCT ON (${keys}) * FROM ${rows} ORDER BY ${keys}, ${precedence(part, meeting)}
     ), ins AS (
       INSERT INTO ${tableName(table)} AS t ${columnList(part)}
       SELECT ${part.columns.map((_, i) => `c${i}`).join()} FROM winners ORDER BY ord
       ON CONFLICT (${list(part.key)}) ${action(part, meeting)}
       RETURNING ${list(part.key, 't.')}
-    ), won AS MATERIALIZED (
-      SELECT w.seq FROM winners w JOIN ins i ON ${matches.join(' AND ')}
-    ), rest AS (
-      INSERT INTO pg_temp.holdfast_rest
-      SELECT seq, seq IN (SELECT seq FROM winners) FROM ${rows}
-        AND seq NOT IN (SELECT seq FROM won)
-      RETURNING 1
-    ) SELECT (SELECT count(*) FROM ins) AS inserted, (SELECT count(*) FROM won) AS known,
-      (SELECT count(*) FROM rest) AS rest`;
+    ), told AS MATERIALIZED (
+      SELECT seq, (${keys}) IN (SELECT ${list(part.key)} FROM ins) AS went FROM winners
+    ) SELECT (SELECT count(*) FROM ins) AS inserted,
+      (SELECT count(*) FROM told WHERE went) AS known,
+      ARRAY(SELECT seq FROM told WHERE NOT went) AS beaten,
+      ARRAY(SELECT seq FROM ${rows} AND seq NOT IN (SELECT seq FROM told WHERE went)) AS rest`;
 }
 
 /** Which row stands for its key: the first, the last, or that with the highest version. */
@@ -85,18 +80,18 @@ const sameBytes = (one: string, other: string): string =>
 /** What the table holds under a row's key, compared on the row's columns, bytewise (P7). */
 export type Verdict = 'equal' | 'different' | 'absent' | 'older' | 'newer';
 
-/**
- * `seq`, `winner` and Verdict of the part's rows in holdfast_rest; `version`: rows of other versions
- * are told apart first.
- */
-export const judgeRest = (table: string, part: Part, version?: string): string =>
-  `SELECT s.seq, r.winner, ${verdictOf(part, version)} AS verdict
-   FROM (SELECT seq, bool_or(winner) AS winner FROM pg_temp.holdfast_rest GROUP BY seq) r
-   JOIN ${part.typed} s ON s.seq = r.seq AND s.wave = ${part.wave} ${beside(table, part)}`;
+/** `seq` and Verdict of the part's rows `seqs`; with `version` other versions are told apart first. */
+export const judgeRows = (
+  table: string,
+  part: Part,
+  { seqs, version }: { readonly seqs: readonly number[]; readonly version: string | undefined },
+): string =>
+  `SELECT s.seq, ${verdictOf(part, version)} AS verdict FROM ${part.typed} s
+   ${beside(table, part)} WHERE s.wave = ${part.wave} AND s.${seqArray(seqs)}`;
 
 /** `seq` and Verdict of all rows of the part that are not equal. */
 export const judgeAll = (table: string, part: Part): string =>
-  `SELECT * FROM (SELECT s.seq, ${verdictOf(part)} AS verdict FROM ${part.typed} s
+  `SELECT * FROM (SELECT s.seq, ${verdictOf(part, undefined)} AS verdict FROM ${part.typed} s
    ${beside(table, part)} WHERE s.wave = ${part.wave}) v WHERE verdict <> 'equal'`;
 
 // LIMIT keeps the planner to one look-up by the key for each row, however large the table.
@@ -106,7 +101,7 @@ function beside(table: string, part: Part): string {
     FROM ${tableName(table)} t WHERE ${matches.join(' AND ')} LIMIT 1) t ON true`;
 }
 
-function verdictOf(part: Part, version?: string): string {
+function verdictOf(part: Part, version: string | undefined): string {
   const own = part.columns.map((_, i) => `s.c${i}`).join();
   const versions =
     version === undefined

@@ -10,10 +10,9 @@ import type { Connection } from './connection.ts';
 import {
   insertAll,
   insertWinners,
-  judgeRest,
+  judgeRows,
   type Meeting,
   meetingOf,
-  restTable,
   type Verdict,
 } from './place-sql.ts';
 import { type Refusal, Savepoint } from './savepoint.ts';
@@ -39,8 +38,7 @@ export async function placeRows(
   batch: Batch,
   options: PlaceOptions,
 ): Promise<Placed> {
-  const opening = [options.opening, restTable].filter((text) => text !== '').join('; ');
-  const staged = await stage(connection, batch, opening);
+  const staged = await stage(connection, batch, options.opening);
   const placing = new Placing(connection, staged, options.onConflict ?? batch.rules.onConflict);
   await placing.run();
   return placing.placed(options.encoding);
@@ -56,6 +54,20 @@ const keyConflict: Refusal = {
   sqlState: null,
   message: 'Another row has this key and other content.',
 };
+
+/** What `insertWinners` answers; counts are bigints, as text. */
+interface Winners {
+  readonly inserted: string;
+  readonly known: string;
+  readonly rest: readonly number[];
+  readonly beaten: readonly number[];
+}
+
+/** Rows that did not go in; `beaten` of them stood for their key. */
+interface Rest {
+  readonly seqs: number[];
+  readonly beaten: Set<number>;
+}
 
 class Placing {
   readonly #connection: Connection;
@@ -119,38 +131,36 @@ class Placing {
     const rest = await this.#attemptWinners(part, meeting, (first, last) =>
       between(part.seqs, first, last),
     );
-    if (rest === 0) return;
-    const absent = await this.#judge(part, meeting, undefined);
+    const absent = await this.#judge(part, { meeting, rest, isFinal: false });
     if (absent.length === 0) return;
     // Deleted since by somebody else, or dropped by a trigger: a second attempt tells (P7).
     const again = { ...part, seqs: absent };
-    await this.#attemptWinners(again, meeting, (first, last) =>
+    const still = await this.#attemptWinners(again, meeting, (first, last) =>
       seqArray(absent.slice(first, last + 1)),
     );
-    await this.#judge(again, meeting, new Set(absent));
+    await this.#judge(again, { meeting, rest: still, isFinal: true });
   }
 
-  /** Answers with how many rows are in the rest. */
   async #attemptWinners(
     part: Part,
     meeting: Meeting,
     pickOf: (first: number, last: number) => string,
-  ): Promise<number> {
+  ): Promise<Rest> {
     const { table } = this.#staged.batch;
-    let rest = 0;
+    const rest: Rest = { seqs: [], beaten: new Set() };
     await this.#isolate(part, async (first, last) => {
       const pick = pickOf(first, last);
       const made = await this.#savepoint.attempt(
-        `DELETE FROM pg_temp.holdfast_rest WHERE ${pick};
-         ${insertWinners(table.name, part, { meeting, pick })}`,
+        insertWinners(table.name, part, { meeting, pick }),
       );
       if ('refusal' in made) return made.refusal;
-      const counts = made.result.rows[0];
-      if (counts?.['inserted'] !== counts?.['known']) {
+      const told = made.result.rows[0] as unknown as Winners;
+      if (told.inserted !== told.known) {
         const message = `A trigger on ${table.name} changes the key of rows; they cannot be told.`;
         throw new TargetError('hold', '', message);
       }
-      rest += Number(counts?.['rest']);
+      for (const seq of told.rest) rest.seqs.push(seq);
+      for (const seq of told.beaten) rest.beaten.add(seq);
       return undefined;
     });
     return rest;
@@ -175,23 +185,25 @@ class Placing {
 
   /**
    * Ends the rows that did not go in. Answers with those that have no row of their key in the table;
-   * with `only`, looks at these alone, and then it is final: they are swallowed.
+   * where this is final, they are swallowed.
    */
   async #judge(
     part: Part,
-    meeting: Meeting,
-    only: ReadonlySet<number> | undefined,
+    { meeting, rest, isFinal }: { meeting: Meeting; rest: Rest; isFinal: boolean },
   ): Promise<number[]> {
+    const absent: number[] = [];
+    const { seqs } = rest;
+    if (seqs.length === 0) return absent;
     const isVersioned = typeof meeting === 'object' && part.columns.includes(meeting.newest);
     const version = isVersioned ? meeting.newest : undefined;
-    const sql = judgeRest(this.#staged.batch.table.name, part, version);
-    const absent: number[] = [];
-    for (const row of await this.#connection.query(sql)) {
+    const [judged] = await this.#connection.script(
+      judgeRows(this.#staged.batch.table.name, part, { seqs, version }),
+    );
+    for (const row of judged?.rows ?? []) {
       const seq = Number(row['seq']);
-      if (this.#refusals.has(seq) || (only && !only.has(seq))) continue;
       const verdict = row['verdict'] as Verdict;
-      if (verdict === 'absent' && !only) absent.push(seq);
-      else this.#found(seq, { verdict, isVersioned, isWinner: row['winner'] === true });
+      if (verdict === 'absent' && !isFinal) absent.push(seq);
+      else this.#found(seq, { verdict, isVersioned, isWinner: rest.beaten.has(seq) });
     }
     return absent.sort((a, b) => a - b);
   }
