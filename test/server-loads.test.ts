@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { LoadResult, LoadState } from '../src/types.ts';
@@ -97,6 +98,23 @@ test('a load whose sender dies goes on from where it was, also after a restart',
   assert.deepEqual(counts(fed.lines.at(-1)?.result), [30_000, 30_000, 0, 0], fed.text.slice(-500));
 });
 
+test('a new sender takes a load over from one that still hangs on', async (t) => {
+  const rig = await startRig(t);
+  const input = lines(1, 30_000);
+  const first = await begun(rig, input);
+  const sender = request(`${rig.server.url}/v1/loads/${first.load}`, { method: 'POST' });
+  const answered = once(sender, 'response');
+  sender.on('error', (error) => sender.destroy(error));
+  sender.write(input.slice(0, 1_500_000));
+  const [answer] = (await answered) as [NodeJS.ReadableStream];
+  const hanging = text(answer);
+  const second = await begun(rig, input);
+  assert.match(await hanging, /"error":\{"code":"HF_ABORTED","outcome":"unknown"/);
+  assert(second.offset > 0, 'what the first one sent is kept');
+  const fed = await feed(rig, second.load, { body: input.slice(second.offset) });
+  assert.deepEqual(counts(fed.lines.at(-1)?.result), [30_000, 30_000, 0, 0], fed.text.slice(-500));
+});
+
 test('a bad row stops a load and says where; as a dead letter it does not', async (t) => {
   const rig = await startRig(t);
   const input = `${lines(1, 10)}not json\n${lines(11, 10)}`;
@@ -164,9 +182,7 @@ test('a load in hand when the server closes is told so and can be resumed', asyn
   sender.write(input.slice(0, 1000));
   const [answer] = (await answered) as [NodeJS.ReadableStream];
   const closed = rig.server.close({ drainMs: 5_000 });
-  let text = '';
-  for await (const chunk of answer.setEncoding('utf8')) text += chunk;
-  assert.match(text, /"error":\{"code":"HF_DRAINING"/);
+  assert.match(await text(answer), /"error":\{"code":"HF_DRAINING"/);
   await closed;
   await rig.restart();
   const again = await begun(rig, input);

@@ -157,6 +157,9 @@ test('a body over the bound is refused, declared or not', async (t) => {
   const rig = await startRig(t, { bodyBytesMax: 1000 });
   const declared = await send(rig, 'x'.repeat(1001));
   assert.deepEqual([declared.status, declared.body.code], [413, 'HF_TOO_LARGE']);
+  const { socket, closed } = rawConnection(t, rig);
+  socket.write(`${postHead('content-length: 1001')}\r\n`);
+  assert.match(await closed, /^HTTP\/1\.1 413 /, 'a declared length is enough');
   const chunks = new ReadableStream({
     pull: (controller) => controller.enqueue(new Uint8Array(100)),
   });

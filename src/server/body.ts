@@ -78,7 +78,6 @@ export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promis
     await new Promise<void>((resolve, reject) => {
       timer = setTimeout(() => reject(late(bounds.msMax, 'The body did not arrive')), bounds.msMax);
       raw.on('error', () => reject(cut()));
-      raw.on('close', () => raw.complete || reject(cut()));
       if (raw.destroyed && !raw.complete) return reject(cut());
       const source: Readable = gunzip ? raw.pipe(gunzip) : raw;
       gunzip?.on('error', (error) => reject(gzipError(error)));
@@ -134,9 +133,7 @@ export async function* streamBody(
   const gunzip = inflater(raw);
   if (gunzip) {
     raw.pipe(gunzip);
-    raw.on('close', () => {
-      if (!raw.complete) gunzip.destroy(cut());
-    });
+    raw.on('error', () => gunzip.destroy(cut()));
   }
   const chunks = (gunzip ?? raw).iterator({ destroyOnReturn: false });
   try {
