@@ -75,7 +75,8 @@ function limitRules(given: Options['limits']): string[] {
   return problems;
 }
 
-const isLoopback = (host: string): boolean =>
+/** Whether only this machine can reach it. */
+export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || /^127\./.test(host);
 
 function serverRules({ server, streams }: Options): string[] {

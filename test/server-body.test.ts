@@ -37,7 +37,7 @@ test('bytes are taken from the common memory and stay taken', async (t) => {
   assert.equal(memory.bytes, 60);
 });
 
-test('a body that the common memory cannot hold is refused, and gives back what it took', async (t) => {
+test('a body that the common memory cannot hold is refused and gives back its bytes', async (t) => {
   const memory = new BodyMemory(100);
   assert(memory.take(50));
   const { sender, raw } = await arriving(t);

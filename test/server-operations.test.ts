@@ -66,7 +66,7 @@ test('the probes are green while rows are taken', async (t) => {
   assert.deepEqual(ready.body.reasons, []);
 });
 
-test('a full journal refuses rows as not written, is not ready, and takes rows again', async (t) => {
+test('a full journal refuses rows as not written, and takes rows again', async (t) => {
   const segmentBytes = 1024 * 1024;
   const bounds = { segmentBytes, bytesMax: 3 * segmentBytes, streamShareMax: 1 };
   const rig = await startRig(
@@ -240,7 +240,7 @@ test('openapi.json describes every route, each with its answers and refusals', a
   }
 });
 
-test('the page runs its own script and style only, and asks for nothing from elsewhere', async (t) => {
+test('the page runs its own script and style only, with nothing from elsewhere', async (t) => {
   const rig = await startRig(t);
   const { text, headers } = await ask(rig, '/');
   const policy = headers.get('content-security-policy') ?? '';

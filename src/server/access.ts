@@ -26,9 +26,6 @@ const guessesMax = 20;
 const guessesMs = 60_000;
 const acquaintancesMax = 10_000;
 
-export const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || /^(::ffff:)?127\./.test(host);
-
 /** What the sender may do; known once the request has passed the hook below. */
 export function accessOf(request: FastifyRequest): Access {
   assert(request.access, 'access is decided before a route runs');

@@ -99,7 +99,7 @@ export function addBeginRoute(app: FastifyInstance, parts: Parts, loads: Loads):
         summary: 'Begin or resume a load; known by stream, options, size and digest.',
         params: streamParams,
         body: loadBody,
-        response: responses({ 200: loadState }, ['HF_UNKNOWN_STREAM', 'HF_STREAM_UNKNOWN_TABLE']),
+        response: responses({ 200: loadState }, ['HF_UNKNOWN_STREAM']),
       },
     },
     async (request) => {

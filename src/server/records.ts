@@ -46,7 +46,6 @@ export function addRecordsRoute(app: FastifyInstance, parts: Parts): void {
           'HF_KEY_REUSED',
           'HF_TABLE_UNFIT',
           'HF_JOURNAL_FULL',
-          'HF_STREAM_UNKNOWN_TABLE',
           'HF_NOT_SETTLED',
           'HF_JOURNAL_FAILED',
         ]),
