@@ -7,7 +7,7 @@ export interface Clock {
   wallMs(): number;
   /** Milliseconds that never go back. */
   monotonicMs(): number;
-  /** Resolves after `ms`, or at once when `signal` aborts. Never rejects; does not keep the process alive. */
+  /** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** Runs `task` after the I/O that is ready now; all that one turn accepts shares one sync. */
   soon(task: () => void): void;
@@ -30,7 +30,6 @@ export const systemClock: Clock = {
         resolve();
       };
       const timer = setTimeout(done, ms);
-      timer.unref();
       signal?.addEventListener('abort', done, { once: true });
     }),
   soon: (task) => {

@@ -115,15 +115,6 @@ export const errorTable = {
     [503, 4, true],
     [no, 'This process is shutting down.', 'Send again to the process that follows.'],
   ),
-  HF_STREAM_UNKNOWN_TABLE: row(
-    'operating',
-    [503, 4, true],
-    [
-      no,
-      'The target has not been reached yet and the table is not known.',
-      'Bring the target up, then send again.',
-    ],
-  ),
   HF_TIMEOUT: row(
     'operating',
     [408, 4, true],

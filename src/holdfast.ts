@@ -211,7 +211,8 @@ class OpenHoldfast implements Holdfast {
     const state = await this.beginLoad(name, options);
     const result =
       state.result ?? (await this.continueLoad(state, skipBytes(input, state.offset), options));
-    this.reportedLoad(state.load);
+    // A load that stopped at a bad row goes on there once the row is corrected or the rules are.
+    if (result.complete) this.reportedLoad(state.load);
     return result;
   }
 
@@ -309,12 +310,13 @@ class OpenHoldfast implements Holdfast {
   /** The target's own totals, or undefined where it does not answer soon. */
   async #lanes(stream: string): Promise<LaneState[] | undefined> {
     const { loading, ports } = this.#parts;
-    const late = ports.clock.sleep(statusMsMax).then(() => undefined);
+    const enough = new AbortController();
+    const late = ports.clock.sleep(statusMsMax, enough.signal).then(() => undefined);
     const read = loading.lanes(stream).catch((error: unknown) => {
       if (error instanceof HoldfastError && error.code === 'HF_TARGET') return undefined;
       throw error;
     });
-    return Promise.race([read, late]);
+    return Promise.race([read, late]).finally(() => enough.abort());
   }
 
   /** Now and then: what was journaled is remembered, what was confirmed is let go, what is old forgotten. */

@@ -87,6 +87,7 @@ export class Streams {
       onSynced: (streams, end) => this.#onSynced(streams, end),
       beforeDrop: () => this.#parts.requests.flush(),
     });
+    journal.retention.isHeld = (id) => this.#byId.get(id)?.state.state !== 'running';
     for (const name of Object.keys(options.streams)) await this.#openOne(name, loading);
   }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Disk } from '../disk.ts';
 
 const segmentName = /^(\d{10})\.segment$/;
+const heldName = /^(\d{10})\.held-(\d+)$/;
 const spareName = /^spare-(\d{10})$/;
 
 export const segmentPath = (directory: string, number: number): string =>
@@ -10,6 +11,10 @@ export const segmentPath = (directory: string, number: number): string =>
 
 export const sparePath = (directory: string, number: number): string =>
   join(directory, `spare-${String(number).padStart(10, '0')}`);
+
+/** What a held stream needs of a segment that was dropped (held.ts). */
+export const heldPath = (directory: string, number: number, stream: number): string =>
+  join(directory, `${String(number).padStart(10, '0')}.held-${stream}`);
 
 const numbers = (names: readonly string[], pattern: RegExp): number[] =>
   names.flatMap((name) => {
@@ -24,3 +29,30 @@ export const segmentNumbers = (disk: Disk, directory: string): number[] =>
 /** The numbers of the prepared files that wait to become segments, ascending. */
 export const spareNumbers = (disk: Disk, directory: string): number[] =>
   numbers(disk.list(directory), spareName);
+
+/** The copies made for held streams, by segment number. */
+export const heldFiles = (
+  disk: Disk,
+  directory: string,
+): { readonly number: number; readonly stream: number }[] =>
+  disk.list(directory).flatMap((name) => {
+    const [, number, stream] = heldName.exec(name) ?? [];
+    return number === undefined ? [] : [{ number: Number(number), stream: Number(stream) }];
+  });
+
+/** Where a stream's records stand, oldest first: the segments, and before them copies made for it. */
+export function streamFiles(
+  disk: Disk,
+  directory: string,
+  stream: number,
+): { readonly number: number; readonly path: string }[] {
+  const segments = segmentNumbers(disk, directory);
+  const oldest = segments[0] ?? Number.POSITIVE_INFINITY;
+  const copies = heldFiles(disk, directory).filter(
+    (held) => held.stream === stream && held.number < oldest,
+  );
+  return [
+    ...copies.map(({ number }) => ({ number, path: heldPath(directory, number, stream) })),
+    ...segments.map((number) => ({ number, path: segmentPath(directory, number) })),
+  ];
+}

@@ -52,9 +52,9 @@ type State = 'running' | 'failed' | 'closed';
 
 export interface JournalEvents {
   /** After every sync: which streams got records, and up to where the journal is durable. */
-  onSynced(streams: ReadonlySet<number>, end: Position): void;
+  readonly onSynced: (streams: ReadonlySet<number>, end: Position) => void;
   /** Before a segment is dropped: what it alone knows must be durable elsewhere when this returns. */
-  beforeDrop(): void;
+  readonly beforeDrop: () => void;
 }
 
 export class Journal {
@@ -77,7 +77,7 @@ export class Journal {
   #state: State = 'running';
   #failure: HoldfastError | undefined;
   #tellFailed: (error: HoldfastError) => void = () => undefined;
-  #events: JournalEvents = { onSynced: () => undefined, beforeDrop: () => undefined };
+  #onSynced: JournalEvents['onSynced'] = () => undefined;
   #queue: Waiting[] = [];
   #isScheduled = false;
   #isRolling = false;
@@ -89,11 +89,10 @@ export class Journal {
   private constructor(options: JournalOptions, lock: DiskLock, found: Found | undefined) {
     this.#options = options;
     this.#lock = lock;
-    const { disk, directory, segmentBytes, bytesMax } = options;
-    this.segments = new Segments(disk, directory, { segmentBytes, bytesMax });
+    this.segments = new Segments(options.disk, options.directory, options);
     this.writer = found?.writer ?? options.clock.uuid();
     this.dictionary = new Dictionary(found?.dictionary);
-    this.#groupBytesMax = Math.min(limits.groupBytesMax, segmentBytes / 2);
+    this.#groupBytesMax = Math.min(limits.groupBytesMax, options.segmentBytes / 2);
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
     });
@@ -134,6 +133,7 @@ export class Journal {
   ): Promise<void> {
     const { disk, directory } = this.#options;
     this.segments.findSpares();
+    this.retention.begin();
     if (!found) {
       await this.segments.prepare();
       if (!this.segments.isReady) throw this.#full();
@@ -154,8 +154,8 @@ export class Journal {
   }
 
   listen(events: JournalEvents): void {
-    this.#events = events;
-    this.retention.beforeDrop = () => events.beforeDrop();
+    this.#onSynced = events.onSynced;
+    this.retention.beforeDrop = events.beforeDrop;
   }
 
   /** Up to where the journal is durable. */
@@ -185,7 +185,7 @@ export class Journal {
     if (this.#state !== 'running') return Promise.reject(this.#refusal());
     const bytesBound = groupBytesBound([parcel]);
     if (bytesBound > this.#groupBytesMax) {
-      const message = `The request encodes to ${bytesBound} bytes; ${this.#groupBytesMax} fit at once.`;
+      const message = `The request takes ${bytesBound} bytes; ${this.#groupBytesMax} fit at once.`;
       return Promise.reject(new HoldfastError('HF_TOO_LARGE', message));
     }
     this.pendingBytes += parcel.rows.length;
@@ -264,7 +264,7 @@ export class Journal {
       own?.bytesOf.set(parcel.stream, (own.bytesOf.get(parcel.stream) ?? 0) + parcel.rows.length);
       resolve(placed);
     });
-    this.#events.onSynced(streams, this.#end);
+    this.#onSynced(streams, this.#end);
   }
 
   /** Writes and syncs the first `length` bytes of the group buffer behind the end. */

@@ -1,12 +1,16 @@
 // Which segments may go. One is dropped only when all its records are confirmed (I4), both limits of
 // retention have passed, and nobody reads; where no further segment can be had, retention gives way.
 import type { Clock } from '../clock.ts';
+import type { Disk } from '../disk.ts';
 import type { BlockHeader } from './block.ts';
+import { HeldCopies } from './held.ts';
 import type { StreamMark } from './notes.ts';
 import type { Segments } from './segments.ts';
 
 export interface RetentionOptions {
+  readonly disk: Disk;
   readonly clock: Clock;
+  readonly directory: string;
   readonly segmentBytes: number;
   readonly bytesMax: number;
   readonly retentionMsMin: number;
@@ -17,8 +21,11 @@ export class Retention {
   readonly #segments: Segments;
   readonly #confirmed: ReadonlyMap<number, Float64Array>;
   readonly #options: RetentionOptions;
+  readonly #held: HeldCopies;
   /** Others read segments while this is above 0: none is dropped. */
   pins = 0;
+  /** Whether a stream waits for its target or for a person, so that its records are copied aside. */
+  isHeld: (stream: number) => boolean = () => false;
   /** Called before each drop: what a segment alone knows must be durable elsewhere when it returns. */
   beforeDrop: () => void = () => undefined;
 
@@ -30,15 +37,24 @@ export class Retention {
     this.#segments = segments;
     this.#confirmed = confirmed;
     this.#options = options;
+    this.#held = new HeldCopies(options.disk, options.directory);
+  }
+
+  /** Takes up what an earlier process copied aside. */
+  begin(): void {
+    this.#held.find();
+    this.#segments.heldBytes = this.#held.bytes;
   }
 
   /** Drops what may go, oldest first. */
   trim(): void {
     const { clock, retentionMsMin, retentionBytesMin, segmentBytes } = this.#options;
     const { list } = this.#segments;
+    this.#held.dropConfirmed(this.#confirmed);
+    this.#segments.heldBytes = this.#held.bytes;
     while (list.length > 1 && this.pins === 0) {
       const next = list[1];
-      if (!next?.marks.every((mark) => this.#isConfirmed(mark))) return;
+      if (!next || !this.#mayLeave(next.marks)) return;
       const isOld = clock.wallMs() - next.wallMs > retentionMsMin;
       const isMuch = (list.length - 1) * segmentBytes > retentionBytesMin;
       if (!(isOld && isMuch) && !this.#isShort()) return;
@@ -47,9 +63,20 @@ export class Retention {
     }
   }
 
+  /** Whether everybody is done with the oldest segment; makes it so where only held streams are not. */
+  #mayLeave(marks: readonly StreamMark[]): boolean {
+    const open = marks.filter((mark) => !this.#isConfirmed(mark)).map(({ stream }) => stream);
+    const oldest = this.#segments.list[0];
+    if (open.length === 0 || !oldest) return true;
+    if (!this.#isShort() || !open.every((stream) => this.isHeld(stream))) return false;
+    this.#held.copy(oldest.number, open, this.#confirmed);
+    this.#segments.heldBytes = this.#held.bytes;
+    return true;
+  }
+
   /** Bytes that a stream keeps from being dropped: its records in segments not confirmed to their end. */
   unconfirmedBytes(stream: number): number {
-    let bytes = 0;
+    let bytes = this.#held.bytesOf(stream);
     this.#segments.list.forEach(({ bytesOf }, i) => {
       const after = this.#segments.list[i + 1]?.marks.find((mark) => mark.stream === stream);
       if (!after || !this.#isConfirmed(after)) bytes += bytesOf.get(stream) ?? 0;

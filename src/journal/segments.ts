@@ -31,6 +31,8 @@ export class Segments {
   #spares: number[] = [];
   #nextSpare = 1;
   #preparing: Promise<void> | undefined;
+  /** Bytes of the copies made for held streams. */
+  heldBytes = 0;
   /** Why no further segment can be had now; undefined where one can. */
   shortage: string | undefined;
 
@@ -45,7 +47,8 @@ export class Segments {
   }
 
   get bytes(): number {
-    return (this.list.length + this.#spares.length) * this.#options.segmentBytes;
+    const files = this.list.length + this.#spares.length;
+    return files * this.#options.segmentBytes + this.heldBytes;
   }
 
   /** Finds complete spares; removes what a crash left of unfinished ones. */

@@ -6,7 +6,7 @@ import { HoldfastError } from '../errors.ts';
 import { blockKind, comparePositions, type Position } from '../journal/block.ts';
 import { BlockReader, type ReadBlock } from '../journal/block-reader.ts';
 import { Dictionary } from '../journal/dictionary.ts';
-import { segmentNumbers, segmentPath } from '../journal/files.ts';
+import { streamFiles } from '../journal/files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from '../journal/notes.ts';
 
 export interface FeedOptions {
@@ -26,6 +26,7 @@ export class Feed {
   readonly #taken: Float64Array;
   #position: Position = { segment: 0, offset: 0 };
   #end: Position = { segment: 0, offset: 0 };
+  #path = '';
   #file: DiskFile | undefined;
   #reader: BlockReader | undefined;
 
@@ -42,9 +43,7 @@ export class Feed {
   /** Goes to where the records after `settled` begin: the newest segment that began before them. */
   seek(settled: ArrayLike<number>): void {
     this.#taken.set(settled);
-    const { disk, directory } = this.#options;
-    const numbers = segmentNumbers(disk, directory);
-    for (const number of numbers.reverse()) {
+    for (const { number } of this.#files().reverse()) {
       this.#enter(number);
       const note = this.#checkpoint();
       const mark = note.marks.find(({ stream }) => stream === this.#options.stream);
@@ -70,7 +69,7 @@ export class Feed {
       const { segment, offset } = this.#position;
       const reader = this.#reader;
       if (!reader) {
-        this.#enter(this.#oldest());
+        this.#enter(0);
         continue;
       }
       reader.limit = segment === this.#end.segment ? this.#end.offset : this.#fileSize();
@@ -79,7 +78,7 @@ export class Feed {
         // Behind the last block of a segment that has a successor.
         if (segment >= this.#end.segment) throw this.#corrupt(offset);
         // An idle stream's place may have been dropped meanwhile: nothing of it was there.
-        this.#enter(Math.max(segment + 1, this.#oldest()));
+        this.#enter(segment + 1);
         continue;
       }
       const answer = this.#give(reader, head, sink);
@@ -140,17 +139,20 @@ export class Feed {
     return decodeNote<CheckpointNote>(block.window.bytes.subarray(block.start, block.end));
   }
 
+  /** Opens the first file of that number or a later one. */
   #enter(number: number): void {
-    const { disk, directory } = this.#options;
     this.close();
-    this.#file = disk.open(segmentPath(directory, number), 'read');
+    const found = this.#files().find((file) => file.number >= number);
+    if (!found) throw this.#corrupt(0);
+    this.#path = found.path;
+    this.#file = this.#options.disk.open(found.path, 'read');
     this.#reader = new BlockReader(this.#file);
-    this.#position = { segment: number, offset: 0 };
+    this.#position = { segment: found.number, offset: 0 };
   }
 
-  #oldest(): number {
-    const { disk, directory } = this.#options;
-    return segmentNumbers(disk, directory)[0] ?? 1;
+  #files() {
+    const { disk, directory, stream } = this.#options;
+    return streamFiles(disk, directory, stream);
   }
 
   #fileSize(): number {
@@ -158,7 +160,9 @@ export class Feed {
   }
 
   #corrupt(offset: number): HoldfastError {
-    const path = segmentPath(this.#options.directory, this.#position.segment);
-    return new HoldfastError('HF_CORRUPT', `${path} is corrupt at byte ${offset}: no sound block.`);
+    return new HoldfastError(
+      'HF_CORRUPT',
+      `${this.#path} is corrupt at byte ${offset}: no sound block.`,
+    );
   }
 }

@@ -32,9 +32,10 @@ export const journalOptions = (
 
 const table = { name: 't', columns: [], keys: [], fingerprint: 'f', warnings: [] };
 
-/** A parcel of rows of one column set; row i has `bytes` bytes and goes to lane i mod 4. */
-export function parcelOf(journal: Journal, count: number, bytes = 40): Parcel {
-  const stream = journal.openStream('s', 4, 'key:id');
+/** A parcel of rows of one column set; row i has 40 bytes and goes to lane i mod 4. */
+export function parcelOf(journal: Journal, count: number, name = 's'): Parcel {
+  const bytes = 40;
+  const stream = journal.openStream(name, 4, 'key:id');
   const entry = journal.dictionary.table(stream.id, table);
   const rows = new RowBuffer();
   for (let i = 0; i < count; i++) {

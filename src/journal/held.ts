@@ -1,0 +1,122 @@
+// Copies of what a held stream still needs of segments that everybody else is done with (P18): a trickle
+// of rows for a target that is down lies in every segment, and would pin them all.
+// A copy has the segment's number, its checkpoint and dictionary blocks, and the stream's blocks that are
+// not confirmed, byte for byte, in order; feeds read it in the place of the segment. It is durable before
+// the segment is dropped; where a crash leaves both, the segment is read.
+import type { Disk } from '../disk.ts';
+import { type BlockHeader, blockBytes, blockKind, headerBytes } from './block.ts';
+import { BlockReader, type ReadBlock } from './block-reader.ts';
+import { heldFiles, heldPath, segmentPath } from './files.ts';
+import { writeAll } from './segments.ts';
+
+interface Held {
+  readonly number: number;
+  readonly stream: number;
+  readonly bytes: number;
+  /** The last sequence that it holds, per lane. */
+  readonly last: ReadonlyMap<number, number>;
+}
+
+type Confirmed = ReadonlyMap<number, Float64Array>;
+
+export class HeldCopies {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  #list: Held[] = [];
+
+  constructor(disk: Disk, directory: string) {
+    this.#disk = disk;
+    this.#directory = directory;
+  }
+
+  get bytes(): number {
+    return this.#list.reduce((sum, held) => sum + held.bytes, 0);
+  }
+
+  bytesOf(stream: number): number {
+    return this.#list.reduce((sum, held) => sum + (held.stream === stream ? held.bytes : 0), 0);
+  }
+
+  /** Takes up the copies that are in the directory. */
+  find(): void {
+    this.#list = heldFiles(this.#disk, this.#directory).map(({ number, stream }) => {
+      const path = heldPath(this.#directory, number, stream);
+      const last = new Map<number, number>();
+      const bytes = eachBlock(this.#disk, path, ({ header }) => note(last, header));
+      return { number, stream, bytes, last };
+    });
+  }
+
+  /** Copies what the streams need of a segment. Durable when it returns. */
+  copy(number: number, streams: readonly number[], confirmed: Confirmed): void {
+    for (const stream of streams) this.#copyOne(number, stream, confirmed.get(stream));
+    this.#disk.syncDirectory(this.#directory);
+  }
+
+  /** Removes the copies whose records are all confirmed. */
+  dropConfirmed(confirmed: Confirmed): void {
+    const isDone = ({ stream, last }: Held): boolean =>
+      [...last].every(([lane, sequence]) => (confirmed.get(stream)?.[lane] ?? 0) >= sequence);
+    const done = this.#list.filter(isDone);
+    for (const { number, stream } of done) {
+      this.#disk.remove(heldPath(this.#directory, number, stream));
+    }
+    if (done.length > 0) this.#list = this.#list.filter((held) => !done.includes(held));
+  }
+
+  #copyOne(number: number, stream: number, confirmed: Float64Array | undefined): void {
+    const path = heldPath(this.#directory, number, stream);
+    const unfinished = `${path}.tmp`;
+    if (this.#disk.list(this.#directory).some((name) => unfinished.endsWith(`/${name}`))) {
+      this.#disk.remove(unfinished);
+    }
+    const to = this.#disk.open(unfinished, 'create');
+    const last = new Map<number, number>();
+    let bytes = 0;
+    try {
+      eachBlock(this.#disk, segmentPath(this.#directory, number), (block) => {
+        if (!isNeeded(block.header, stream, confirmed)) return;
+        const start = block.start - headerBytes;
+        const length = blockBytes(block.header.payloadBytes);
+        writeAll(to, block.window.bytes.subarray(start, start + length), bytes);
+        bytes += length;
+        note(last, block.header);
+      });
+      to.sync();
+    } finally {
+      to.close();
+    }
+    this.#disk.rename(unfinished, path);
+    this.#list.push({ number, stream, bytes, last });
+  }
+}
+
+const isRecords = ({ kind }: BlockHeader): boolean =>
+  kind === blockKind.rows || kind === blockKind.undecoded;
+
+function isNeeded(header: BlockHeader, stream: number, confirmed?: Float64Array): boolean {
+  if (header.kind === blockKind.checkpoint || header.kind === blockKind.dictionary) return true;
+  if (!isRecords(header) || header.stream !== stream) return false;
+  return header.first + header.rowCount - 1 > (confirmed?.[header.lane] ?? 0);
+}
+
+function note(last: Map<number, number>, header: BlockHeader): void {
+  if (isRecords(header)) last.set(header.lane, header.first + header.rowCount - 1);
+}
+
+/** Hands over the blocks of a segment or a copy, in order; returns where they end. */
+function eachBlock(disk: Disk, path: string, use: (block: ReadBlock) => void): number {
+  const file = disk.open(path, 'read');
+  try {
+    const reader = new BlockReader(file);
+    const salt = reader.read(0)?.header.salt;
+    for (let at = 0; ; ) {
+      const block = reader.read(at);
+      if (!block || block.header.salt !== salt) return at;
+      use(block);
+      at = block.next;
+    }
+  } finally {
+    file.close();
+  }
+}

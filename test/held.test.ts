@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { test } from 'node:test';
+import { systemDisk } from '../src/disk.ts';
+import { HoldfastError } from '../src/errors.ts';
+import { Journal } from '../src/journal/journal.ts';
+import { Feed } from '../src/merge/feed.ts';
+import { journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
+
+const bounds = { bytesMax: 8 * 256 * 1024 };
+
+/** Confirms all that a stream has journaled. */
+function confirmAll(journal: Journal, name: string): void {
+  const { id } = journal.openStream(name, 4, 'key:id');
+  journal.confirmed.get(id)?.set(journal.last.get(id) ?? []);
+}
+
+/** A busy stream that is confirmed as it goes, and a trickle of a stream whose target is down. */
+async function fill(journal: Journal, rounds: number): Promise<void> {
+  for (let i = 0; i < rounds; i++) {
+    await journal.submit(parcelOf(journal, 1500, 'busy'));
+    await journal.submit(parcelOf(journal, 4, 'held'));
+    confirmAll(journal, 'busy');
+  }
+}
+
+/** The sequences of each lane of a stream, as a feed that knows nothing settled reads them. */
+function readAll(journal: Journal, directory: string, name: string): number[][] {
+  const { id } = journal.openStream(name, 4, 'key:id');
+  const feed = new Feed({ disk: systemDisk, directory, stream: id, serves: () => true }, 5);
+  const lanes: number[][] = [[], [], [], [], []];
+  feed.seek(new Float64Array(5));
+  feed.extend(journal.end);
+  feed.read(({ header }) => {
+    for (let i = 0; i < header.rowCount; i++) lanes[header.lane]?.push(header.first + i);
+    return 'more';
+  });
+  feed.close();
+  return lanes;
+}
+
+test('a held stream pins its own records, not the segments of everybody (P18)', async () => {
+  const folder = temporaryFolder();
+  let journal = await Journal.open(journalOptions(folder.path, bounds));
+  journal.retention.isHeld = (id) => id === journal.openStream('held', 4, 'key:id').id;
+  await fill(journal, 80);
+  const names = readdirSync(folder.path);
+  assert.ok(
+    names.some((name) => name.includes('.held-')),
+    'records were copied aside',
+  );
+  assert.ok(!names.includes('0000000001.segment'), 'the first segment was dropped');
+  const wanted = [0, 1, 2, 3].map(() => Array.from({ length: 80 }, (_, i) => i + 1));
+  assert.deepEqual(readAll(journal, folder.path, 'held').slice(0, 4), wanted);
+  await journal.close();
+  journal = await Journal.open(journalOptions(folder.path, bounds));
+  assert.deepEqual(readAll(journal, folder.path, 'held').slice(0, 4), wanted, 'after a restart');
+  confirmAll(journal, 'held');
+  journal.retention.trim();
+  const left = readdirSync(folder.path).filter((name) => name.includes('.held-'));
+  assert.deepEqual(left, [], 'copies go once their records are confirmed');
+  await journal.close();
+  folder.remove();
+});
+
+test('a stream that is not held does pin its segments, and the journal says that it is full', async () => {
+  const folder = temporaryFolder();
+  const journal = await Journal.open(journalOptions(folder.path, bounds));
+  await assert.rejects(fill(journal, 80), (error: unknown) => {
+    assert.ok(error instanceof HoldfastError);
+    return error.code === 'HF_JOURNAL_FULL' && error.outcome === 'not written';
+  });
+  await journal.close();
+  folder.remove();
+});
