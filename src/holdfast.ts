@@ -59,7 +59,9 @@ export async function open(given: OpenOptions, ports: Ports = systemPorts): Prom
   const options = readOptions(given);
   const metrics = newMetrics();
   const { journal, requests } = await openJournal(options, ports, metrics);
-  const target = ports.target ?? (await openTarget(options.target, { clock: ports.clock }));
+  const target =
+    ports.target ??
+    (await openTarget(options.target, { clock: ports.clock, positions: isStandby(options) }));
   const { loadersMax } = target.capabilities;
   const streams = new Streams({
     options,
@@ -133,6 +135,9 @@ interface LoadingStart {
   readonly tellDeath: (error: Error) => void;
 }
 
+/** Whether commits must tell their positions in the target's log. */
+const isStandby = ({ confirm }: Options): boolean => confirm === 'standby';
+
 /** On a thread of its own, or on this one where asked for or simulated. */
 function startLoading(start: LoadingStart): LoadingCalls {
   const { options, ports, journal, streams, target, tellDeath } = start;
@@ -146,8 +151,7 @@ function startLoading(start: LoadingStart): LoadingCalls {
     const { disk, clock } = ports;
     return new Loading({ ...shared, disk, clock, target, events: streams.events() });
   }
-  const positions = options.confirm === 'standby';
-  const thread = { ...shared, target: options.target, positions };
+  const thread = { ...shared, target: options.target, positions: isStandby(options) };
   return startLoaderThread(thread, streams.events(), tellDeath);
 }
 
@@ -169,8 +173,8 @@ class OpenHoldfast implements Holdfast {
     this.metrics = metrics;
     this.failed = parts.failed;
     this.deadLetters = deadLetterDesk(loading, streams);
-    const { memoryBytesMax, streamShareMax, bytesMax } = options.limits;
-    const streamBytesMax = (bytesMax ?? limits.journalBytesMax) * streamShareMax;
+    const { memoryBytesMax, streamShareMax } = options.limits;
+    const streamBytesMax = journal.segments.bytesMax * streamShareMax;
     const admission = new Admission(journal, ports.clock, { memoryBytesMax, streamBytesMax });
     const receiptId = (request: number): string => `${journal.writer}-${request.toString(36)}`;
     this.#writing = new Writing({ requests, admission, metrics, receiptId });

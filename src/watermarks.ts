@@ -48,6 +48,8 @@ export class Watermarks {
     for (const { lane, settled } of lanes) {
       assert(settled <= (this.journaled[lane] ?? 0), `lane ${lane} is not ahead of its journal`);
       this.settled[lane] = settled;
+      // A history that lacks confirmed records (failover, P3): the journal must keep them again.
+      this.confirmed[lane] = Math.min(this.confirmed[lane] ?? 0, settled);
     }
   }
 

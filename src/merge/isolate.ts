@@ -1,12 +1,12 @@
-// Finds the rows that are refused among many, when a refusal is known only of a whole range. Pure: what
-// an attempt does, and undoes, is the caller's.
+// Finds the rows that are refused among many, when a refusal is known only of a whole range. Pure:
+// what an attempt does, and undoes, is the caller's.
 
 /**
  * Attempts 0 … count − 1 in ascending, consecutive ranges. `attempt` answers undefined where the
  * range went in, else why it was refused as a whole (it must then have left nothing behind). A
- * refused range is searched by halves for its first refused row, which goes to `refused` when it was
- * attempted alone; behind it ranges grow again from one row. So r refused rows cost at most
- * (r + 1) · (2 · log₂(count) + 2) attempts, and never more than 2 · count.
+ * refused range is searched by halves for its first refused row, which goes to `refused` when it
+ * was attempted alone; behind it ranges grow again from one row. So r refused rows cost at most (r
+ * + 1) · (2 · log₂(count) + 2) attempts, and never more than 2 · count.
  */
 export async function isolate<Refusal>(
   count: number,

@@ -121,6 +121,8 @@ export class Loader {
     const session = await this.#connected();
     await this.#confirm(session);
     await this.#reread(session);
+    // A column that was added can be written from now on, not only after the next batch.
+    if (this.#parts.index === 0) await this.#describe(session);
   }
 
   async #confirm(session: Session): Promise<void> {
@@ -263,7 +265,9 @@ export class Loader {
 
   async #describe(session: Session): Promise<After> {
     const { shared, settings, events } = this.#parts;
-    shared.table = await session.describe(settings.table);
+    const table = await session.describe(settings.table);
+    if (table.fingerprint === shared.table.fingerprint) return 'again';
+    shared.table = table;
     events.onTable(settings.id, shared.table);
     return 'again';
   }

@@ -27,6 +27,7 @@ export class StreamLoading {
   #loaders: Loader[] = [];
   #end: Position = { segment: 0, offset: 0 };
   #failures = 0;
+  #isAgeChecked = false;
 
   constructor(parts: StreamLoadingParts) {
     this.#parts = parts;
@@ -76,7 +77,9 @@ export class StreamLoading {
     const session = await this.#parts.connect();
     const claim = { writer, stream: settings.rules.stream, lanes: settings.lanes, owner };
     const { shared, lanes } = await this.#claim(session, claim);
-    this.#checkAge(lanes);
+    // Later the journal has grown; what it knew at open says nothing any more.
+    if (!this.#isAgeChecked) this.#checkAge(lanes);
+    this.#isAgeChecked = true;
     events.onLanes(settings.id, lanes);
     events.onState(settings.id, { state: 'running' });
     this.#failures = 0;

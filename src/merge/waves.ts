@@ -1,6 +1,6 @@
-// Rows of one key that provide different columns go into different statements, and must take effect in
-// sequence order all the same (P9). So a batch is written in waves: in each, all rows of a key provide
-// the same columns. Nearly always there is one.
+// Rows of one key that provide different columns go into different statements, and must take effect
+// in sequence order all the same (P9). So a batch is written in waves: in each, all rows of a key
+// provide the same columns. Nearly always there is one.
 import assert from 'node:assert/strict';
 import type { Batch } from './batch.ts';
 
@@ -13,7 +13,9 @@ export function sequenceOrder(batch: Batch): Int32Array {
   );
 }
 
-/** Places of the key columns within the tuples of a column set; undefined where one is not provided. */
+/**
+ * Places of the key columns within the tuples of a column set; undefined where one is not provided.
+ */
 export function keyPlaces(batch: Batch, set: number): number[] | undefined {
   const provided = batch.columnSets[set] ?? [];
   const places = batch.rules.key.map((name) =>
