@@ -24,7 +24,7 @@ async function run(count: number, bad: ReadonlySet<number>) {
   return { refused, taken, attempts };
 }
 
-test('exactly the bad rows are refused, in order, within the promised number of attempts', async () => {
+test('exactly the bad rows are refused, in order, in the promised number of attempts', async () => {
   const cases = fc.tuple(
     fc.integer({ min: 0, max: 300 }),
     fc.array(fc.integer({ min: 0, max: 299 }), { maxLength: 60 }),
@@ -54,7 +54,7 @@ test('rows that are all good take one attempt, and no rows none', async () => {
   assert.equal((await run(0, new Set())).attempts, 0);
 });
 
-test('rows that are all refused take one attempt each, beside the halves of the first', async () => {
+test('rows that are all refused take one attempt each, after the first is found', async () => {
   const bad = new Set(Array.from({ length: 1024 }, (_, i) => i));
   assert.equal((await run(1024, bad)).attempts, 1024 + 10);
 });

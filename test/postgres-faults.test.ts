@@ -97,7 +97,7 @@ test('a connection cut among the rows is lost, and nothing is written', async ()
   assert.equal(await count(table), 0);
 });
 
-test('an old session that wakes up after its batch was sent again writes nothing (P1)', async () => {
+test('an old session that wakes up after its batch was sent again is dead (P1)', async () => {
   const table = await looseTable();
   // With the usual deadlines: the server would not end the session by itself for a long time.
   const patient = new Rig(faulty.url);
@@ -193,7 +193,7 @@ test('why there is no connection: nobody there, no such database, wrong password
   await right.close();
 });
 
-test('a standby takes over: read-only before, newer timeline after, the old primary refused (P2)', async () => {
+test('a standby takes over, and the old primary is refused when it is back (P2)', async () => {
   const primary = await startPostgres();
   const standby = await primary.standby();
   try {

@@ -133,7 +133,8 @@ test('every kind of column arrives the same on both rungs', async () => {
     CREATE DOMAIN short AS varchar(5) CHECK (value <> 'no');
     CREATE TABLE kinds (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b bool, i2 int2, i8 int8,
       f4 float4, f8 float8, n numeric, n2 numeric(38,4), t text, v varchar(8), c char(4), y bytea,
-      d date, tm time(3), ts timestamp, tz timestamptz(3), u uuid, j json, jb jsonb, m mood, s short,
+      d date, tm time(3), ts timestamp, tz timestamptz(3), u uuid, j json, jb jsonb, m mood,
+      s short,
       g int GENERATED ALWAYS AS (i2 + 1) STORED)`);
   const row = {
     b: true,
@@ -171,7 +172,8 @@ test('every kind of column arrives the same on both rungs', async () => {
     FROM kinds k`);
   assert.equal(stored[0]?.['all'], stored[1]?.['all']);
   const [first] = await rig.sql(
-    "SELECT n2::text, i8::text, c, g, tz AT TIME ZONE 'UTC' = '2024-02-29 10:00:00.125' AS tz FROM kinds",
+    `SELECT n2::text, i8::text, c, g, tz AT TIME ZONE 'UTC' = '2024-02-29 10:00:00.125' AS tz
+     FROM kinds`,
   );
   assert.deepEqual(first, { n2: row.n2, i8: '9007199254740993', c: 'ab  ', g: -6, tz: true });
   assert.deepEqual([...(await stream.session.compare(stream.batch([{ id: 1n, ...row }])))], [0]);
@@ -273,7 +275,7 @@ test('a role without rights, and a view, are held', async () => {
   }
 });
 
-test('without its tables Holdfast says what to run; two processes may make them at once', async () => {
+test('missing tables: it says what to run; several processes may make them at once', async () => {
   const fresh = new Rig(await createDatabase(server, 'fresh'));
   try {
     const sessions = [await fresh.connect(), await fresh.connect(), await fresh.connect()];

@@ -9,7 +9,9 @@ export interface OpenTargetOptions {
   readonly positions?: boolean;
 }
 
-/** `postgres://…`, `postgresql://…`, `sqlite:PATH`. Connects to nothing. Throws HF_USAGE for others. */
+/**
+ * `postgres://…`, `postgresql://…`, `sqlite:PATH`. Connects to nothing. Throws HF_USAGE for others.
+ */
 export async function openTarget(url: string, options: OpenTargetOptions): Promise<Target> {
   if (dialectOf(url) === 'postgres') {
     const { postgresTarget } = await import('./postgres/target.ts');
@@ -19,7 +21,9 @@ export async function openTarget(url: string, options: OpenTargetOptions): Promi
   return sqliteTarget(url, options);
 }
 
-/** The SQL that makes Holdfast's own tables, for an administrator to run. Throws HF_USAGE likewise. */
+/**
+ * The SQL that makes Holdfast's own tables, for an administrator to run. Throws HF_USAGE likewise.
+ */
 export async function schemaSqlOf(url: string): Promise<string> {
   const dialect = dialectOf(url);
   const schema =

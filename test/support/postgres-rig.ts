@@ -52,7 +52,7 @@ export class Rig {
   }
 }
 
-export class RigStream {
+class RigStream {
   session: Session;
   readonly id: { readonly writer: string; readonly stream: string };
   /** As it was when the rows were journaled. */

@@ -1,5 +1,5 @@
-// A TCP proxy in front of PostgreSQL that fails at an exact point: around the client's COMMIT, or in
-// the middle of its rows.
+// A TCP proxy in front of PostgreSQL that fails at an exact point: around the client's COMMIT, or
+// in the middle of its rows.
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';

@@ -1,5 +1,5 @@
-// What every target must do, in one body; test/target.test.ts runs it for each dialect on a ground of
-// its own.
+// What every target must do, in one body; test/target.test.ts runs it for each dialect on a ground
+// of its own.
 import { after, before, describe, test } from 'node:test';
 import { bookCases } from './target-book-cases.ts';
 import { rowCases } from './target-row-cases.ts';

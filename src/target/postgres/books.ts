@@ -115,7 +115,7 @@ export async function prune(
   return Number(row?.['rows']);
 }
 
-export const toLedgerRow = (row: Row): LedgerRow => ({
+const toLedgerRow = (row: Row): LedgerRow => ({
   lane: Number(row['lane']),
   first: Number(row['first']),
   last: Number(row['last']),

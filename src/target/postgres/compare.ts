@@ -1,4 +1,5 @@
-// What the table holds under the keys of a batch's rows: for verify. Writes nothing but temporary tables.
+// What the table holds under the keys of a batch's rows: for verify. Writes nothing but temporary
+// tables.
 import type { Batch } from '../../merge/batch.ts';
 import { verdict } from '../target.ts';
 import type { Connection } from './connection.ts';

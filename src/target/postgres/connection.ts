@@ -73,8 +73,8 @@ export class Connection {
   }
 
   /**
-   * Statements of which the last is a COPY … FROM STDIN, then its bytes; resolves with how many rows
-   * the server stored. When the COPY itself is refused the connection is closed: what was sent
+   * Statements of which the last is a COPY … FROM STDIN, then its bytes; resolves with how many
+   * rows the server stored. When the COPY itself is refused the connection is closed: what was sent
    * behind the refusal is still on its way.
    */
   async copyIn(text: string, chunks: Iterable<Uint8Array>): Promise<number> {
@@ -203,7 +203,7 @@ const endings = /^(Connection terminated|timeout expired|Client has encountered|
  * What the driver threw, as a TargetError. Bugs (assertions, type errors) stay what they are. FATAL
  * ends an established connection, whatever its code; before that the code says why there is none.
  */
-export function toTargetError(error: unknown, when: 'connecting' | 'established'): unknown {
+function toTargetError(error: unknown, when: 'connecting' | 'established'): unknown {
   if (error instanceof TargetError) return error;
   if (error instanceof pg.DatabaseError) {
     const code = error.code ?? '';

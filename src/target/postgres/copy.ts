@@ -11,7 +11,9 @@ const chunkBytes = 64 * 1024;
 /** A run of neighbours at least this long is sent from where it lies; shorter ones are gathered. */
 const runBytesMin = 8 * 1024;
 
-/** Collects small pieces into chunks; each chunk is new, since the socket keeps it until written. */
+/**
+ * Collects small pieces into chunks; each chunk is new, since the socket keeps it until written.
+ */
 class Gather {
   #chunk = Buffer.allocUnsafe(chunkBytes);
   #length = 0;

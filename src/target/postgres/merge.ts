@@ -1,6 +1,6 @@
 // The transaction of a batch. Its first round trip takes the table's lock and asks the guard, which
-// must answer before anything else counts; its last is COMMIT alone. What it means is in PROTOCOL P1,
-// P5 and P6; which rung it begins at is the ladder's affair.
+// must answer before anything else counts; its last is COMMIT alone. What it means is in PROTOCOL
+// P1, P5 and P6; which rung it begins at is the ladder's affair.
 import type { Table } from '../../accept/columns.ts';
 import type { Batch } from '../../merge/batch.ts';
 import type { MergeResult, Rung } from '../target.ts';
@@ -38,7 +38,9 @@ export async function merge(
   });
 }
 
-/** The statements that open the transaction of a batch, ending in the guard; `of` may lack slices. */
+/**
+ * The statements that open the transaction of a batch, ending in the guard; `of` may lack slices.
+ */
 export function opening(of: Batch): string {
   const table = tableName(of.table.name);
   const guard = [
@@ -90,7 +92,7 @@ async function copyStraight(connection: Connection, batch: Batch): Promise<Place
 }
 
 /** The rows that provide exactly these columns, in the batch's order. */
-export const rowsOfSet = (batch: Batch, set: number): Int32Array =>
+const rowsOfSet = (batch: Batch, set: number): Int32Array =>
   batch.columnSets.length === 1
     ? batch.order
     : batch.order.filter((row) => batch.sets[row] === set);

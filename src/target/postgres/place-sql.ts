@@ -1,5 +1,5 @@
-// The statements that put the typed rows of a part into the table, and those that ask what became of
-// the rows that did not go in. Text only.
+// The statements that put the typed rows of a part into the table, and those that ask what became
+// of the rows that did not go in. Text only.
 import type { OnConflict } from '../../merge/batch.ts';
 import { type Part, seqArray, staged } from './stage.ts';
 import { list, name, tableName } from './text.ts';
@@ -26,8 +26,8 @@ const columnList = (part: Part): string => `(${list(part.columns)}) OVERRIDING S
 /**
  * One row of each key goes in, or is merged with the row that is there. Keys are compared by the
  * server, as the table compares them. Answers with `inserted`, a count; `known`, how many of these
- * are known again by their key; `rest`, the seqs of all rows that did not go in; and `beaten`, those
- * of them that stood for their key.
+ * are known again by their key; `rest`, the seqs of all rows that did not go in; and `beaten`,
+ * those of them that stood for their key.
  */
 export function insertWinners(
   table: string,
@@ -72,15 +72,17 @@ function action(part: Part, meeting: Meeting): string {
   return `DO UPDATE SET ${set} WHERE ${condition}`;
 }
 
-// `*=` compares records by their stored bytes; json has no other equality, and 1.0 is not 1.00 here.
-// Without the casts it would be taken for a comparison column by column.
+// `*=` compares records by their stored bytes; json has no other equality, and 1.0 is not 1.00
+// here. Without the casts it would be taken for a comparison column by column.
 const sameBytes = (one: string, other: string): string =>
   `(ROW(${one})::record *= ROW(${other})::record)`;
 
 /** What the table holds under a row's key, compared on the row's columns, bytewise (P7). */
 export type Verdict = 'equal' | 'different' | 'absent' | 'older' | 'newer';
 
-/** `seq` and Verdict of the part's rows `seqs`; with `version` other versions are told apart first. */
+/**
+ * `seq` and Verdict of the part's rows `seqs`; with `version` other versions are told apart first.
+ */
 export const judgeRows = (
   table: string,
   part: Part,

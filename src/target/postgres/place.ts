@@ -1,5 +1,6 @@
-// The merge rung: every row of a batch finds its end, whatever the table holds and whatever the server
-// refuses. One bad row never blocks or drops its neighbours; all of it stays in the open transaction.
+// The merge rung: every row of a batch finds its end, whatever the table holds and whatever the
+// server refuses. One bad row never blocks or drops its neighbours; all of it stays in the open
+// transaction.
 import assert from 'node:assert/strict';
 import { renderRow } from '../../accept/render.ts';
 import { type Batch, type OnConflict, type RowEnd, rowEnd } from '../../merge/batch.ts';
@@ -184,8 +185,8 @@ class Placing {
   }
 
   /**
-   * Ends the rows that did not go in. Answers with those that have no row of their key in the table;
-   * where this is final, they are swallowed.
+   * Ends the rows that did not go in. Answers with those that have no row of their key in the
+   * table; where this is final, they are swallowed.
    */
   async #judge(
     part: Part,

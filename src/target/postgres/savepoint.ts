@@ -23,7 +23,9 @@ export class Savepoint {
     this.#connection = connection;
   }
 
-  /** The statement's result, or why the server refused its rows. Other errors end the transaction. */
+  /**
+   * The statement's result, or why the server refused its rows. Other errors end the transaction.
+   */
   async attempt(statement: string): Promise<Attempted> {
     const opening = {
       none: '',

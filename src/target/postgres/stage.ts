@@ -1,7 +1,7 @@
-// Brings the rows of a batch into temporary tables, one pair for each column set: a raw one of types
-// that no row can fail in, filled by COPY, then a typed one with the table's own types, modifiers and
-// collations. The step between them is where a row that does not fit (any more) is refused, and only
-// there. Both empty themselves at the end of the transaction.
+// Brings the rows of a batch into temporary tables, one pair for each column set: a raw one of
+// types that no row can fail in, filled by COPY, then a typed one with the table's own types,
+// modifiers and collations. The step between them is where a row that does not fit (any more) is
+// refused, and only there. Both empty themselves at the end of the transaction.
 import { createHash } from 'node:crypto';
 import type { ColumnType } from '../../accept/columns.ts';
 import type { Batch } from '../../merge/batch.ts';
@@ -55,7 +55,8 @@ export async function stage(
     if (!first) continue;
     const { raw, typed } = createTables(batch, first);
     const columns = ['ord', 'seq', 'wave', ...first.columns.map((_, i) => `c${i}`)].join();
-    const text = `${before} ${raw}; ${typed}; COPY ${first.raw} (${columns}) FROM STDIN (FORMAT binary)`;
+    const copy = `COPY ${first.raw} (${columns}) FROM STDIN (FORMAT binary)`;
+    const text = `${before} ${raw}; ${typed}; ${copy}`;
     before = '';
     await connection.copyIn(text, numberedRows(batch, rows, numbers));
     parts.push(first, ...others);
@@ -199,7 +200,9 @@ export const between = (seqs: readonly number[], first: number, last: number): s
 export const seqIndex = (table: string): string =>
   `CREATE INDEX IF NOT EXISTS ${table.replace('pg_temp.', '')}_seq ON ${table} (seq)`;
 
-/** Per column the type to cast to: its own, a domain's base type, in both cases without modifier. */
+/**
+ * Per column the type to cast to: its own, a domain's base type, in both cases without modifier.
+ */
 async function castTypes(connection: Connection, table: string): Promise<Map<string, string>> {
   const rows = await connection.query(
     `WITH RECURSIVE bases (name, type) AS (

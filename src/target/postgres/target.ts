@@ -1,6 +1,6 @@
-// Finds the writable server among the hosts of a URL, and opens sessions on it. All open sessions of
-// a target belong to one server and one history (P2): a promoted standby ends the sessions on the old
-// primary, and an old primary that comes back, writable as it may be, is refused.
+// Finds the writable server among the hosts of a URL, and opens sessions on it. All open sessions
+// of a target belong to one server and one history (P2): a promoted standby ends the sessions on
+// the old primary, and an old primary that comes back, writable as it may be, is refused.
 import assert from 'node:assert/strict';
 import type { Clock } from '../../clock.ts';
 import { type Session, type Target, TargetError, type TargetErrorKind } from '../target.ts';
@@ -122,8 +122,9 @@ class PostgresTarget implements Target {
 
   /**
    * Server and history. The control file's own timeline is written only by the checkpoint that
-   * follows a promotion, so the name of the log's current file is asked. Where the system identifier
-   * may not be read the address stands in: a failover then looks like another server, which is safe.
+   * follows a promotion, so the name of the log's current file is asked. Where the system
+   * identifier may not be read the address stands in: a failover then looks like another server,
+   * which is safe.
    */
   async #identify(connection: Connection, facts: Row): Promise<string> {
     const from = facts['hasControl'] === true ? 'pg_control_system()' : '(SELECT NULL)';
