@@ -236,27 +236,31 @@ class OpenHoldfast implements Holdfast {
     return { ...state, counts: request.counts ?? (await stream.pending.settled(request)) };
   }
 
-  async status(): Promise<Status> {
-    const { journal, options, streams, ports } = this.#parts;
-    const books: Record<string, StreamStatus> = {};
-    for (const stream of streams.all) {
-      const lanes = await this.#lanes(stream.name);
-      books[stream.name] = streamStatus(stream, lanes, ports.clock.monotonicMs());
-    }
+  health(): Omit<Status, 'streams'> {
+    const { journal, options, streams } = this.#parts;
+    const { segments } = journal;
     return {
       state: this.#state,
       writer: journal.writer,
       pid: process.pid,
       journal: {
         directory: options.journal,
-        segments: journal.segments.list.length,
-        bytes: journal.segments.bytes,
-        bytesMax: journal.segments.bytesMax,
-        full: journal.segments.shortage !== undefined,
+        segments: segments.list.length,
+        bytes: segments.bytes,
+        bytesMax: segments.bytesMax,
+        full: segments.shortage !== undefined,
       },
       target: { url: redactUrl(options.target), reachable: streams.isReachable },
-      streams: books,
     };
+  }
+
+  async status(): Promise<Status> {
+    const { streams, ports } = this.#parts;
+    const books = streams.all.map(async (stream): Promise<[string, StreamStatus]> => {
+      const lanes = await this.#lanes(stream.name);
+      return [stream.name, streamStatus(stream, lanes, ports.clock.monotonicMs())];
+    });
+    return { ...this.health(), streams: Object.fromEntries(await Promise.all(books)) };
   }
 
   async verify(...[given = {}]: Parameters<Holdfast['verify']>): Promise<VerifyResult> {
@@ -297,8 +301,7 @@ class OpenHoldfast implements Holdfast {
     this.#stop.abort();
     await this.#upkeep;
     await loading.stop();
-    const ended = new HoldfastError('HF_NOT_SETTLED', 'Holdfast was closed; the rows are on disk.');
-    for (const stream of streams.all) stream.pending.end(ended);
+    streams.stop();
     requests.close();
     await journal.close();
     this.#state = this.#state === 'failed' ? 'failed' : 'closed';

@@ -13,6 +13,7 @@ import { limits } from './limits.ts';
 import { addCounts, type EndCounts, noCounts } from './merge/ledger.ts';
 import type { OpenStream, Taken } from './stream.ts';
 import type { LoadOptions, LoadResult, LoadState } from './types.ts';
+import { unlessAborted } from './waiting.ts';
 
 export interface LoadParts {
   readonly clock: Clock;
@@ -65,7 +66,12 @@ export class Loads {
     const accepted = parts.reduce((n, part) => n + part.rows, 0);
     const state = { load, offset: mark?.offset ?? 0, accepted };
     const isDone = mark?.isLast && parts.every((part) => part.counts);
-    return isDone ? { ...state, result: await this.#result(stream, load, []) } : state;
+    return isDone
+      ? {
+          ...state,
+          result: await this.#result(stream, load, { refused: [], signal: options.signal }),
+        }
+      : state;
   }
 
   async run(
@@ -81,7 +87,7 @@ export class Loads {
     this.#active.add(load);
     try {
       const refused = await this.#read({ stream, load, options }, input);
-      return await this.#result(stream, load, refused);
+      return await this.#result(stream, load, { refused, signal: options.signal });
     } finally {
       this.#active.delete(load);
     }
@@ -136,14 +142,15 @@ export class Loads {
   async #result(
     stream: OpenStream,
     load: string,
-    refused: readonly Rejection[],
+    { refused, signal }: { refused: readonly Rejection[]; signal: AbortSignal | undefined },
   ): Promise<LoadResult> {
     const { clock, requests } = this.#parts;
     const begun = clock.monotonicMs();
     const parts = requests.ofLoad(load);
     let counts: EndCounts = noCounts;
     for (const part of parts) {
-      counts = addCounts(counts, part.counts ?? (await stream.pending.settled(part)));
+      const settled = part.counts ?? stream.pending.settled(part);
+      counts = addCounts(counts, await unlessAborted(Promise.resolve(settled), signal));
     }
     const milliseconds = (lastMark(parts)?.milliseconds ?? 0) + clock.monotonicMs() - begun;
     return {

@@ -132,7 +132,7 @@ function isOpenOptions(input: unknown, problems: string[]): input is OpenOptions
 function complete(input: OpenOptions): Options {
   const { confirm, createTables, loaderThread } = defaults;
   const streams = Object.entries(input.streams).map(
-    ([name, stream]) => [name, { ...defaults.stream, ...provided(stream) }] as const,
+    ([name, stream]) => [name, completeStream(stream)] as const,
   );
   return {
     confirm,
@@ -143,6 +143,13 @@ function complete(input: OpenOptions): Options {
     limits: { ...defaults.limits, ...provided(input.limits ?? {}) },
     server: { ...defaults.server, ...provided(input.server ?? {}) },
   };
+}
+
+function completeStream(given: StreamOptions): StreamRules {
+  const stream = { ...defaults.stream, ...provided(given) };
+  // One loader a lane is the most that can work.
+  const loaders = given.loaders ?? Math.min(defaults.stream.loaders, stream.lanes);
+  return { ...stream, loaders };
 }
 
 /** Without the members that are undefined: those take the default. */

@@ -60,6 +60,8 @@ export class Pending {
       return;
     }
     this.#push(request, isKept);
+    // The last part of a load may hold no record at all: nothing would come that finishes it.
+    if (request.ranges.length === 0) this.advance();
   }
 
   /** Resolves with the ends of the ranges' records; at once where they have them. */

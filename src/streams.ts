@@ -30,6 +30,7 @@ export class Streams {
   readonly #parts: StreamsParts;
   readonly #byName = new Map<string, OpenStream>();
   readonly #byId = new Map<number, OpenStream>();
+  readonly #stop = new AbortController();
   #loading: LoadingCalls | undefined;
   isReachable = false;
 
@@ -91,6 +92,12 @@ export class Streams {
     for (const name of Object.keys(options.streams)) await this.#openOne(name, loading);
   }
 
+  /** Nobody waits for the target any more. */
+  stop(): void {
+    this.#stop.abort();
+    for (const { pending } of this.all) pending.end(closed());
+  }
+
   get all(): readonly OpenStream[] {
     return [...this.#byName.values()];
   }
@@ -114,12 +121,26 @@ export class Streams {
     const table =
       (known ? journal.dictionary.newestTable(known.id)?.table : undefined) ??
       (await this.#firstTable(rules.table, loading));
-    const askLedger = (ranges: readonly Range[]) => loading.counts(name, ranges);
+    const askLedger = (ranges: readonly Range[]) => this.#askLedger(loading, name, ranges);
     const stream = new OpenStream({ name, rules, journal, requests, askLedger }, table);
     this.#byName.set(name, stream);
     this.#byId.set(stream.id, stream);
     loading.openStream(stream.settings(options.confirm, loadersMax));
     loading.extend(journal.end, [stream.id]);
+  }
+
+  /** Asks until the target answers: the records have their ends, they only have to be read. */
+  async #askLedger(loading: LoadingCalls, stream: string, ranges: readonly Range[]) {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        return await loading.counts(stream, ranges);
+      } catch (error) {
+        if (!(error instanceof HoldfastError) || error.code !== 'HF_TARGET') throw error;
+        await this.#parts.clock.sleep(retryMs, signal);
+      }
+    }
+    throw closed();
   }
 
   async #firstTable(table: string, loading: LoadingCalls): Promise<Table> {
@@ -161,6 +182,9 @@ export class Streams {
     if (settled === journaled) stream.oldestSinceMs = undefined;
   }
 }
+
+const closed = (): HoldfastError =>
+  new HoldfastError('HF_NOT_SETTLED', 'Holdfast was closed; the rows are on disk.');
 
 /** What a person must repair first: waiting does not help a start. */
 const isFinal = (error: HoldfastError): boolean =>

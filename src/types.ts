@@ -170,6 +170,8 @@ export interface Holdfast {
   reportedLoad(load: string): void;
   load(stream: string, input: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadResult>;
   receipt(id: string): Promise<ReceiptState | undefined>;
+  /** What is known without asking the target. */
+  health(): Omit<Status, 'streams'>;
   status(): Promise<Status>;
   verify(options?: {
     readonly stream?: string;

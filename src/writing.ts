@@ -12,6 +12,7 @@ import type { EndCounts } from './merge/ledger.ts';
 import { countUp, type Metrics } from './metrics.ts';
 import type { OpenStream, Taken } from './stream.ts';
 import type { Level, Receipt, WriteBytesOptions, WriteOptions } from './types.ts';
+import { unlessAborted } from './waiting.ts';
 
 export interface WritingParts {
   readonly requests: Requests;
@@ -180,27 +181,11 @@ export class Writing {
       },
     };
     if (level === 'journaled') return receipt;
-    await unlessAborted(level === 'settled' ? counts() : pending.confirmed(note.ranges), signal);
+    const reached: Promise<unknown> =
+      level === 'settled' ? counts() : pending.confirmed(note.ranges);
+    await unlessAborted(reached, signal);
     return receipt;
   }
-}
-
-/** `awaited`, or HF_NOT_SETTLED when `signal` aborts first: the rows stay written. */
-async function unlessAborted(
-  awaited: Promise<unknown>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  if (!signal) {
-    await awaited;
-    return;
-  }
-  const gaveUp = new Promise<never>((_, reject) => {
-    const abort = (): void =>
-      reject(new HoldfastError('HF_NOT_SETTLED', 'The rows are on disk and not settled yet.'));
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
-  });
-  await Promise.race([awaited, gaveUp]);
 }
 
 export const levelOf = (stream: OpenStream, request: Pick<KeptRequest, 'ranges'>): Level => {

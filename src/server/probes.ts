@@ -17,8 +17,8 @@ export function addProbeRoutes(app: FastifyInstance, parts: Parts): void {
         response: responses({ 200: healthAnswer, 503: healthAnswer }),
       },
     },
-    async (_request, reply) => {
-      const { state } = await holdfast.status();
+    (_request, reply) => {
+      const { state } = holdfast.health();
       return reply.code(state === 'failed' ? 503 : 200).send({ state });
     },
   );
@@ -32,8 +32,8 @@ export function addProbeRoutes(app: FastifyInstance, parts: Parts): void {
         response: responses({ 200: readyAnswer, 503: readyAnswer }),
       },
     },
-    async (_request, reply) => {
-      const { state, journal, target } = await holdfast.status();
+    (_request, reply) => {
+      const { state, journal, target } = holdfast.health();
       const isDraining = parts.closing.aborted && state === 'running';
       const reasons = [
         ...(state === 'running' ? [] : [state]),
