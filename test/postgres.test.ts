@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { systemClock } from '../src/clock.ts';
 import { Connection } from '../src/target/postgres/connection.ts';
 import { classify, sqlStates } from '../src/target/postgres/sqlstates.ts';
+import { NotDecoded } from './support/batches.ts';
 import { createDatabase, type PostgresServer, startPostgres } from './support/postgres.ts';
 import { Rig } from './support/postgres-rig.ts';
 import { fails } from './support/target-stream.ts';
@@ -258,6 +259,28 @@ test('a partitioned table in a schema is written like any other', async () => {
   assert.deepEqual(await stream.merge('merge', rows), ['duplicate', 'deadLetter']);
   const names = await stream.session.tableNames();
   assert(names.includes('Old Shop.Sold') && !names.includes('Old Shop.y24'), names.join());
+});
+
+test('what the database cannot spell is kept as bytes (P10)', async () => {
+  await rig.sql("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+  const latin = new Rig(rig.url.replace(/only$/, 'latin'));
+  try {
+    await latin.sql('CREATE TABLE t (id int PRIMARY KEY, note text)');
+    const stream = await latin.stream('t');
+    const rows = [
+      { id: 1n, note: 'é' },
+      { id: 2n, note: '漢' },
+    ];
+    await assert.rejects(stream.merge('optimistic', rows), fails('row'));
+    stream.session = await latin.connect();
+    assert.deepEqual(await stream.merge('merge', rows), ['merged', 'deadLetter']);
+    await stream.merge('optimistic', [new NotDecoded('漢', 'unknown-column')]);
+    const [letter] = await stream.letters();
+    assert.deepEqual([letter?.sqlState, letter?.row], ['22P05', null]);
+    assert.equal(Buffer.from(letter?.raw ?? []).toString(), '{"id":2,"note":"漢"}');
+  } finally {
+    await latin.close();
+  }
 });
 
 test('a role without rights, and a view, are held', async () => {

@@ -55,7 +55,7 @@ export function batchOf(options: BatchOptions, lanes: readonly LaneRecords[]): B
       const sequence = first + i;
       if (record instanceof NotDecoded) {
         const { raw, code } = record;
-        undecoded.push({ slice, sequence, raw, code, message: `cannot be read: ${code}` });
+        undecoded.push({ slice, sequence, raw, code, message: `cannot be read: ‘${code}’` });
       } else {
         places.push({ slice, sequence });
         rows.push(record);

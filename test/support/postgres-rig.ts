@@ -6,7 +6,7 @@ import { systemClock } from '../../src/clock.ts';
 import { type Batch, type OnConflict, rowEnd } from '../../src/merge/batch.ts';
 import { type PostgresOptions, postgresTarget } from '../../src/target/postgres/target.ts';
 import type { Rung, Session, Target } from '../../src/target/target.ts';
-import { batchOf } from './batches.ts';
+import { batchOf, type NotDecoded } from './batches.ts';
 import { query } from './postgres.ts';
 
 const ends = Object.keys(rowEnd);
@@ -78,7 +78,7 @@ class RigStream {
     this.#rules = { stream: of.id.stream, key: of.key, onConflict: of.onConflict };
   }
 
-  batch(rows: readonly Row[], table: Table = this.table): Batch {
+  batch(rows: readonly (Row | NotDecoded)[], table: Table = this.table): Batch {
     const { writer } = this.id;
     const journaled = this.table;
     return batchOf({ writer, epoch: this.#epoch, rules: this.#rules, journaled, table }, [
@@ -87,7 +87,7 @@ class RigStream {
   }
 
   /** One attempt; the end of each row. */
-  async merge(rung: Rung, rows: readonly Row[], table?: Table): Promise<string[]> {
+  async merge(rung: Rung, rows: readonly (Row | NotDecoded)[], table?: Table): Promise<string[]> {
     const batch = this.batch(rows, table);
     const result = await this.session.merge(batch, rung);
     this.next += rows.length;

@@ -3,7 +3,7 @@
 import type { Batch } from '../../merge/batch.ts';
 import { verdict } from '../target.ts';
 import type { Connection } from './connection.ts';
-import { begin } from './lanes.ts';
+import { opening } from './merge.ts';
 import { judgeAll } from './place-sql.ts';
 import { Savepoint } from './savepoint.ts';
 import { convert, stage } from './stage.ts';
@@ -11,7 +11,7 @@ import { convert, stage } from './stage.ts';
 /** Per row of the batch a `verdict`. Rows that do not provide the key are `absent`. */
 export async function compare(connection: Connection, batch: Batch): Promise<Uint8Array> {
   return connection.transaction(async () => {
-    const staged = await stage(connection, batch, begin);
+    const staged = await stage(connection, batch, opening({ ...batch, slices: [] }));
     const verdicts = new Uint8Array(batch.count);
     const tell = (seq: number, told: number): void => {
       verdicts[staged.bySequence[seq] ?? 0] = told;

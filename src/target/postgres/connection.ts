@@ -113,7 +113,8 @@ export class Connection {
     const results = await this.script(`COMMIT;${then}`).catch((error: unknown) => {
       if (!(error instanceof TargetError)) throw error;
       const { kind, code, message } = error;
-      if (this.isClosed) {
+      // With `then` an error may also be its own, after a COMMIT that went through.
+      if (this.isClosed || then !== '') {
         throw new TargetError('ambiguous', code, `COMMIT was not answered: ${message}`, error);
       }
       // Refused with an error: rolled back. Whatever the code, no row can be isolated any more.

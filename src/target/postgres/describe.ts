@@ -51,7 +51,7 @@ SELECT i.relname AS name, x.indisprimary AS "isPrimary",
       JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
       JOIN pg_collation c ON c.oid IN (k.coll, a.attcollation)
       WHERE k.place <= x.indnkeyatts AND k.coll <> a.attcollation
-        AND NOT c.collisdeterministic) THEN 'its collation is not its column’s'
+        AND NOT c.collisdeterministic) THEN 'its collation is not that of its column'
   END AS unfit
 FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
 WHERE x.indrelid = $1::oid AND x.indisunique

@@ -30,7 +30,7 @@ export async function merge(
   return connection.transaction(async () => {
     const placed =
       rung === 'optimistic'
-        ? await copyStraight(connection, batch)
+        ? await copyStraight(connection, batch, options.encoding)
         : await placeRows(connection, batch, { opening: opening(batch), ...options });
     await settle(connection, batch, placed);
     const position = await commit(connection, options.positions);
@@ -73,7 +73,11 @@ function isCopyable(batch: Batch): boolean {
   );
 }
 
-async function copyStraight(connection: Connection, batch: Batch): Promise<Placed> {
+async function copyStraight(
+  connection: Connection,
+  batch: Batch,
+  encoding: string,
+): Promise<Placed> {
   let before = `${opening(batch)};`;
   if (batch.count === 0) await connection.script(before);
   for (const [index, set] of batch.columnSets.entries()) {
@@ -88,7 +92,7 @@ async function copyStraight(connection: Connection, batch: Batch): Promise<Place
     if (stored === rows.length) continue;
     throw new TargetError('row', '', `${rows.length} rows were sent, ${stored} were stored.`);
   }
-  return { ends: undefined, letters: undecodedLetters(batch) };
+  return { ends: undefined, letters: undecodedLetters(batch, encoding) };
 }
 
 /** The rows that provide exactly these columns, in the batch's order. */

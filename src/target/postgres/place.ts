@@ -98,7 +98,7 @@ class Placing {
 
   placed(encoding: string): Placed {
     const { batch, bySequence } = this.#staged;
-    const letters = undecodedLetters(batch);
+    const letters = undecodedLetters(batch, encoding);
     for (const [seq, refusal] of this.#refusals) {
       letters.push(letterOf(batch, bySequence[seq] ?? 0, { refusal, encoding }));
     }
@@ -226,18 +226,18 @@ class Placing {
 }
 
 /** Letters of the records whose end was decided before: they never decoded. */
-export const undecodedLetters = (batch: Batch): Letter[] =>
+export const undecodedLetters = (batch: Batch, encoding: string): Letter[] =>
   batch.undecoded.map((record) => {
     const lane = batch.slices[record.slice]?.lane;
     assert(lane !== undefined, 'an undecoded record belongs to a slice');
     const { sequence, raw, code, message } = record;
-    return { lane, sequence, row: null, raw, code, sqlState: null, message: plain(message) };
+    const reason = { code, sqlState: null, message: storable(message, encoding) };
+    return { lane, sequence, row: null, raw, ...reason };
   });
 
-/** A text column holds no NUL. */
-const plain = (text: string): string => text.replaceAll('\0', '\uFFFD');
-
-const isAscii = (text: string): boolean => Buffer.byteLength(text) === text.length;
+/** A text column holds no NUL, and of others than UTF-8 we know only that they hold ASCII (P10). */
+const storable = (text: string, encoding: string): string =>
+  encoding === 'UTF8' ? text.replaceAll('\0', '?') : text.replaceAll(/[\0\u0080-\uffff]/g, '?');
 
 function letterOf(
   batch: Batch,
@@ -249,7 +249,7 @@ function letterOf(
   const { bytes, starts, tupleEnds } = batch;
   const tuple = { bytes, start: starts[row] ?? 0, end: tupleEnds[row] ?? 0 };
   const json = renderRow(batch.journaled, set, tuple);
-  const isText = !json.includes('\0') && (encoding === 'UTF8' || isAscii(json));
+  const isText = storable(json, encoding) === json;
   return {
     lane: batch.slices[batch.sliceOf[row] ?? 0]?.lane ?? 0,
     sequence: batch.sequences[row] ?? 0,
@@ -257,6 +257,6 @@ function letterOf(
     raw: isText ? null : Buffer.from(json),
     code: refusal.code,
     sqlState: refusal.sqlState,
-    message: plain(refusal.message),
+    message: storable(refusal.message, encoding),
   };
 }
