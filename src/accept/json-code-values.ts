@@ -166,12 +166,16 @@ const fieldCode = ({ place, slack }: ValueRules): string => `p=s.field(${place},
 if(p<0)break rows;
 o=s.o;out=s.out;odv=s.odv;olim=out.length-${slack};if(o>olim){status=2;break rows}`;
 
+/** PostgreSQL also has scales below 0 and above the precision. */
+const isCommon = ({ precision, scale = 0 }: Extract<ColumnType, { kind: 'numeric' }>): boolean =>
+  scale >= 0 && (precision === undefined || scale <= precision);
+
 function ownCode(type: ColumnType, rules: ValueRules): string | null {
   switch (type.kind) {
     case 'int':
       return intCode(type, rules);
     case 'numeric':
-      return (type.scale ?? 0) < 0 ? null : numericCode(type, rules);
+      return isCommon(type) ? numericCode(type, rules) : null;
     case 'float':
       return floatCode(type, rules);
     case 'bool':
