@@ -260,7 +260,8 @@ class OpenHoldfast implements Holdfast {
       const lanes = await this.#lanes(stream.name);
       return [stream.name, streamStatus(stream, lanes, ports.clock.monotonicMs())];
     });
-    return { ...this.health(), streams: Object.fromEntries(await Promise.all(books)) };
+    const read = await Promise.all(books);
+    return { ...this.health(), streams: Object.fromEntries(read) };
   }
 
   async verify(...[given = {}]: Parameters<Holdfast['verify']>): Promise<VerifyResult> {
@@ -316,14 +317,17 @@ class OpenHoldfast implements Holdfast {
 
   /** The target's own totals, or undefined where it does not answer soon. */
   async #lanes(stream: string): Promise<LaneState[] | undefined> {
-    const { loading, ports } = this.#parts;
+    const { loading, ports, streams } = this.#parts;
     const enough = new AbortController();
     const late = ports.clock.sleep(statusMsMax, enough.signal).then(() => undefined);
     const read = loading.lanes(stream).catch((error: unknown) => {
       if (error instanceof HoldfastError && error.code === 'HF_TARGET') return undefined;
       throw error;
     });
-    return Promise.race([read, late]).finally(() => enough.abort());
+    const lanes = await Promise.race([read, late]);
+    enough.abort();
+    streams.isReachable = lanes !== undefined;
+    return lanes;
   }
 
   /** Now and then: what was journaled is remembered, what was confirmed is let go, what is old forgotten. */
