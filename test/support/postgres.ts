@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import {
   appendFile,
   chmod,
@@ -126,6 +126,7 @@ class Server implements PostgresServer {
   #child: ChildProcess | undefined;
   readonly #atExit = () => {
     this.#child?.kill('SIGKILL');
+    rmSync(this.dataFolder, { recursive: true, force: true, maxRetries: 5 });
   };
 
   constructor(of: { version: PostgresVersion; dataFolder: string; port: number; bin: string }) {
