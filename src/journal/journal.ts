@@ -26,7 +26,7 @@ import {
 import { lockJournal } from './lock.ts';
 import type { CheckpointNote, RequestNote, StreamEntry, StreamMark } from './notes.ts';
 import { type Found, readJournal } from './recovery.ts';
-import { addBytes, Retention } from './retention.ts';
+import { addBytes, type BytesBySegment, Retention } from './retention.ts';
 import { Segments, writeAll } from './segments.ts';
 
 export interface JournalOptions {
@@ -113,7 +113,7 @@ export class Journal {
     disk.makeDirectory(directory);
     const lock = lockJournal(disk, directory, { pid: options.pid });
     try {
-      const bytesBySegment = new Map<number, Map<number, number>>();
+      const bytesBySegment: BytesBySegment = new Map();
       const found = readJournal(disk, directory, {
         ...(onRequests ? { onRequests } : {}),
         onBlock: ({ header }) => addBytes(bytesBySegment, header),
@@ -127,16 +127,13 @@ export class Journal {
     }
   }
 
-  async #begin(
-    found: Found | undefined,
-    bytesOf: ReadonlyMap<number, Map<number, number>>,
-  ): Promise<void> {
+  async #begin(found: Found | undefined, bytesOf: BytesBySegment): Promise<void> {
     const { disk, directory } = this.#options;
     this.segments.findSpares();
     this.retention.begin();
     if (!found) {
-      await this.segments.prepare();
-      if (!this.segments.isReady) throw this.#full();
+      await this.segments.prepare(1);
+      if (!this.segments.hasSpare) throw this.#full();
       this.#beginSegment();
       return;
     }
@@ -150,7 +147,8 @@ export class Journal {
     this.#salt = found.segments.at(-1)?.salt ?? 0;
     this.#group = found.group;
     this.#end = found.end;
-    await this.segments.prepare();
+    // Nothing is trimmed yet: whoever opens has not taken over what the old segments know.
+    void this.segments.prepare().catch((error: unknown) => this.#fail(error, []));
   }
 
   listen(events: JournalEvents): void {
@@ -223,8 +221,8 @@ export class Journal {
     let bytes = 0;
     let count = 0;
     for (const waiting of this.#queue) {
-      if (count > 0 && bytes + waiting.bytesBound > this.#groupBytesMax) break;
-      if (count === 65_535) break;
+      const isOver = bytes + waiting.bytesBound > this.#groupBytesMax;
+      if ((count > 0 && isOver) || count === 65_535) break;
       bytes += waiting.bytesBound;
       count++;
     }

@@ -95,8 +95,11 @@ export class Retention {
   }
 }
 
+/** Journaled bytes, by segment and stream. */
+export type BytesBySegment = Map<number, Map<number, number>>;
+
 /** Adds a block's bytes to its stream's in its segment. */
-export function addBytes(sums: Map<number, Map<number, number>>, header: BlockHeader): void {
+export function addBytes(sums: BytesBySegment, header: BlockHeader): void {
   const { segment, stream, payloadBytes } = header;
   const own = sums.get(segment) ?? new Map<number, number>();
   own.set(stream, (own.get(stream) ?? 0) + payloadBytes);

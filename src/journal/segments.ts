@@ -69,16 +69,20 @@ export class Segments {
     return this.#preparing !== undefined;
   }
 
-  /** Prepares spares up to what is wanted; never rejects: says why not in `shortage`. */
-  prepare(): Promise<void> {
-    this.#preparing ??= this.#prepareAll().finally(() => {
+  get hasSpare(): boolean {
+    return this.#spares.length > 0;
+  }
+
+  /** Prepares spares up to `count`; where there is no room for them, `shortage` says why. */
+  prepare(count = sparesWanted): Promise<void> {
+    this.#preparing ??= this.#prepareAll(count).finally(() => {
       this.#preparing = undefined;
     });
     return this.#preparing;
   }
 
-  async #prepareAll(): Promise<void> {
-    while (!this.isReady) {
+  async #prepareAll(count: number): Promise<void> {
+    while (this.#spares.length < count) {
       const { segmentBytes, bytesMax } = this.#options;
       if (this.bytes + segmentBytes > bytesMax) {
         this.shortage = `the journal has reached its bound of ${bytesMax} bytes`;
