@@ -51,9 +51,10 @@ const numbers = [
   '123456.7 1234567.8 0.000001 123456789012345 0.30000001 16777217 3.4e39 1.0 1.00 10.10 100000',
 ].flatMap((line) => line.split(' '));
 const texts = [
-  '"" "a" "ab" "abc" "abcd" "abc  " "ab " " " "  a" "ä" "äöü" "äöüß" "😀😀😀" "a\\n" "\\u0000"',
-  '"\\ud83d" "a" a" "a null nul true 1 "\u007f" "\u0001" "ab\tc" "x"y',
-].flatMap((line) => line.split(/(?<=") (?=")| (?=[a-z1"]+(?: |$))/));
+  ...['""', '"a"', '"ab"', '"abc"', '"abcd"', '"abc  "', '"ab "', '" "', '"  a"', '"ä"', '"äöü"'],
+  ...['"äöüß"', '"😀😀😀"', '"a\\n"', '"\\u0000"', '"\\ud83d"', '"a', 'a"', 'a', 'null', 'nul'],
+  ...['true', '1', '"\u007f"', '"\u0001"', '"ab\tc"', '"x"y'],
+];
 
 const cases: [ColumnType, string, readonly string[]][] = [
   [{ kind: 'int', bytes: 2 }, '1', numbers],
@@ -111,8 +112,10 @@ test('bytes that are not UTF-8 are never taken, however the value is read', () =
     const line = (inside: string): Buffer =>
       Buffer.concat([Buffer.from('{"a":"xy'), Buffer.from(inside, 'hex'), Buffer.from('z"}')]);
     const good = line('c3a4');
-    const lines = [good, good, ...sequences.flatMap((bytes) => [line(bytes), good])];
-    assert.equal(agree({ table, rules: {}, lines }), sequences.length + 2);
+    const open = Buffer.concat([Buffer.from('{"a":"xy'), Buffer.from([0xff]), Buffer.from('}')]);
+    const bad = [open, ...sequences.map(line)];
+    const lines = [good, good, ...bad.flatMap((one) => [one, good])];
+    assert.equal(agree({ table, rules: {}, lines }), bad.length + 2);
   }
 });
 
@@ -127,7 +130,7 @@ test('names in any order, absent columns and lane columns agree with the slow pa
         const members = order.split('').map((name, k) => `"${name}":${i * 10 + k}`);
         return `{${members.join()}}`;
       });
-      agree({ table, rules: { lanes: 9, ...rules }, lines });
+      agree({ table, rules: { lanes: 1021, ...rules }, lines });
     }
   }
 });

@@ -44,7 +44,7 @@ export class CsvScanner {
     let at = this.at;
     for (;;) {
       const from = at;
-      at = input[at] === quote ? this.#quoted(input, at, isLast) : this.#plain(input, at);
+      at = input[at] === quote ? this.#quoted(input, at) : this.#plain(input, at);
       if (at < 0) return 'more';
       const byte = input[at];
       if (byte === quote) return this.#bad(input, at, 'a quote inside an unquoted field');
@@ -97,14 +97,12 @@ export class CsvScanner {
   }
 
   /** A quoted field; returns the place behind its closing quote, -1 where that is not there. */
-  #quoted(input: Uint8Array, start: number, isLast: boolean): number {
+  #quoted(input: Uint8Array, start: number): number {
     let quoting = 1;
     for (let at = start + 1; at < input.length; at++) {
       const byte = input[at];
       if (byte === newline) this.newlines++;
       if (byte !== quote) continue;
-      // The last byte may be the first half of a doubled quote.
-      if (at + 1 === input.length && !isLast) return -1;
       if (input[at + 1] !== quote) {
         this.#field(start + 1, at, quoting);
         return at + 1;
