@@ -27,7 +27,8 @@ export interface Settled {
 }
 
 const callsInFlight = 8;
-const pollMs = 5;
+/** A status asks the target, on a connection of its own: not too often. */
+const pollMs = 30;
 let running: { holdfast: Holdfast; server: RunningServer } | undefined;
 
 function product() {
