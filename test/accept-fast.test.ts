@@ -1,5 +1,5 @@
-// The generated decoders at the edges of what they take: each value stands between rows that they do
-// take, so that they meet it, and what comes out is compared with the slow path.
+// The generated decoders at the edges of what they take: each value stands between rows that they
+// do take, so that they meet it, and what comes out is compared with the slow path.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ColumnType } from '../src/accept/columns.ts';
@@ -51,9 +51,9 @@ const numbers = [
   '123456.7 1234567.8 0.000001 123456789012345 0.30000001 16777217 3.4e39 1.0 1.00 10.10 100000',
 ].flatMap((line) => line.split(' '));
 const texts = [
-  ...['""', '"a"', '"ab"', '"abc"', '"abcd"', '"abc  "', '"ab "', '" "', '"  a"', '"ä"', '"äöü"'],
-  ...['"äöüß"', '"😀😀😀"', '"a\\n"', '"\\u0000"', '"\\ud83d"', '"a', 'a"', 'a', 'null', 'nul'],
-  ...['true', '1', '"\u007f"', '"\u0001"', '"ab\tc"', '"x"y'],
+  ...['""', '"a"', '"ab"', '"abc"', '"abcd"', '"abc  "', '"ab "', '" "', '"  a"'],
+  ...['"ä"', '"äöü"', '"äöüß"', '"😀😀😀"', '"a\\n"', '"\\u0000"', '"\\ud83d"', '"a', 'a"', 'a'],
+  ...['null', 'nul', 'true', '1', '"\u007f"', '"\u0001"', '"ab\tc"', '"x"y'],
 ];
 
 const cases: [ColumnType, string, readonly string[]][] = [
@@ -81,7 +81,7 @@ const cases: [ColumnType, string, readonly string[]][] = [
   [{ kind: 'timestamptz', fraction: 3 }, `"${day}T00:00:00Z"`, moments],
   [{ kind: 'timestamp', fraction: 0 }, `"${day}T00:00:00"`, moments],
   [{ kind: 'enum', labels: ['new', 'ä'] }, '"new"', ['"new"', '"ä"', '"no"', '""', 'null', '1']],
-  [{ kind: 'jsonb' }, '{}', ['[1,2]', '"\\u0000"', '{"a":', '{"ä":"ö"}', 'null', '01', '[[],{}]']],
+  [{ kind: 'jsonb' }, '{}', ['[1,2]', '"\\u0000"', '{"a":', '{"ä":"ö"}', 'null', '01']],
   [{ kind: 'cast' }, '"a"', ['1', 'true', '"x"', '{"a":1}', '[', 'null', '"\\u0000"']],
 ];
 
@@ -135,7 +135,7 @@ test('names in any order, absent columns and lane columns agree with the slow pa
   }
 });
 
-test('a row with more or longer fields than the buffer holds makes it grow, and loses nothing', () => {
+test('a row that does not fit the buffer makes it grow, and nothing is lost', () => {
   const columns = Array.from({ length: 60 }, (_, i) =>
     column(`c${i}`, i % 2 === 0 ? { kind: 'text' } : { kind: 'int', bytes: 8 }),
   );
@@ -179,8 +179,8 @@ test('rows after the shape has changed for good are still read', () => {
 });
 
 test('a decoder stops at bytesMax between lines, and goes on from there', () => {
-  const line = `{"tx_id":1,"user_id":2,"amount":3.5,"status":"a","created_at":"${day}T00:00:00Z"}\n`;
-  const input = Buffer.from(line.repeat(1000));
+  const row = `"tx_id":1,"user_id":2,"amount":3.5,"status":"a","created_at":"${day}T00:00:00Z"`;
+  const input = Buffer.from(`{${row}}\n`.repeat(1000));
   const read = reader(payments);
   let [at, rows] = [0, 0];
   while (at < input.length) {

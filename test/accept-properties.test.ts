@@ -1,5 +1,6 @@
-// What must hold for any input: the fast way and the slow one agree to the byte, a rendered row decodes
-// to the same tuple, chunks read like the whole, and the arithmetic agrees with an independent one.
+// What must hold for any input: the fast way and the slow one agree to the byte, a rendered row
+// decodes to the same tuple, chunks read like the whole, and the arithmetic agrees with an
+// independent one.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

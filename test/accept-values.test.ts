@@ -68,7 +68,7 @@ test('an integer is taken from any spelling of an integral number and from no ot
   check(int2, { '1.5': '2', '-2.5': '-3', '1.4999': '1', '32767.5': 'out-of-range' }, 'round');
 });
 
-test('a numeric keeps its scale, refuses digits that it would lose, and rounds where told to', () => {
+test('a numeric refuses digits that it would lose, or rounds them where told to', () => {
   check(money, {
     '1.500': '1.50',
     '1': '1.00',

@@ -1,4 +1,5 @@
-// Rows from JSON and objects: which lines are rows, what is refused with which code, and where reading stops.
+// Rows from JSON and objects: which lines are rows, what is refused with which code, and where
+// reading stops.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ColumnType } from '../src/accept/columns.ts';
@@ -21,7 +22,7 @@ const int8: ColumnType = { kind: 'int', bytes: 8 };
 const text: ColumnType = { kind: 'text' };
 const money: ColumnType = { kind: 'numeric', precision: 6, scale: 2 };
 
-test('nesting as deep as the limit is taken, deeper is refused, and 200,000 levels crash nothing', () => {
+test('nesting up to the limit is taken, and 200,000 levels are refused without a crash', () => {
   const nested = (depth: number): string => `${'['.repeat(depth)}${']'.repeat(depth)}`;
   const json: ColumnType = { kind: 'json' };
   assert.equal(value(json, nested(limits.jsonDepthMax)), nested(limits.jsonDepthMax));
@@ -77,7 +78,7 @@ test('a key column must be there and not null, whatever the table says', () => {
   assert.deepEqual(refused, ['1 id missing-column', '2 id null-not-allowed']);
 });
 
-test('zero, the empty string and false are values, and refused only where nonZero names them', () => {
+test('zero, the empty string and false are refused only where nonZero names them', () => {
   const table = tableOf(
     column('i', int8),
     column('n', money),

@@ -1,5 +1,5 @@
-// Dates as numbers and back, by arithmetic alone (proleptic Gregorian calendar, as PostgreSQL has it):
-// http://howardhinnant.github.io/date_algorithms.html. Days count from 2000-01-01.
+// Dates as numbers and back, by arithmetic alone (proleptic Gregorian calendar, as PostgreSQL has
+// it): http://howardhinnant.github.io/date_algorithms.html. Days count from 2000-01-01.
 
 export const microsPerDay = 86_400_000_000;
 /** A day, and microseconds since its midnight: from 0 to below `microsPerDay`. */
@@ -53,7 +53,8 @@ export function dateText(days: number): string {
 export function timeText(micros: number): string {
   const fraction = micros % 1_000_000;
   const seconds = (micros - fraction) / 1_000_000;
-  const clock = `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  const minutes = Math.floor(seconds / 60);
+  const clock = `${two(Math.floor(minutes / 60))}:${two(minutes % 60)}:${two(seconds % 60)}`;
   return fraction === 0 ? clock : `${clock}.${String(fraction).padStart(6, '0')}`;
 }
 

@@ -1,5 +1,6 @@
-// One value on its way into a tuple: where its bytes stand and what the input called them. JSON, CSV
-// and objects all end here, so that each column type is checked and encoded in one place (values.ts).
+// One value on its way into a tuple: where its bytes stand and what the input called them. JSON,
+// CSV and objects all end here, so that each column type is checked and encoded in one place
+// (values.ts).
 import type { RowCode } from '../errors.ts';
 import type { RowBuffer } from './row-buffer.ts';
 

@@ -3,11 +3,13 @@
 
 /**
  * The encoding of each kind is PostgreSQL's binary format (int16 field count, then per field an
- * int32 length, -1 for null, and the bytes, all big-endian): https://www.postgresql.org/docs/18/sql-copy.html
+ * int32 length, -1 for null, and the bytes, all big-endian):
+ * https://www.postgresql.org/docs/18/sql-copy.html
  *
  * - bool 1 byte; int 2/4/8 bytes; float 4/8 bytes IEEE 754
  * - numeric: int16 ndigits, weight, sign (0x0000, 0x4000), dscale, then base-10000 digits
- * - text, char, json, enum, cast: UTF-8 bytes without NUL; jsonb: byte 1, then JSON text; bytea: raw
+ * - text, char, json, enum, cast: UTF-8 bytes without NUL; jsonb: byte 1, then JSON text; bytea:
+ *   raw
  * - date int32 days, timestamp/timestamptz int64 microseconds, both since 2000-01-01; time int64
  *   microseconds since midnight; uuid 16 bytes
  */
@@ -23,7 +25,9 @@ export type ColumnType =
       readonly scale?: number;
       readonly viaDouble?: boolean;
     }
-  /** `charactersMax` counts Unicode code points. `padded`: char(n), trailing spaces do not count. */
+  /**
+   * `charactersMax` counts Unicode code points. `padded`: char(n), trailing spaces do not count.
+   */
   | { readonly kind: 'text'; readonly charactersMax?: number; readonly padded?: boolean }
   | { readonly kind: 'bytea' }
   | { readonly kind: 'date' }
@@ -57,9 +61,15 @@ export interface Table {
   readonly name: string;
   /** In the order of the table. */
   readonly columns: readonly Column[];
-  /** Each set of columns over which a valid, immediate, unconditional unique index over NOT NULL columns stands; the primary key first. */
+  /**
+   * Each set of columns over which a valid, immediate, unconditional unique index over NOT NULL
+   * columns stands; the primary key first.
+   */
   readonly keys: readonly (readonly string[])[];
-  /** Number, name, type and modifier of each column, digested: what a batch compares before it writes (P5). */
+  /**
+   * Number, name, type and modifier of each column, digested: what a batch compares before it
+   * writes (P5).
+   */
   readonly fingerprint: string;
   /** What the owner should be told at open: unfit indexes, case-insensitive keys … */
   readonly warnings: readonly string[];

@@ -7,8 +7,9 @@ import { RowEncoder } from './row-encoder.ts';
 import type { RowReader, RowRules } from './rows.ts';
 
 /**
- * The reader of one table under one stream's rules. It keeps scratch space between rows, so it serves
- * one thread; its calls are synchronous and never overlap. `rules.key` and the like must name columns.
+ * The reader of one table under one stream's rules. It keeps scratch space between rows, so it
+ * serves one thread; its calls are synchronous and never overlap. `rules.key` and the like must
+ * name columns.
  */
 export function compileRows(table: Table, rules: RowRules): RowReader {
   const row = new RowEncoder(table, rules);

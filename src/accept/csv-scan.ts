@@ -1,5 +1,5 @@
-// CSV records out of bytes: where fields begin and end. RFC 4180: a quoted field may hold delimiters,
-// newlines and doubled quotes; an unquoted one holds no quote. Lines end in LF or CRLF.
+// CSV records out of bytes: where fields begin and end. RFC 4180: a quoted field may hold
+// delimiters, newlines and doubled quotes; an unquoted one holds no quote. Lines end in LF or CRLF.
 
 const quote = 0x22;
 const newline = 0x0a;
@@ -35,7 +35,10 @@ export class CsvScanner {
     this.#delimiter = delimiter;
   }
 
-  /** Reads the record at `at`. With `isLast` the input's end ends the record, but not a quoted field. */
+  /**
+   * Reads the record at `at`. With `isLast` the input's end ends the record, but not a quoted
+   * field.
+   */
   next(input: Uint8Array, isLast: boolean): RecordState {
     this.fields = 0;
     this.newlines = 0;
@@ -84,7 +87,9 @@ export class CsvScanner {
     return 'bad';
   }
 
-  /** An unquoted field; returns the place of what ends it. A CR before the newline is cut off later. */
+  /**
+   * An unquoted field; returns the place of what ends it. A CR before the newline is cut off later.
+   */
   #plain(input: Uint8Array, start: number): number {
     const delimiter = this.#delimiter;
     let at = start;

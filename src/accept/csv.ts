@@ -1,5 +1,6 @@
-// CSV: records to rows by the header, or by given names. An unquoted empty field is null, also where
-// the column has a default (a file that has the column gives it); a quoted one is the empty string.
+// CSV: records to rows by the header, or by given names. An unquoted empty field is null, also
+// where the column has a default (a file that has the column gives it); a quoted one is the empty
+// string.
 import { isUtf8 } from 'node:buffer';
 import { HoldfastError } from '../errors.ts';
 import { Cell, cellKind, type Problem } from './cell.ts';

@@ -1,5 +1,5 @@
-// Decimal numbers, digit by digit: what was given, exactly, whatever its length or exponent. Never goes
-// through a JavaScript number.
+// Decimal numbers, digit by digit: what was given, exactly, whatever its length or exponent. Never
+// goes through a JavaScript number.
 
 const zero = 0x30;
 /** More than any numeric holds (131,072 digits before the point and 16,383 behind). */
@@ -23,7 +23,10 @@ function exponentOf(bytes: Uint8Array, start: number, end: number): number | nul
   return sign === 0x2d ? -value : value;
 }
 
-/** A parsed decimal: ± 0.DIGITS × 10^point, DIGITS without zeros at either end. Used again and again. */
+/**
+ * A parsed decimal: ± 0.DIGITS × 10^point, DIGITS without zeros at either end. Used again and
+ * again.
+ */
 export class Decimal {
   negative = false;
   digits = new Uint8Array(40);
@@ -36,7 +39,10 @@ export class Decimal {
   /** A digit other than 0 stands beyond `digitsMax`; `digits` is not the whole. */
   isCutOff = false;
 
-  /** Optional sign, digits, optional fraction and exponent. False where the bytes are something else. */
+  /**
+   * Optional sign, digits, optional fraction and exponent. False where the bytes are something
+   * else.
+   */
   parse(bytes: Uint8Array, start: number, end: number): boolean {
     this.count = 0;
     this.#kept = 0;

@@ -1,6 +1,6 @@
-// The source that decodes one value, by column type. Each piece begins with p at the value's first byte
-// and o at its field, and ends behind both; `break rows` gives the row up. The variables are those of
-// json-code.ts. Types without a piece of their own go through their encoder (`s.field`).
+// The source that decodes one value, by column type. Each piece begins with p at the value's first
+// byte and o at its field, and ends behind both; `break rows` gives the row up. The variables are
+// those of json-code.ts. Types without a piece of their own go through their encoder (`s.field`).
 import type { ColumnType } from './columns.ts';
 
 export interface ValueRules {
@@ -119,7 +119,9 @@ for(;;){const w=dv.getInt32(p,true);odv.setInt32(g+p,w,true);
 const n=p-s0;${test}odv.setInt32(o,n);o+=4+n;p++;`;
 }
 
-/** The variables that remember the last day of a timestamp column: its three words and its number. */
+/**
+ * The variables that remember the last day of a timestamp column: its three words and its number.
+ */
 export const dayNames = (place: number): [string, string, string, string] => [
   `year${place}`,
   `month${place}`,

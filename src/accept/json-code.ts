@@ -1,9 +1,10 @@
-// Writes the source of a decoder for rows of one shape: the same names in the same order with the same
-// bytes between the values. What a generated decoder takes, it encodes as json-row.ts would; at the
-// first byte that it did not expect it gives the row up, before anything of it counts.
+// Writes the source of a decoder for rows of one shape: the same names in the same order with the
+// same bytes between the values. What a generated decoder takes, it encodes as json-row.ts would;
+// at the first byte that it did not expect it gives the row up, before anything of it counts.
 //
-// Why it is fast: `,"name":` is compared as 32-bit words, digits go four at a time, strings are scanned
-// and copied four bytes at a time, and the day of a timestamp is worked out once while it stays the same.
+// Why it is fast: `,"name":` is compared as 32-bit words, digits go four at a time, strings are
+// scanned and copied four bytes at a time, and the day of a timestamp is worked out once while it
+// stays the same.
 import type { Column } from './columns.ts';
 import { dayNames, valueCode } from './json-code-values.ts';
 
@@ -59,7 +60,9 @@ function laneCode(shape: Shape, rules: ShapeRules): string {
   return `let h=seed;${mixes.join('')}const lane=laneOfHash(h,${rules.lanes});`;
 }
 
-/** Where names do not stand in the order of the table, the fields are put into it behind the row. */
+/**
+ * Where names do not stand in the order of the table, the fields are put into it behind the row.
+ */
 function reorderCode({ order }: Shape): string {
   if (order.every((place, i) => i === 0 || place > (order[i - 1] ?? 0))) return '';
   const starts = order.map((place, i) => `s.starts[${i}]=f${place};`);

@@ -1,9 +1,9 @@
 // The fast way for NDJSON: learns the shapes that a stream's rows have, makes a decoder for each
-// (json-code.ts), and lets it run over whole stretches of input. It refuses no row: one that it does
-// not take is left to the slow path, which is complete and gives the same bytes.
+// (json-code.ts), and lets it run over whole stretches of input. It refuses no row: one that it
+// does not take is left to the slow path, which is complete and gives the same bytes.
 //
-// A decoder reads a little beyond the row, so it never gets the last bytes of the input itself: those
-// lines are copied to where bytes may follow.
+// A decoder reads a little beyond the row, so it never gets the last bytes of the input itself:
+// those lines are copied to where bytes may follow.
 import { isUtf8 } from 'node:buffer';
 import { compileFunction } from 'node:vm';
 import { dayMax, dayMin, daysOf, isDate } from './calendar.ts';
@@ -19,7 +19,9 @@ import type { RowRules } from './rows.ts';
 
 const newline = 0x0a;
 const shapesMax = 8;
-/** Rows of one shape in a row before it gets a decoder; where it would take another's place, more. */
+/**
+ * Rows of one shape in a row before it gets a decoder; where it would take another's place, more.
+ */
 const learnRowsMin = 2;
 const replaceRowsMin = 256;
 const literalBytesMax = 192;
@@ -137,7 +139,9 @@ interface Decoder {
   readonly run: (state: FastState) => number;
 }
 
-/** Lines of the input in memory that a decoder may read; `base` is where `bytes` begin in the input. */
+/**
+ * Lines of the input in memory that a decoder may read; `base` is where `bytes` begin in the input.
+ */
 interface Stretch {
   readonly bytes: Uint8Array;
   readonly view: DataView;
@@ -238,7 +242,9 @@ export class FastLines {
     return into.count > rows;
   }
 
-  /** The stretch of whole lines that begins at or before `at`; null where only the slow path may go. */
+  /**
+   * The stretch of whole lines that begins at or before `at`; null where only the slow path may go.
+   */
   #stretchAt(at: number): Stretch | null {
     const input = this.#input;
     if (!this.#stretch) {
@@ -258,7 +264,10 @@ export class FastLines {
     return this.#stretch;
   }
 
-  /** A whole line from `start` to behind its newline was taken by the slow path: remembers its shape. */
+  /**
+   * A whole line from `start` to behind its newline was taken by the slow path: remembers its
+   * shape.
+   */
   learn(start: number, end: number): void {
     const { order, valueStarts, valueEnds } = this.#object;
     const literals: Uint8Array[] = [];
@@ -285,7 +294,8 @@ export class FastLines {
 
   #make(name: string, shape: Shape): Decoder {
     const code = decoderCode(shape, this.#rules);
-    // Not `new Function`: a file name shows in profiles, and a process that bans eval may still run.
+    // Not `new Function`: a file name shows in profiles, and a process that bans eval may still
+    // run.
     const make = compileFunction(code, ['seed', 'mix', 'laneOfHash', 'mixers'], {
       filename: `holdfast:decoder:${this.#row.table.name}`,
     }) as (...parts: unknown[]) => Decoder['run'];

@@ -1,5 +1,5 @@
-// One JSON object into the cells of a row: complete, for any order of names and any spelling of values.
-// json-fast.ts does the same for the shape that a stream's rows usually have.
+// One JSON object into the cells of a row: complete, for any order of names and any spelling of
+// values. json-fast.ts does the same for the shape that a stream's rows usually have.
 import { type Cell, cellKind } from './cell.ts';
 import type { Table } from './columns.ts';
 import { type JsonScanner, unescaped } from './json-scan.ts';

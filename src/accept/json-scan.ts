@@ -1,5 +1,5 @@
-// JSON from bytes, RFC 8259 to the letter: finds where values begin and end, without building them and
-// without recursion, so that no depth of nesting can exhaust the stack. Expects valid UTF-8.
+// JSON from bytes, RFC 8259 to the letter: finds where values begin and end, without building them
+// and without recursion, so that no depth of nesting can exhaust the stack. Expects valid UTF-8.
 import { limits } from '../limits.ts';
 import { type CellKind, cellKind, type Problem } from './cell.ts';
 
@@ -112,7 +112,9 @@ export class JsonScanner {
     return this.fail('the string does not end', at);
   }
 
-  /** Length of the escape at `at`; 0 where it is none. A surrogate must come with its other half. */
+  /**
+   * Length of the escape at `at`; 0 where it is none. A surrogate must come with its other half.
+   */
   #escape(at: number): number {
     const next = at + 1 < this.end ? (this.bytes[at + 1] ?? 0) : 0;
     if ('"\\/bfnrt'.includes(String.fromCharCode(next))) return 2;

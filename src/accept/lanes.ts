@@ -1,6 +1,6 @@
-// Which lane a row goes to: a hash of its key, or of the lane column, over the bytes of the row format.
-// Equal values must give equal lanes, whatever wrote them: the journal outlives the process, so the
-// hash never changes without a new lane rule in the journal.
+// Which lane a row goes to: a hash of its key, or of the lane column, over the bytes of the row
+// format. Equal values must give equal lanes, whatever wrote them: the journal outlives the
+// process, so the hash never changes without a new lane rule in the journal.
 import type { Column, ColumnType, Table } from './columns.ts';
 import type { RowRules } from './rows.ts';
 
@@ -24,7 +24,9 @@ export function laneOfHash(hash: number, lanes: number): number {
   return (h >>> 0) % lanes;
 }
 
-/** The field whose length stands at `at`, into the hash: length, words, then the bytes that remain. */
+/**
+ * The field whose length stands at `at`, into the hash: length, words, then the bytes that remain.
+ */
 export type Mixer = (hash: number, view: DataView, at: number) => number;
 
 function mixRange(hash: number, view: DataView, range: { start: number; end: number }): number {
@@ -65,7 +67,9 @@ export function mixerOf({ kind }: ColumnType): Mixer {
   return kind === 'float' ? mixFloat : mixBytes;
 }
 
-/** The columns whose values choose the lane, as places in `table.columns`; none: lanes go in turn. */
+/**
+ * The columns whose values choose the lane, as places in `table.columns`; none: lanes go in turn.
+ */
 export function laneColumns(table: Table, rules: RowRules): number[] {
   const names = rules.laneColumn === undefined ? rules.key : [rules.laneColumn];
   return names.map((name) => table.columns.findIndex((column) => column.name === name));
@@ -76,8 +80,8 @@ const isHashable = (column: Column): boolean =>
   column.bytewiseEqual || column.type.kind === 'numeric';
 
 /**
- * How many lanes the stream may have: `rules.lanes`, or 1 where equal values of a lane column can have
- * different bytes (a collation without case), because a hash would part rows of one key (P9).
+ * How many lanes the stream may have: `rules.lanes`, or 1 where equal values of a lane column can
+ * have different bytes (a collation without case), because a hash would part rows of one key (P9).
  */
 export function laneCount(table: Table, rules: RowRules): number {
   const columns = laneColumns(table, rules).map((place) => table.columns[place]);

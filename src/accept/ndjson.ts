@@ -1,4 +1,5 @@
-// NDJSON and JSON: finds the lines, or the elements of one array, and hands each to the row decoder.
+// NDJSON and JSON: finds the lines, or the elements of one array, and hands each to the row
+// decoder.
 import { isUtf8 } from 'node:buffer';
 import type { Problem } from './cell.ts';
 import { FastLines } from './json-fast.ts';

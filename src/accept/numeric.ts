@@ -1,5 +1,6 @@
-// Integers, numerics and floats: exact from the digits given to the bytes of the row format, and back.
-// A value that the column cannot give back digit by digit is refused, or rounded where the rules say so.
+// Integers, numerics and floats: exact from the digits given to the bytes of the row format, and
+// back. A value that the column cannot give back digit by digit is refused, or rounded where the
+// rules say so.
 //
 // numeric: int16 ndigits, int16 weight (of the first base-10000 digit, 0 = units), int16 sign (0 or
 // 0x4000), int16 dscale, then ndigits int16. Neither the first nor the last digit is 0.
@@ -161,7 +162,9 @@ const changed: Problem = {
   message: 'the floating-point column would not give the same digits back',
 };
 
-/** Checks that a double keeps the digits of `given`; rounds `given` to what the double gives back. */
+/**
+ * Checks that a double keeps the digits of `given`; rounds `given` to what the double gives back.
+ */
 function throughDouble(text: string, inexact: Inexact): Problem | null {
   const value = Number(text);
   if (!Number.isFinite(value) || (value === 0 && !given.isZero)) return tooBig;
@@ -208,7 +211,9 @@ export function floatEncoder(type: Float, inexact: Inexact): Encode {
   };
 }
 
-/** The digits of a numeric field whose bytes begin at `at`, with `dscale` of them behind the point. */
+/**
+ * The digits of a numeric field whose bytes begin at `at`, with `dscale` of them behind the point.
+ */
 export function numericText(view: DataView, at: number): string {
   const groups = view.getInt16(at);
   const weight = view.getInt16(at + 2);

@@ -1,5 +1,5 @@
-// Rows that a library caller gives as objects. Values become text cells, so that the checks are those
-// of every other input; a Date is written as ISO text of UTC.
+// Rows that a library caller gives as objects. Values become text cells, so that the checks are
+// those of every other input; a Date is written as ISO text of UTC.
 import { type Cell, cellKind, type Problem } from './cell.ts';
 import type { ColumnType, Table } from './columns.ts';
 import { Progress } from './lines.ts';

@@ -91,8 +91,8 @@ function jsonOf(type: ColumnType, from: TupleBytes, { start, length }: FieldRang
 }
 
 /**
- * Calls `each` for every field of the tuple whose bytes begin at `start`, in the order of the table,
- * and returns where the tuple ends.
+ * Calls `each` for every field of the tuple whose bytes begin at `start`, in the order of the
+ * table, and returns where the tuple ends.
  */
 export function eachField(
   from: TupleBytes,
@@ -130,9 +130,10 @@ export function renderRow(
 }
 
 /**
- * A field as a plain value: bool 0 or 1, int a number or, beyond 2^53, a bigint, float a number, bytea
- * bytes (a view), and text for the rest: numerics with all their digits, dates YYYY-MM-DD, times
- * HH:MM:SS[.ffffff], timestamps parted by a space, timestamptz in UTC with +00:00. Null is null.
+ * A field as a plain value: bool 0 or 1, int a number or, beyond 2^53, a bigint, float a number,
+ * bytea bytes (a view), and text for the rest: numerics with all their digits, dates YYYY-MM-DD,
+ * times HH:MM:SS[.ffffff], timestamps parted by a space, timestamptz in UTC with +00:00. Null is
+ * null.
  */
 export function fieldValue(
   { type }: Column,

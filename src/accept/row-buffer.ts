@@ -5,7 +5,9 @@ import { HoldfastError } from '../errors.ts';
 /** Places of sets must fit `RowBuffer.sets`. */
 const columnSetsMax = 65_536;
 
-/** A set of provided columns: their places in `Table.columns`, ascending. The tuple has just these. */
+/**
+ * A set of provided columns: their places in `Table.columns`, ascending. The tuple has just these.
+ */
 export type ColumnSet = readonly number[];
 
 export class RowBuffer {
@@ -35,7 +37,10 @@ export class RowBuffer {
     this.lanes = new Uint16Array(rowsHint);
   }
 
-  /** Makes room for `more` bytes after `at`, keeping all bytes before `at`. May replace `bytes` and `view`. */
+  /**
+   * Makes room for `more` bytes after `at`, keeping all bytes before `at`. May replace `bytes` and
+   * `view`.
+   */
   reserve(at: number, more: number): void {
     if (at + more + 64 <= this.bytes.length) return;
     const storage = new ArrayBuffer(Math.max(this.bytes.length * 2, at + more + 64));

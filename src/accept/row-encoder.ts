@@ -141,7 +141,9 @@ export class RowEncoder {
     return this.#nullable[place] === true;
   }
 
-  /** Writes one field of a row that another encodes, at `at`; the place behind it, -1 if refused. */
+  /**
+   * Writes one field of a row that another encodes, at `at`; the place behind it, -1 if refused.
+   */
   fieldAt(cell: Cell, into: RowBuffer, field: { place: number; at: number }): number {
     this.#out.buffer = into;
     this.#out.at = field.at;

@@ -7,7 +7,10 @@ import type { RowBuffer } from './row-buffer.ts';
 /** The rules of a stream that decide whether a row is taken and which lane it goes to. */
 export interface RowRules {
   readonly key: readonly string[];
-  /** The column whose hash chooses the lane; absent: the key; without a key: one lane per call, in turn. */
+  /**
+   * The column whose hash chooses the lane; absent: the key; without a key: one lane per call, in
+   * turn.
+   */
   readonly laneColumn?: string;
   readonly lanes: number;
   /** Columns whose value must not be 0, '' or false. */
@@ -45,8 +48,8 @@ export interface ReadResult {
   readonly lines: number;
   readonly rejected: readonly RejectedLine[];
   /**
-   * A line that is longer than the limit was refused before its end was seen: `consumed` lies inside
-   * it. NDJSON: pass `skipping` with the next input. CSV: the reader remembers it.
+   * A line that is longer than the limit was refused before its end was seen: `consumed` lies
+   * inside it. NDJSON: pass `skipping` with the next input. CSV: the reader remembers it.
    */
   readonly skipping: boolean;
 }
@@ -65,8 +68,9 @@ export interface CsvOptions {
 }
 
 /**
- * Reads one input of CSV, chunk after chunk; the header may come with the first chunk. A header that
- * does not fit the table throws HF_ROWS_REFUSED with its one rejection: no line could be read by it.
+ * Reads one input of CSV, chunk after chunk; the header may come with the first chunk. A header
+ * that does not fit the table throws HF_ROWS_REFUSED with its one rejection: no line could be read
+ * by it.
  */
 export interface CsvReader {
   read(input: Uint8Array, into: RowBuffer, options?: ReadOptions): ReadResult;
@@ -84,8 +88,8 @@ export interface RowReader {
   /** NDJSON: one object per line, LF or CRLF. */
   ndjson(input: Uint8Array, into: RowBuffer, options?: ReadOptions): ReadResult;
   /**
-   * One JSON object, or an array of objects; `line` in rejections is the place in the array, from 1,
-   * and `offset` the byte in the whole input. Behind a syntax error nothing more is read.
+   * One JSON object, or an array of objects; `line` in rejections is the place in the array, from
+   * 1, and `offset` the byte in the whole input. Behind a syntax error nothing more is read.
    */
   json(input: Uint8Array, into: RowBuffer): ReadResult;
   csv(options: CsvOptions): CsvReader;

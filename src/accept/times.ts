@@ -1,5 +1,5 @@
-// Dates and times: ISO 8601 with `T` or a space, from bytes to the row format. Years 0001 to 9999, no
-// leap second, no 24:00, no time zone names. CSV may also spell a date YYYYMMDD or YYYY/MM/DD.
+// Dates and times: ISO 8601 with `T` or a space, from bytes to the row format. Years 0001 to 9999,
+// no leap second, no 24:00, no time zone names. CSV may also spell a date YYYYMMDD or YYYY/MM/DD.
 import {
   dayMax,
   dayMin,

@@ -1,5 +1,5 @@
-// The check and the encoder of each column type. What a column refuses, and in which words, is here,
-// in numeric.ts and in times.ts.
+// The check and the encoder of each column type. What a column refuses, and in which words, is
+// here, in numeric.ts and in times.ts.
 import { limits } from '../limits.ts';
 import { type Cell, cellKind, type Encode, type Output, type Problem } from './cell.ts';
 import type { Column, ColumnType } from './columns.ts';
@@ -100,7 +100,9 @@ const base64Values = (() => {
   return values;
 })();
 
-/** Strict base64 (RFC 4648, padded, no spare bits set), so that the text says exactly these bytes. */
+/**
+ * Strict base64 (RFC 4648, padded, no spare bits set), so that the text says exactly these bytes.
+ */
 function writeBase64(cell: Cell, out: Output): boolean {
   const { bytes, start, end } = cell;
   if ((end - start) % 4 !== 0) return false;

@@ -1,5 +1,5 @@
-// Reads lines twice: by a reader that has learned their shapes, and each by a reader that has learned
-// nothing. Everything that reading leaves behind must be the same.
+// Reads lines twice: by a reader that has learned their shapes, and each by a reader that has
+// learned nothing. Everything that reading leaves behind must be the same.
 import assert from 'node:assert/strict';
 import type { Table } from '../../src/accept/columns.ts';
 import { RowBuffer } from '../../src/accept/row-buffer.ts';
