@@ -34,3 +34,31 @@ test('the configuration takes the example rows into the table of npm start', asy
   database.close();
   assert.equal(row?.['n'], 5000);
 });
+
+test('the library example merges its row once, also when it runs again', (t) => {
+  const { folder } = openShop(t, null);
+  const runExample = () =>
+    execFileSync(process.execPath, [join(examples, 'library.ts')], { cwd: folder });
+  const duplicate = '{ merged: 0, duplicates: 1, superseded: 0, deadLetters: 0 }\n';
+  const merged = '{ merged: 1, duplicates: 0, superseded: 0, deadLetters: 0 }\n';
+  assert.equal(runExample().toString(), merged + duplicate);
+  assert.equal(runExample().toString(), duplicate + duplicate);
+  const database = new DatabaseSync(join(folder, 'data/shop.db'), { readBigInts: true });
+  const rows = database.prepare('SELECT * FROM payments').all();
+  database.close();
+  assert.deepEqual(
+    rows.map((row) => ({ ...row })),
+    [{ tx_id: 9007199254740993n, amount: 12.5 }],
+  );
+});
+
+test('README shows the library example as it runs, by line 12', () => {
+  const readme = readFileSync(join(examples, '../README.md'), 'utf8');
+  const code = /```ts\n(.*?)\n```/s.exec(readme);
+  assert(code?.[1] !== undefined);
+  assert(readme.slice(0, code.index).split('\n').length <= 12);
+  const [imported = '', ...rest] = code[1].split('\n\n');
+  const example = readFileSync(join(examples, 'library.ts'), 'utf8');
+  assert(example.includes(imported.replace("'holdfast'", "'../src/index.ts'")), imported);
+  assert(example.includes(rest.join('\n\n')), rest.join('\n\n'));
+});
