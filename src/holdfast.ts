@@ -118,7 +118,7 @@ async function openJournal(options: Options, { disk, clock }: Ports, metrics: Me
   const journal = await Journal.open(
     { ...bounds, bytesMax, disk, clock, metrics, directory, pid: process.pid },
     (notes) => {
-      for (const note of notes) opened().add(note);
+      for (const note of notes) opened().recover(note);
       if (opened().freshCount > 1_000) opened().flush();
     },
   );

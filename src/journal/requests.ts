@@ -23,7 +23,7 @@ const schema = `
   CREATE UNIQUE INDEX IF NOT EXISTS requests_key ON requests (stream, key) WHERE key IS NOT NULL;
   CREATE INDEX IF NOT EXISTS requests_load ON requests (load, id) WHERE load IS NOT NULL;
   CREATE INDEX IF NOT EXISTS requests_open ON requests (stream, id) WHERE counts IS NULL;
-  CREATE TABLE IF NOT EXISTS loads (load TEXT PRIMARY KEY, reported INTEGER NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS taken (one INTEGER PRIMARY KEY CHECK (one = 1), id INTEGER NOT NULL) STRICT;
 `;
 
 const parse = (row: Stored | undefined): KeptRequest | undefined => {
@@ -42,6 +42,8 @@ export class Requests {
   #settled = new Map<number, EndCounts>();
   readonly #keptMax: number;
   #count: number;
+  /** The last request that the database has taken over, even if it forgot it since. */
+  #taken: number;
 
   constructor(database: DatabaseSync, keptMax: number) {
     this.#database = database;
@@ -51,12 +53,18 @@ export class Requests {
       'INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     );
     this.#settle = database.prepare('UPDATE requests SET counts = ? WHERE id = ?');
+    this.#taken = Number(database.prepare('SELECT id FROM taken').get()?.['id'] ?? -1);
     this.#count = Number(database.prepare('SELECT count(*) AS n FROM requests').get()?.['n'] ?? 0);
   }
 
   /** Whether a further keyed request would be forgotten too early. */
   get isFull(): boolean {
     return this.#count + this.#fresh.size >= this.#keptMax;
+  }
+
+  /** Takes a request that recovery read, unless it was taken before: what was forgotten stays so. */
+  recover(note: RequestNote): void {
+    if (note.id > this.#taken) this.add(note);
   }
 
   /** Takes a request that is durable in the journal. */
@@ -94,15 +102,10 @@ export class Requests {
     return rows.flatMap((row) => parse(row) ?? []);
   }
 
-  isReported(load: string): boolean {
-    return this.#database.prepare('SELECT 1 FROM loads WHERE load = ?').get(load) !== undefined;
-  }
-
   /** The load's result was told: the same input is a new load from now on. Durable on return. */
   forgetLoad(load: string): void {
     this.flush();
     this.#database.prepare('UPDATE requests SET load = NULL WHERE load = ?').run(load);
-    this.#database.prepare('INSERT OR REPLACE INTO loads VALUES (?, 1)').run(load);
   }
 
   /** Requests after `id` whose records have not all found their ends, in order. */
@@ -135,6 +138,8 @@ export class Requests {
         counts ? JSON.stringify(counts) : null,
       );
     }
+    for (const id of this.#fresh.keys()) this.#taken = Math.max(this.#taken, id);
+    this.#database.prepare('INSERT OR REPLACE INTO taken VALUES (1, ?)').run(this.#taken);
     for (const [id, counts] of this.#settled) this.#settle.run(JSON.stringify(counts), id);
     this.#database.exec('COMMIT');
     this.#count += this.#fresh.size;

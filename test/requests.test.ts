@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { Requests } from '../src/journal/requests.ts';
+
+const note = (id: number, more: object = {}) => ({
+  id,
+  stream: 1,
+  rows: 2,
+  ranges: [[0, id + 1, 2] as const],
+  at: 1_000,
+  ...more,
+});
+const counts = { merged: 2, duplicates: 0, superseded: 0, deadLetters: 0 };
+const mark = (offset: number, isLast: boolean) => ({
+  load: { load: 'l', offset, lines: offset, milliseconds: 1, isLast },
+});
+
+test('a request that was forgotten does not come back with the journal that still has it', () => {
+  const database = new DatabaseSync(':memory:');
+  const requests = new Requests(database, 100);
+  requests.add(note(7, { key: 'k', digest: 'd' }));
+  requests.settled(7, counts);
+  requests.flush();
+  requests.expire(5_000);
+  assert.equal(requests.byKey(1, 'k'), undefined);
+  const again = new Requests(database, 100);
+  again.recover(note(7, { key: 'k', digest: 'd' }));
+  again.recover(note(8, { key: 'm', digest: 'd' }));
+  assert.equal(again.byKey(1, 'k'), undefined);
+  assert.equal(again.byKey(1, 'm')?.id, 8);
+});
+
+test('a reported load is new the next time, and an unreported one is not', () => {
+  const database = new DatabaseSync(':memory:');
+  const requests = new Requests(database, 100);
+  requests.add(note(1, mark(10, false)));
+  requests.add(note(2, mark(20, true)));
+  assert.deepEqual(
+    requests.ofLoad('l').map((part) => part.load?.offset),
+    [10, 20],
+  );
+  requests.forgetLoad('l');
+  const again = new Requests(database, 100);
+  again.recover(note(1, mark(10, false)));
+  assert.deepEqual(again.ofLoad('l'), []);
+});
+
+test('unsettled requests outlive their day, and are handed out in order', () => {
+  const requests = new Requests(new DatabaseSync(':memory:'), 100);
+  for (const id of [3, 1, 2]) requests.add(note(id));
+  requests.settled(2, counts);
+  requests.expire(5_000);
+  assert.deepEqual(
+    requests.open(1, 0, 10).map((request) => request.id),
+    [1, 3],
+  );
+  assert.equal(requests.byId(2), undefined);
+});
+
+test('at the bound a keyed request is refused a place, and the oldest without a key go', () => {
+  const requests = new Requests(new DatabaseSync(':memory:'), 2);
+  for (const id of [1, 2, 3]) {
+    requests.add(note(id));
+    requests.settled(id, counts);
+  }
+  assert.equal(requests.isFull, true);
+  requests.expire(0);
+  assert.equal(requests.byId(1), undefined);
+  assert.equal(requests.byId(3)?.id, 3);
+});
