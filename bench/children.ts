@@ -46,7 +46,7 @@ export class Child {
     });
   }
 
-  /** Lets it end by itself. */
+  /** Ends it in good order, so that it leaves its profiles. */
   async end(): Promise<void> {
     const exited = once(this.#process, 'exit');
     this.#process.disconnect();
@@ -61,6 +61,7 @@ export class Child {
 
 /** The child's side: answers the parent's calls by these methods. */
 export function answerCalls(methods: Methods): void {
+  process.on('disconnect', () => process.exit());
   process.on('message', (call: { id: number; method: string; argument: never }) => {
     void (async () => {
       const { id, method, argument } = call;

@@ -59,4 +59,6 @@ async function main(): Promise<number> {
   }
 }
 
+// So that what runs at exit ends the servers too.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 process.exitCode = await main();
