@@ -3,7 +3,7 @@
 // a table without a key (P15, P20).
 import { createHash } from 'node:crypto';
 import { RowBuffer } from './accept/row-buffer.ts';
-import type { CsvReader, ReadOptions, ReadResult, RejectedLine } from './accept/rows.ts';
+import type { CsvReader, ReadOptions, ReadResult, RejectedLine, RowReader } from './accept/rows.ts';
 import type { Clock } from './clock.ts';
 import { HoldfastError, type Rejection } from './errors.ts';
 import type { LoadMark } from './journal/notes.ts';
@@ -134,7 +134,8 @@ export class Loads {
     }
     for (const taken of reading.take(new Uint8Array(0), true)) await keep(taken, false);
     if (reading.stoppedBy) return [reading.stoppedBy];
-    await keep({ rows: new RowBuffer(64, 1), undecoded: [], rejected: [] }, true);
+    const { tableId: table } = stream;
+    await keep({ rows: new RowBuffer(64, 1), table, undecoded: [], rejected: [] }, true);
     return [];
   }
 
@@ -172,7 +173,8 @@ class LoadReading {
   readonly #stream: OpenStream;
   readonly #options: LoadOptions;
   readonly #progress: Progress;
-  readonly #csv: CsvReader | undefined;
+  #reader: RowReader;
+  #csv: CsvReader | undefined;
   #rest: Uint8Array = new Uint8Array(0);
   #isSkipping = false;
   /** The row that stopped a load that refuses bad rows. */
@@ -182,14 +184,30 @@ class LoadReading {
     this.#stream = stream;
     this.#options = options;
     this.#progress = progress;
-    const known = progress.columns ? { ...options.csv, columns: progress.columns } : options.csv;
-    this.#csv = options.format === 'csv' ? stream.reader.csv(known ?? {}) : undefined;
+    this.#reader = stream.reader;
+    this.#csv = this.#csvReader();
+  }
+
+  #csvReader(): CsvReader | undefined {
+    const { format, csv = {} } = this.#options;
+    const { columns } = this.#progress;
+    if (format !== 'csv') return undefined;
+    return this.#reader.csv(columns ? { ...csv, columns } : csv);
+  }
+
+  /** The table may be another one since the last chunk. */
+  #refresh(): void {
+    if (this.#reader === this.#stream.reader) return;
+    this.#reader = this.#stream.reader;
+    this.#csv = this.#csvReader();
   }
 
   *take(chunk: Uint8Array, isLast: boolean): Generator<LoadTaken> {
     let input = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     while (!this.stoppedBy) {
       const before = input.length;
+      this.#refresh();
+      const { tableId: table } = this.#stream;
       const rows = new RowBuffer(partBytesMax / 4, 4096);
       const result = this.#readSome(input, rows, isLast);
       this.#progress.offset += result.consumed;
@@ -197,7 +215,7 @@ class LoadReading {
       this.#progress.columns = this.#csv?.columns;
       const { undecoded, rejected } = this.#sort(result.rejected, input);
       input = input.subarray(result.consumed);
-      if (rows.count + undecoded.length > 0) yield { rows, undecoded, rejected };
+      if (rows.count + undecoded.length > 0) yield { rows, table, undecoded, rejected };
       if (input.length === before || input.length === 0) break;
     }
     this.#rest = input.slice();
@@ -213,7 +231,7 @@ class LoadReading {
     };
     const result = this.#csv
       ? this.#csv.read(input, rows, options)
-      : this.#stream.reader.ndjson(input, rows, options);
+      : this.#reader.ndjson(input, rows, options);
     this.#isSkipping = result.skipping;
     return result;
   }

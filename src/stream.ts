@@ -29,6 +29,8 @@ export interface StreamParts {
 /** What the records of one call become: rows, and what never decoded. */
 export interface Taken {
   readonly rows: RowBuffer;
+  /** Dictionary id of the table that the rows were encoded for: it may change before they are journaled. */
+  readonly table: number;
   readonly undecoded: readonly UndecodedRow[];
 }
 
@@ -71,6 +73,11 @@ export class OpenStream {
     return this.#reader;
   }
 
+  /** Dictionary id of the reader's table. */
+  get tableId(): number {
+    return this.#tableId;
+  }
+
   get rowRules(): RowRules {
     return this.#reader.rules;
   }
@@ -101,14 +108,14 @@ export class OpenStream {
   /**
    * Journals what was taken. Durable when it resolves; the request is remembered where `keep` is given.
    */
-  async journal({ rows, undecoded }: Taken, keep?: RequestKeep): Promise<RequestNote> {
+  async journal({ rows, table, undecoded }: Taken, keep?: RequestKeep): Promise<RequestNote> {
     const { dictionary } = this.#journal;
     const count = rows.count + undecoded.length;
     const parcel: Parcel = {
       stream: this.id,
       lanes: this.lanes,
       rows,
-      shapes: rows.columnSets.map((set) => dictionary.shape(this.#tableId, set)),
+      shapes: rows.columnSets.map((set) => dictionary.shape(table, set)),
       undecoded,
       ...(keep ? { keep } : {}),
     };

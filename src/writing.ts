@@ -56,7 +56,7 @@ export class Writing {
       const buffer = new RowBuffer(rows.length === 1 ? 512 : rows.length * 96, rows.length);
       const { rejected } = stream.reader.objects(rows, buffer);
       if (rejected.length > 0) throw this.#refusal(rejected);
-      return { rows: buffer, undecoded: [] };
+      return { rows: buffer, table: stream.tableId, undecoded: [] };
     };
     const { idempotencyKey: key } = options;
     if (key === undefined)
@@ -92,7 +92,8 @@ export class Writing {
       throw new HoldfastError('HF_EMPTY', 'The request holds no row.');
     }
     const listed = rejected.slice(0, limits.rejectionsListedMax).map((line) => line.rejection);
-    return { rows, undecoded: keepLines(rejected, bytes), rejected: listed };
+    const undecoded = keepLines(rejected, bytes);
+    return { rows, table: stream.tableId, undecoded, rejected: listed };
   }
 
   #refusal(lines: readonly RejectedLine[]): HoldfastError {
