@@ -25,7 +25,7 @@ interface Entry {
   readonly waiters: Waiter<EndCounts>[];
 }
 
-const entriesMax = 20_000;
+const entriesMax = 2_000;
 const refillCount = 1_000;
 
 export class Pending {
