@@ -48,6 +48,8 @@ interface Parts {
   readonly loading: LoadingCalls;
   readonly metrics: Metrics;
   readonly failed: Promise<Error>;
+  /** Makes `failed` resolve. */
+  readonly tellDeath: (error: Error) => void;
 }
 
 /**
@@ -86,6 +88,7 @@ export async function open(given: OpenOptions, ports: Ports = systemPorts): Prom
     loading,
     metrics,
     failed,
+    tellDeath,
   });
   try {
     await streams.open(loading);
@@ -149,7 +152,8 @@ function startLoading(start: LoadingStart): LoadingCalls {
   };
   if (ports.target || options.loaderThread === 'own') {
     const { disk, clock } = ports;
-    return new Loading({ ...shared, disk, clock, target, events: streams.events() });
+    const own = { disk, clock, target, events: streams.events(), onDeath: tellDeath };
+    return new Loading({ ...shared, ...own });
   }
   const thread = { ...shared, target: options.target, positions: isStandby(options) };
   return startLoaderThread(thread, streams.events(), tellDeath);
@@ -184,7 +188,7 @@ class OpenHoldfast implements Holdfast {
       journal: (stream, taken, mark) =>
         admission.waiting(stream, taken.rows.length, { run: () => stream.journal(taken, mark) }),
     });
-    this.#upkeep = this.#keepUp();
+    this.#upkeep = this.#keepUp().catch(parts.tellDeath);
     void this.failed.then(() => {
       if (this.#state !== 'closed') this.#state = 'failed';
     });
@@ -303,8 +307,11 @@ class OpenHoldfast implements Holdfast {
     await this.#upkeep;
     await loading.stop();
     streams.stop();
-    requests.close();
-    await journal.close();
+    try {
+      requests.close();
+    } finally {
+      await journal.close();
+    }
     this.#state = this.#state === 'failed' ? 'failed' : 'closed';
   }
 

@@ -325,8 +325,8 @@ export class Journal {
   }
 
   async #prepareSpare(): Promise<void> {
-    this.retention.trim();
     try {
+      this.retention.trim();
       await this.segments.prepare();
     } catch (error) {
       this.#fail(error, []);
@@ -371,8 +371,12 @@ export class Journal {
   /** Tries to get out of `full`: called when something was confirmed, and now and then. */
   async relieve(): Promise<void> {
     if (this.#state !== 'running') return;
-    this.retention.trim();
-    if (this.segments.shortage !== undefined) await this.#prepareSpare();
+    if (this.segments.shortage !== undefined) return this.#prepareSpare();
+    try {
+      this.retention.trim();
+    } catch (error) {
+      this.#fail(error, []);
+    }
   }
 
   /** Marks a clean end and lets go of the directory. What was submitted before is answered first. */

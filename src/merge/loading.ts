@@ -34,6 +34,11 @@ export interface LoadingParts {
   readonly owner: string;
   readonly createTables: boolean;
   readonly events: LoadingEvents;
+  /**
+   * Hears of what no target and no administrator can repair: a journal that cannot be read, a bug.
+   * Left out: such an error ends the thread.
+   */
+  readonly onDeath?: (error: Error) => void;
 }
 
 /** What the rest of the process asks of the loaders' side. */
@@ -73,7 +78,10 @@ export class Loading implements LoadingCalls {
     const connect = () => this.#connect();
     const loading = new StreamLoading({ ...this.#parts, settings, connect });
     this.#streams.set(settings.id, { loading, settings });
-    this.#running.push(loading.run());
+    const running = loading.run();
+    this.#running.push(running);
+    const { onDeath } = this.#parts;
+    if (onDeath) running.catch(onDeath);
   }
 
   extend(end: Position, streams: readonly number[]): void {
