@@ -38,8 +38,14 @@ export class Pending {
   /** Records that did not merge, per lane, as far back as an entry may need them. */
   readonly #others: Settled[][] = [];
   readonly #confirmWaiters = new Set<{ ranges: readonly Range[]; waiter: Waiter<void> }>();
-  /** Kept requests after this id are only in the database. */
-  #spilledAfter: number | undefined;
+  /**
+   * Kept requests after this id are only in the database. At first all are: what an earlier process left
+   * unfinished comes before what is new.
+   */
+  #spilledAfter: number | undefined = -1;
+  /** Per lane, up to where records have ends, and up to where some of those were not told here. */
+  readonly #reached: number[] = [];
+  readonly #untold: number[] = [];
 
   constructor(
     stream: number,
@@ -89,16 +95,9 @@ export class Pending {
     return isReached(ranges, this.#marks.confirmed);
   }
 
-  /** After the lanes were claimed: takes up what an earlier process left unfinished. */
-  resume(): void {
-    if (this.#front < this.#entries.length) return;
-    this.#spilledAfter ??= -1;
-    this.#refill();
-    this.advance();
-  }
-
   onSettled(all: readonly Settled[]): void {
     for (const one of all) {
+      this.#reached[one.lane] = one.last;
       if (!one.ends) continue;
       const own = this.#others[one.lane] ?? [];
       own.push(one);
@@ -107,11 +106,18 @@ export class Pending {
     this.advance();
   }
 
-  /** The target went back: what was known of later records is void. */
+  /**
+   * The target's word on these lanes. Where they are further than was told here, only the ledger knows the
+   * ends; where they went back, what was known of later records is void.
+   */
   onLanes(lanes: readonly LaneState[]): void {
     for (const { lane, settled } of lanes) {
+      const isTold = settled <= (this.#reached[lane] ?? 0);
+      this.#untold[lane] = isTold ? Math.min(this.#untold[lane] ?? 0, settled) : settled;
+      this.#reached[lane] = settled;
       this.#others[lane] = (this.#others[lane] ?? []).filter((one) => one.last <= settled);
     }
+    this.advance();
   }
 
   onConfirmed(): void {
@@ -135,6 +141,17 @@ export class Pending {
 
   /** Finishes requests from the front, in the order in which they were journaled. */
   advance(): void {
+    this.#finishFront();
+    if (this.#entries.length === 0) {
+      this.#others.length = 0;
+      this.#refill();
+      this.#finishFront();
+    } else {
+      this.#forgetOthers();
+    }
+  }
+
+  #finishFront(): void {
     for (;;) {
       const entry = this.#entries[this.#front];
       if (!entry || !this.isSettled(entry.ranges)) break;
@@ -145,19 +162,15 @@ export class Pending {
       this.#entries.splice(0, this.#front);
       this.#front = 0;
     }
-    if (this.#entries.length === 0) {
-      this.#others.length = 0;
-      this.#refill();
-    } else {
-      this.#forgetOthers();
-    }
   }
 
   #push(request: Pick<KeptRequest, 'id' | 'rows' | 'ranges'>, isKept: boolean): Entry {
     const { id, rows, ranges } = request;
     const isPartlyOld = ranges.some(([lane, first]) => first <= (this.#marks.settled[lane] ?? 0));
     const entry: Entry = { id, rows, ranges, isKept, isPartlyOld, waiters: [] };
-    this.#entries.push(entry);
+    // In the order of their journaling: what lies before the front's records is forgotten.
+    const before = this.#entries.findLastIndex((own) => own.id <= id);
+    this.#entries.splice(Math.max(before + 1, this.#front), 0, entry);
     return entry;
   }
 
@@ -180,7 +193,8 @@ export class Pending {
   }
 
   #finish(entry: Entry): void {
-    if (!entry.isPartlyOld) {
+    const isUntold = entry.ranges.some(([lane, first]) => first <= (this.#untold[lane] ?? 0));
+    if (!entry.isPartlyOld && !isUntold) {
       this.#tell(entry, this.#countsOf(entry));
       return;
     }

@@ -52,7 +52,6 @@ export class Streams {
           stream.marks.adopt(lanes);
           if (lanes.length === stream.lanes + 1) stream.marks.adoptTotals(lanes);
           stream.pending.onLanes(lanes);
-          stream.pending.resume();
           this.#age(stream);
         }),
       onSettled: (id, settled) =>
