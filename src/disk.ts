@@ -68,7 +68,7 @@ const fileOf = (descriptor: number): DiskFile => ({
 });
 
 const flags: Readonly<Record<OpenMode, string>> = { create: 'wx+', write: 'r+', read: 'r' };
-const zeroStepBytes = 256 * 1024;
+const zeroStepBytes = 2 * 1024 * 1024;
 
 function syncDirectory(path: string): void {
   const descriptor = fs.openSync(path, 'r');

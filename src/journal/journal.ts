@@ -25,27 +25,14 @@ import {
 } from './group.ts';
 import { lockJournal } from './lock.ts';
 import type { CheckpointNote, RequestNote, StreamEntry, StreamMark } from './notes.ts';
+import { Queue, type Waiting } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
-import { addBytes, type BytesBySegment, Retention } from './retention.ts';
+import { addBytes, type BytesBySegment, Retention, type RetentionOptions } from './retention.ts';
 import { Segments, writeAll } from './segments.ts';
 
-export interface JournalOptions {
-  readonly disk: Disk;
-  readonly clock: Clock;
+export interface JournalOptions extends RetentionOptions {
   readonly metrics: Metrics;
-  readonly directory: string;
   readonly pid: number;
-  readonly segmentBytes: number;
-  readonly bytesMax: number;
-  readonly retentionMsMin: number;
-  readonly retentionBytesMin: number;
-}
-
-interface Waiting {
-  readonly parcel: Parcel;
-  readonly bytesBound: number;
-  readonly resolve: (placed: Placed) => void;
-  readonly reject: (error: HoldfastError) => void;
 }
 
 type State = 'running' | 'failed' | 'closed';
@@ -68,8 +55,6 @@ export class Journal {
   /** Resolves with the reason once the journal has failed. */
   readonly failed: Promise<HoldfastError>;
   readonly retention: Retention;
-  /** Bytes of parcels that wait for their sync. */
-  pendingBytes = 0;
   readonly #options: JournalOptions;
   readonly #lock: DiskLock;
   readonly #out = new GroupBuffer();
@@ -78,8 +63,12 @@ export class Journal {
   #failure: HoldfastError | undefined;
   #tellFailed: (error: HoldfastError) => void = () => undefined;
   #onSynced: JournalEvents['onSynced'] = () => undefined;
-  #queue: Waiting[] = [];
+  readonly #queue = new Queue();
   #isScheduled = false;
+  #isTelling = false;
+  #syncedAtMs = 0;
+  #syncMs = 0;
+  #synced = new Set<number>();
   #isRolling = false;
   #file: DiskFile | undefined;
   #salt = 0;
@@ -161,6 +150,11 @@ export class Journal {
     return this.#end;
   }
 
+  /** Bytes of rows that wait for their sync. */
+  get pendingBytes(): number {
+    return this.#queue.bytes;
+  }
+
   get state() {
     return this.#state;
   }
@@ -186,11 +180,18 @@ export class Journal {
       const message = `The request takes ${bytesBound} bytes; ${this.#groupBytesMax} fit at once.`;
       return Promise.reject(new HoldfastError('HF_TOO_LARGE', message));
     }
-    this.pendingBytes += parcel.rows.length;
     return new Promise((resolve, reject) => {
       this.#queue.push({ parcel, bytesBound, resolve, reject });
-      this.#schedule();
+      // Alone after a pause, a write goes straight through on its caller's turn.
+      if (this.#isIdle()) this.#flush();
+      else this.#schedule();
     });
+  }
+
+  /** Nothing waits, and the last sync is longer ago than it took. */
+  #isIdle(): boolean {
+    if (this.#isScheduled || this.#isRolling || this.#queue.length > 1) return false;
+    return this.#options.clock.monotonicMs() - this.#syncedAtMs > 2 * this.#syncMs;
   }
 
   #schedule(): void {
@@ -204,29 +205,17 @@ export class Journal {
 
   #flush(): void {
     while (this.#queue.length > 0 && this.#state === 'running' && !this.#isRolling) {
-      const { taken, bytes } = this.#takeGroup();
+      const { taken, bytes } = this.#queue.take(this.#groupBytesMax);
       const dictionary = this.dictionary.takeFresh();
       const more = dictionary ? JSON.stringify(dictionary).length * 4 : 0;
       if (this.#end.offset + bytes + more > this.#options.segmentBytes) {
         // The new segment's checkpoint tells the whole dictionary, so `dictionary` need not be kept.
-        this.#queue.unshift(...taken);
+        this.#queue.putBack(taken);
         this.#roll();
         continue;
       }
       this.#append(taken, dictionary);
     }
-  }
-
-  #takeGroup(): { taken: Waiting[]; bytes: number } {
-    let bytes = 0;
-    let count = 0;
-    for (const waiting of this.#queue) {
-      const isOver = bytes + waiting.bytesBound > this.#groupBytesMax;
-      if ((count > 0 && isOver) || count === 65_535) break;
-      bytes += waiting.bytesBound;
-      count++;
-    }
-    return { taken: this.#queue.splice(0, count), bytes };
   }
 
   #place(): GroupPlace {
@@ -257,12 +246,23 @@ export class Journal {
     taken.forEach(({ parcel, resolve }, i) => {
       const placed = formed.placed[i];
       assert(placed, 'every parcel was placed');
-      this.pendingBytes -= parcel.rows.length;
       streams.add(parcel.stream);
       own?.bytesOf.set(parcel.stream, (own.bytesOf.get(parcel.stream) ?? 0) + parcel.rows.length);
       resolve(placed);
     });
-    this.#onSynced(streams, this.#end);
+    this.#tell(streams);
+  }
+
+  /** Tells of what was synced, after who waited for it has gone on. */
+  #tell(streams: ReadonlySet<number>): void {
+    for (const stream of streams) this.#synced.add(stream);
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    this.#options.clock.soon(() => {
+      this.#isTelling = false;
+      this.#onSynced(this.#synced, this.#end);
+      this.#synced = new Set();
+    });
   }
 
   /** Writes and syncs the first `length` bytes of the group buffer behind the end. */
@@ -272,7 +272,9 @@ export class Journal {
     writeAll(this.#file, this.#out.bytes.subarray(0, length), this.#end.offset);
     const begunMs = clock.monotonicMs();
     this.#file.sync();
-    metrics.journalSyncSeconds.observe((clock.monotonicMs() - begunMs) / 1000);
+    this.#syncedAtMs = clock.monotonicMs();
+    this.#syncMs = this.#syncedAtMs - begunMs;
+    metrics.journalSyncSeconds.observe(this.#syncMs / 1000);
     this.#end = { segment: this.#end.segment, offset: this.#end.offset + length };
   }
 
@@ -286,8 +288,7 @@ export class Journal {
       });
     this.#failure = failure('not written');
     for (const waiting of inGroup) waiting.reject(failure('unknown'));
-    for (const waiting of this.#queue) waiting.reject(this.#failure);
-    this.#queue = [];
+    this.#queue.reject(this.#failure);
     this.#tellFailed(failure('unknown'));
   }
 
@@ -315,10 +316,7 @@ export class Journal {
       if (this.segments.isReady) {
         this.#tryBeginSegment();
       } else {
-        const refused = this.#queue;
-        this.#queue = [];
-        for (const { parcel } of refused) this.pendingBytes -= parcel.rows.length;
-        for (const waiting of refused) waiting.reject(this.#full());
+        this.#queue.reject(this.#full());
       }
       this.#schedule();
     });

@@ -1,0 +1,58 @@
+// The parcels that wait for the next group, in the order in which they came.
+import type { HoldfastError } from '../errors.ts';
+import type { Parcel, Placed } from './group.ts';
+
+export interface Waiting {
+  readonly parcel: Parcel;
+  /** No more than this is needed to journal it alone. */
+  readonly bytesBound: number;
+  readonly resolve: (placed: Placed) => void;
+  readonly reject: (error: HoldfastError) => void;
+}
+
+/** Request ids leave room for this many in a group. */
+const parcelsMax = 65_535;
+
+export class Queue {
+  #waiting: Waiting[] = [];
+  /** Bytes of the rows that wait. */
+  bytes = 0;
+
+  get length(): number {
+    return this.#waiting.length;
+  }
+
+  push(waiting: Waiting): void {
+    this.#waiting.push(waiting);
+    this.bytes += waiting.parcel.rows.length;
+  }
+
+  /** Takes what the next group can hold, and at least one parcel. */
+  take(groupBytesMax: number): { readonly taken: readonly Waiting[]; readonly bytes: number } {
+    let bytes = 0;
+    let count = 0;
+    for (const { bytesBound } of this.#waiting) {
+      if (count > 0 && bytes + bytesBound > groupBytesMax) break;
+      if (count === parcelsMax) break;
+      bytes += bytesBound;
+      count++;
+    }
+    const taken = this.#waiting.splice(0, count);
+    for (const { parcel } of taken) this.bytes -= parcel.rows.length;
+    return { taken, bytes };
+  }
+
+  /** They come first again. */
+  putBack(taken: readonly Waiting[]): void {
+    this.#waiting.unshift(...taken);
+    for (const { parcel } of taken) this.bytes += parcel.rows.length;
+  }
+
+  /** Nobody waits any more. */
+  reject(error: HoldfastError): void {
+    const refused = this.#waiting;
+    this.#waiting = [];
+    this.bytes = 0;
+    for (const waiting of refused) waiting.reject(error);
+  }
+}
