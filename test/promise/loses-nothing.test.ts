@@ -67,7 +67,7 @@ async function verify(store: Store, exit: number): Promise<VerifyResult> {
 
 const storeWithTrans = async (t: TestContext, dialect: Dialect): Promise<Store> => {
   const streams = { trans: { table: 'trans', key: ['trans_id'] } };
-  const store = await openStore(t, { dialect, server, streams });
+  const store = await openStore(t, { dialect, postgres: server, streams });
   await store.sql(transTable('trans', 'keyed'));
   return store;
 };

@@ -8,7 +8,7 @@ import { createDatabase, type PostgresServer, query } from './postgres.ts';
 export type Dialect = 'PostgreSQL' | 'SQLite';
 export const dialects: readonly Dialect[] = ['PostgreSQL', 'SQLite'];
 
-export interface Store extends Omit<Shop, 'query'> {
+export interface Store extends Shop {
   /** A complete configuration, also written to the folder's holdfast.config.json. */
   readonly options: OpenOptions;
   /** One statement on the database itself, by a connection that is not ours. */
@@ -20,15 +20,15 @@ let made = 0;
 export interface StoreOptions extends Partial<Omit<OpenOptions, 'journal' | 'target'>> {
   readonly dialect: Dialect;
   /** Where databases of PostgreSQL are made. */
-  readonly server: PostgresServer;
+  readonly postgres: PostgresServer;
 }
 
 /** All of it goes away with the test, but for the database, which goes with its server. */
 export async function openStore(t: TestContext, given: StoreOptions): Promise<Store> {
-  const { dialect, server, ...rest } = given;
+  const { dialect, postgres, ...rest } = given;
   const shop = openShop(t, null);
   made++;
-  const url = dialect === 'PostgreSQL' ? await createDatabase(server, `store_${made}`) : undefined;
+  const url = dialect === 'PostgreSQL' ? await createDatabase(postgres, `store_${made}`) : undefined;
   const options: OpenOptions = {
     streams: {},
     ...rest,
@@ -40,8 +40,7 @@ export async function openStore(t: TestContext, given: StoreOptions): Promise<St
   shop.write('holdfast.config.json', JSON.stringify(options));
   const sql = async (statement: string) =>
     url === undefined ? shop.query(statement) : query(url, statement);
-  const { folder, run, start, write } = shop;
-  return { folder, run, start, write, options, sql };
+  return { ...shop, options, sql };
 }
 
 /** The one number that a statement answers with. */
