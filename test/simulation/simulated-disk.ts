@@ -87,6 +87,11 @@ export class SimulatedDisk implements Disk {
   readonly #locks = new Set<string>();
   #plans: FaultPlan[] = [];
   #isDead = false;
+  #tellDied: () => void = () => undefined;
+  /** Resolves when the process that uses this disk has died. */
+  readonly died = new Promise<void>((resolve) => {
+    this.#tellDied = resolve;
+  });
 
   constructor({ seed = 1, capacityBytes = Number.POSITIVE_INFINITY }: SimulatedDiskOptions = {}) {
     this.#random = new Random(seed);
@@ -110,6 +115,7 @@ export class SimulatedDisk implements Disk {
   /** Ends the process that uses this disk: from now on every operation throws. */
   die(): void {
     this.#isDead = true;
+    this.#tellDied();
     // Otherwise the dead could still commit.
     for (const connection of this.#connections) if (connection.isOpen) connection.close();
     this.#connections = [];

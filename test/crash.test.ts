@@ -1,0 +1,101 @@
+// A process that dies at any call of its disk, by a kill or with the power, and again while it
+// recovers: what was acknowledged reaches its table once, and nothing else does.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { readJournal } from '../src/journal/recovery.ts';
+import type { Fault, SimulatedDisk } from './simulation/simulated-disk.ts';
+import { directory, World } from './support/crash-world.ts';
+
+/** Calls that change what the disk holds; before any other one it holds the same. */
+const changing = /^(?:open create|write|sync|rename|remove|syncDirectory|database|lock|release)$/;
+
+/** The numbers of the calls of a run without faults that are worth a fault. */
+async function moments(seed: number): Promise<number[]> {
+  const world = new World({ seed });
+  assert.equal(await world.run(), 'ended');
+  const calls = world.disk.trace.map(({ operation }, i) => ({ operation, at: i + 1 }));
+  return calls
+    .filter(({ operation, at }) => changing.test(operation) || at % 15 === 0)
+    .map(({ at }) => at);
+}
+
+const seen = { deaths: 0, inGroup: 0, torn: 0, inRecovery: 0, afterDrop: 0, failed: 0, full: 0 };
+
+const isSegment = (path = ''): boolean => /\/(?:spare-\d+|\d+\.segment)$/.test(path);
+
+function note(dead: SimulatedDisk, left: SimulatedDisk): void {
+  seen.deaths++;
+  const last = dead.trace.at(-1);
+  // A file keeps the path under which it was opened. At 0 stands the checkpoint.
+  const isWrite = last?.operation === 'write' && (last.position ?? 0) > 0;
+  if (isSegment(last?.path) && (isWrite || last?.operation === 'sync')) seen.inGroup++;
+  if (dead.trace.some((one) => one.operation === 'remove' && isSegment(one.path))) seen.afterDrop++;
+  if (readJournal(left, directory)?.isTorn) seen.torn++;
+}
+
+type End = (disk: SimulatedDisk) => SimulatedDisk;
+const kill: End = (disk) => disk.kill();
+const powerCut: End = (disk) => disk.crash();
+
+/** One process dies at a call, and the next one at a later call of its own. */
+async function dieTwice(world: World, end: End, [first, second]: readonly [number, number]) {
+  // A write that takes a part goes on with the rest: so some die with half a group written.
+  world.disk.inject({ fault: 'short', at: first - 1 });
+  world.disk.inject({ fault: 'die', at: first });
+  await world.step(end, note);
+  world.disk.inject({ fault: 'die', at: world.disk.operations + second });
+  if ((await world.step(end, note)) === 'died') seen.inRecovery++;
+  await world.audit(`deaths at calls ${first} and ${second}`);
+}
+
+for (const [name, end, seeds] of [
+  ['by a kill', kill, [1]],
+  ['with the power', powerCut, [1, 2]],
+] as const) {
+  for (const seed of seeds) {
+    test(`a death ${name} at any disk call loses and doubles nothing, seed ${seed}`, async () => {
+      for (const at of await moments(seed)) {
+        await dieTwice(new World({ seed }), end, [at, 1 + ((at * 13) % 90)]);
+      }
+    });
+  }
+}
+
+test('a recovery that dies at any of its calls is begun again', async () => {
+  const calls = await moments(4);
+  const middle = calls[Math.floor(calls.length / 2)] ?? 0;
+  for (let at = 1; at <= 80; at++) {
+    const end = at % 2 === 0 ? kill : powerCut;
+    await dieTwice(new World({ seed: 4 }), end, [middle + (at % 5), at]);
+  }
+});
+
+for (const fault of ['EIO', 'ENOSPC'] as const satisfies readonly Fault[]) {
+  test(`after ${fault} at any disk call nothing that was acknowledged is missing`, async () => {
+    for (const at of await moments(5)) {
+      const world = new World({ seed: 5 });
+      world.disk.inject({ fault, at });
+      const outcome = await world.runUntilFailure();
+      if (outcome === 'failed') seen.failed++;
+      if (fault === 'ENOSPC' && outcome === 'ended') seen.full++;
+      world.disk = at % 2 === 0 ? world.disk.kill() : world.disk.crash();
+      await world.audit(`${fault} at call ${at}`);
+    }
+  });
+}
+
+test('the deaths were many, within groups, in recovery, with torn tails and dropped segments', () => {
+  const floors = {
+    deaths: 500,
+    inGroup: 80,
+    torn: 15,
+    inRecovery: 250,
+    afterDrop: 40,
+    failed: 60,
+    full: 20,
+  };
+  for (const [name, floor] of Object.entries(floors)) {
+    const count = Number(Reflect.get(seen, name));
+    assert(count >= floor, `${name}: ${count}, expected ${floor} at least`);
+  }
+});

@@ -1,0 +1,224 @@
+// A world in which processes die: one target and one clock that live on, and the disk that each
+// process leaves to the next.
+import assert from 'node:assert/strict';
+import { setImmediate as turn } from 'node:timers/promises';
+import { HoldfastError } from '../../src/errors.ts';
+import { open, type Ports } from '../../src/holdfast.ts';
+import type { OpenOptions } from '../../src/options.ts';
+import type { Holdfast } from '../../src/types.ts';
+import { SimulatedClock } from '../simulation/simulated-clock.ts';
+import { SimulatedDisk } from '../simulation/simulated-disk.ts';
+import { SimulatedTarget } from '../simulation/simulated-target.ts';
+import { allRequests, endsOf, finalBooks, rowsIn, Sender } from './crash-sender.ts';
+import { column } from './rows.ts';
+
+export const directory = '/journal';
+const streamNames = ['orders', 'events'] as const;
+
+const options: OpenOptions = {
+  journal: directory,
+  // Never connected to: the simulated target takes its place.
+  target: 'postgres://simulated/shop',
+  streams: {
+    orders: { table: 'orders', key: ['id'], lanes: 2 },
+    events: { table: 'events', lanes: 2 },
+  },
+  limits: {
+    segmentBytes: 64 * 1024,
+    bytesMax: 8 * 64 * 1024,
+    retentionMsMin: 0,
+    retentionBytesMin: 0,
+  },
+};
+
+const columns = [
+  { column: column('id', { kind: 'int', bytes: 8 }) },
+  { column: column('note', { kind: 'text' }) },
+];
+
+export interface WorldOptions {
+  readonly seed?: number;
+  /** Rows are confirmed once a standby has them. */
+  readonly standby?: boolean;
+}
+
+const latencyMsMax = 8;
+
+export class World {
+  readonly clock: SimulatedClock;
+  readonly target: SimulatedTarget;
+  readonly sender: Sender;
+  disk: SimulatedDisk;
+
+  readonly #options: OpenOptions;
+
+  constructor({ seed = 1, standby = false }: WorldOptions = {}) {
+    const clock = new SimulatedClock({ seed });
+    this.clock = clock;
+    this.sender = new Sender(clock);
+    this.disk = new SimulatedDisk({ seed });
+    const onDeath = () => this.disk.die();
+    this.target = new SimulatedTarget({ clock, latencyMsMax, onDeath, standby });
+    this.#options = { ...options, confirm: standby ? 'standby' : 'commit' };
+    this.target.createTable('orders', { columns, key: ['id'] });
+    this.target.createTable('events', { columns, key: [] });
+  }
+
+  /** A process from its start to its death or its end; says whether it died. */
+  async live(work: (holdfast: Holdfast) => Promise<void>): Promise<'died' | 'ended'> {
+    const { disk, clock, target } = this;
+    const ports: Ports = { disk, clock, target };
+    const life = (async () => work(await open(this.#options, ports)))();
+    try {
+      await clock.run(Promise.race([life, disk.died]));
+    } catch (error) {
+      if (!disk.isDead) throw error;
+    } finally {
+      // Whatever of it can still go on does so before the next process begins.
+      await turn();
+      clock.abandon();
+    }
+    return disk.isDead ? 'died' : 'ended';
+  }
+
+  /** All that was not acknowledged is sent, everything settles, and the journal is closed. */
+  run(): Promise<'died' | 'ended'> {
+    return this.live(async (holdfast) => {
+      await this.sender.sendAll(holdfast);
+      await holdfast.close();
+    });
+  }
+
+  /**
+   * The same on a disk with errors. Once the journal has failed nothing may be acknowledged; then the
+   * process leaves.
+   */
+  async runUntilFailure(): Promise<'failed' | 'ended'> {
+    const { sender } = this;
+    let isFailed = false;
+    try {
+      await this.live(async (holdfast) => {
+        try {
+          await sender.sendAll(holdfast);
+          await holdfast.close();
+        } catch (error) {
+          isFailed = error instanceof HoldfastError && error.code === 'HF_JOURNAL_FAILED';
+          if (isFailed) await this.#checkRefusing(holdfast);
+          throw error;
+        }
+      });
+    } catch (error) {
+      assert(isExpected(error), error instanceof Error ? error : String(error));
+      return 'failed';
+    }
+    return 'ended';
+  }
+
+  async #checkRefusing(holdfast: Holdfast): Promise<void> {
+    const refused = holdfast.write('events', { id: 1_000_000, note: 'never taken' });
+    const isRefusal = (error: unknown): boolean =>
+      error instanceof HoldfastError &&
+      error.code === 'HF_JOURNAL_FAILED' &&
+      error.outcome === 'not written';
+    await assert.rejects(refused, isRefusal);
+    await holdfast.failed;
+  }
+
+  /** The same; then what its end left is the disk. */
+  async step(
+    end: (disk: SimulatedDisk) => SimulatedDisk,
+    note: (dead: SimulatedDisk, left: SimulatedDisk) => void,
+  ): Promise<'died' | 'ended'> {
+    const { disk: dead } = this;
+    const how = await this.run();
+    this.disk = end(dead);
+    if (how === 'died') note(dead, this.disk);
+    return how;
+  }
+
+  /**
+   * A process that only drains: what was acknowledged before it must reach the tables without its
+   * sender. Then the sender sends all of it again, and nothing may double.
+   */
+  async audit(after: string): Promise<void> {
+    try {
+      await this.#audit();
+    } catch (cause) {
+      throw new Error(`after ${after}`, { cause });
+    }
+  }
+
+  async #audit(): Promise<void> {
+    const { sender } = this;
+    const acknowledged = new Set(sender.acknowledged);
+    const end = await this.live(async (holdfast) => {
+      await this.settled(holdfast);
+      this.#checkAcknowledged(acknowledged);
+      await sender.sendAll(holdfast);
+      for (const request of allRequests) {
+        const { repeated, settled } = await sender.sendOne(holdfast, request);
+        assert(repeated, `request ${request.key} is known`);
+        assert.deepEqual(await settled, endsOf(request), `the ends of ${request.key}`);
+      }
+      await this.settled(holdfast);
+      await this.#checkBooks(holdfast);
+      const { ok, differences } = await holdfast.verify();
+      assert(ok, JSON.stringify(differences));
+      await holdfast.close();
+    });
+    assert.equal(end, 'ended');
+    this.#checkTables();
+  }
+
+  /** Waits until nothing is in flight. */
+  async settled(holdfast: Holdfast): Promise<void> {
+    for (let waits = 0; waits < 5_000; waits++) {
+      const { streams } = await holdfast.status();
+      const all = Object.values(streams);
+      for (const { unaccounted } of all) assert.equal(unaccounted, 0);
+      if (all.every(({ inFlight, state }) => inFlight === 0 && state === 'running')) return;
+      await this.clock.sleep(20);
+    }
+    assert.fail(`not settled: ${JSON.stringify(await holdfast.status())}`);
+  }
+
+  #checkAcknowledged(keys: ReadonlySet<string>): void {
+    for (const stream of streamNames) {
+      const there = new Map(
+        this.target.rows(stream).map((row) => [Number(row['id']), row['note']]),
+      );
+      for (const { id, note } of rowsIn(stream, keys)) {
+        assert.equal(there.get(id), note, `row ${id} of ${stream} was acknowledged`);
+      }
+    }
+  }
+
+  async #checkBooks(holdfast: Holdfast): Promise<void> {
+    const { streams } = await holdfast.status();
+    for (const name of streamNames) {
+      const books = finalBooks(name);
+      const found = Object.keys(books).map((of) => [of, Reflect.get(streams[name] ?? {}, of)]);
+      assert.deepEqual(Object.fromEntries(found), books);
+    }
+  }
+
+  /** Each row that was sent is there once, and no other. */
+  #checkTables(): void {
+    const keys = new Set(allRequests.map(({ key }) => key));
+    for (const stream of streamNames) {
+      const found = this.target.rows(stream).map(({ id, note }) => ({ id: Number(id), note }));
+      const sent = rowsIn(stream, keys);
+      assert.deepEqual(found.toSorted(byId), sent.toSorted(byId));
+    }
+    const letters = [...this.target.store.letters.values()];
+    assert.equal(letters.length, finalBooks('orders').deadLetters);
+  }
+}
+
+/** What a disk with errors may make of a call: our refusal, or at open its own error. */
+const isExpected = (error: unknown): boolean =>
+  error instanceof Error &&
+  'code' in error &&
+  ['HF_JOURNAL_FAILED', 'HF_JOURNAL_FULL', 'EIO', 'ENOSPC'].includes(String(error.code));
+
+const byId = (a: { readonly id: number }, b: { readonly id: number }): number => a.id - b.id;
