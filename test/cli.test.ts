@@ -342,24 +342,6 @@ test('journal lists, checks, dumps and salvages without changing a byte', async 
   }
 });
 
-test('init reads the key from the table, and keeps a configuration that is there', async (t) => {
-  const shop = openShop(t, null);
-  const args = ['init', '--target', 'sqlite:./shop.db', '--table', 'payments', '--json'];
-  const written = await shop.run(args);
-  assert.equal(written.exit, 0, written.stderr);
-  const text = readFileSync(join(shop.folder, 'holdfast.config.ts'), 'utf8');
-  assert.match(text, /key: \['tx_id'\]/);
-  shop.write('p.csv', header + payments(1, 5));
-  assert.equal((await load(shop, 'p.csv')).merged, 5);
-  assert.match(failedOf(await shop.run(args)).message, /--force/);
-  const unknown = await shop.run([...args.slice(0, 3), '--table', 'payment', '--force', '--json']);
-  assert.match(failedOf(unknown).message, /did you mean "payments"/);
-  const asked = await shop.run(['init', '--json', '--force']);
-  assert.match(failedOf(asked).message, /give --target/);
-  const sql = await shop.run(['init', '--sql', '--target', 'sqlite:./shop.db']);
-  assert.match(sql.stdout, /CREATE TABLE IF NOT EXISTS holdfast_ledger/);
-});
-
 test('through npm, file names start at the folder that the user stands in', async (t) => {
   const shop = openShop(t);
   mkdirSync(join(shop.folder, 'deep'));

@@ -8,7 +8,7 @@ import { HoldfastError } from '../errors.ts';
 import { type OpenOptions, type Options, readOptions } from '../options.ts';
 import type { Credentials } from './http.ts';
 
-const names = ['holdfast.config.ts', 'holdfast.config.js', 'holdfast.config.json'];
+const names = ['ts', 'mts', 'js', 'mjs', 'json'].map((ending) => `holdfast.config.${ending}`);
 
 export interface Config {
   /** As given, with absolute paths; checked. */
@@ -43,7 +43,7 @@ function findConfig(folder: string): string {
   const found = names.map((name) => join(folder, name)).find((path) => existsSync(path));
   if (found !== undefined) return found;
   const message =
-    `There is no holdfast.config.ts, .js or .json in ${folder}. ` +
+    `There is no holdfast.config.ts (.mts, .js, .mjs, .json) in ${folder}. ` +
     'Make one with `holdfast init`, or name one with --config FILE.';
   throw new HoldfastError('HF_USAGE', message);
 }
@@ -56,8 +56,19 @@ async function load(path: string): Promise<unknown> {
     return module.default;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new HoldfastError('HF_USAGE', `${path} cannot be read: ${why}`, { cause });
+    const module =
+      /\.[jt]s$/.test(path) && isCommonJs(dirname(path)) ? `.m${path.slice(-2)}` : undefined;
+    const hint = module && ` (package.json says "commonjs"; let the name end in ${module})`;
+    throw new HoldfastError('HF_USAGE', `${path} cannot be read: ${why}${hint ?? ''}`, { cause });
   }
+}
+
+/** Whether a .ts or .js file there is CommonJS for Node.js, which knows no `export default`. */
+export function isCommonJs(folder: string): boolean {
+  const file = join(folder, 'package.json');
+  if (existsSync(file)) return /"type"\s*:\s*"commonjs"/.test(readFileSync(file, 'utf8'));
+  const above = dirname(folder);
+  return above !== folder && isCommonJs(above);
 }
 
 /** Options as they were written in `folder`: with absolute paths, with HOST and PORT, checked. */

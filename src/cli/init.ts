@@ -6,11 +6,12 @@ import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import type { Table } from '../accept/columns.ts';
 import { systemClock } from '../clock.ts';
+import { systemDisk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import { type OpenOptions, readOptions, suggestion } from '../options.ts';
 import { openTarget, schemaSqlOf } from '../target/open.ts';
 import type { Session } from '../target/target.ts';
-import { workingFolder } from './config.ts';
+import { isCommonJs, workingFolder } from './config.ts';
 import { type Result, say } from './output.ts';
 
 interface Given {
@@ -58,7 +59,7 @@ async function chooseTable(session: Session, given: string | undefined): Promise
   const name = given ?? (await answer('Which table', '--table', names[0]));
   // A name with its schema may be right though the list has it without.
   if (!names.includes(name) && !name.includes('.')) {
-    throw usage(`There is no table "${name}"${suggestion(name, names)}`);
+    throw usage(`There is no table "${name}"${suggestion(name, names) || '.'}`);
   }
   return session.describe(name);
 }
@@ -68,7 +69,7 @@ function configOf(table: Table, given: Given & { readonly target: string }): Ope
   const [key] = table.keys;
   const stream = { table: table.name, ...(key && { key }) };
   const options = {
-    journal: given.journal ?? './data/journal',
+    journal: given.journal ?? journalStandard,
     target: given.target,
     streams: { [given.stream ?? table.name]: stream },
   };
@@ -85,9 +86,20 @@ function configText(options: OpenOptions, extension: string): string {
     .replaceAll(/"([^"'\\]*)"/g, "'$1'")
     .replaceAll(/\[\s+([^[\]]*?)\s+\]/g, (_, inner: string) => `[${inner.replaceAll(/\s+/g, ' ')}]`)
     .replaceAll(/(['\]}])\n/g, '$1,\n');
-  if (extension !== '.ts') return `export default ${plain};\n`;
+  if (!extension.endsWith('ts')) return `export default ${plain};\n`;
   const type = "import type { OpenOptions } from 'holdfast';";
   return `${type}\n\nexport default ${plain} satisfies OpenOptions;\n`;
+}
+
+const journalStandard = './data/journal';
+
+const standardFile = (): string => `holdfast.config.${isCommonJs(workingFolder()) ? 'mts' : 'ts'}`;
+
+/** Rows that wait there for another target's streams would wait for ever. */
+function refuseTakenJournal(folder: string): void {
+  const directory = resolve(folder, journalStandard);
+  if (systemDisk.list(directory).length === 0) return;
+  throw usage(`${directory} holds a journal already. Name a folder with --journal.`);
 }
 
 /** SQLite's files are looked for where the configuration will look for them. */
@@ -102,10 +114,11 @@ async function init(given: Given): Promise<Result> {
     const sql = await schemaSqlOf(target);
     return { json: { sql }, text: sql };
   }
-  const file = resolve(workingFolder(), given.config ?? 'holdfast.config.ts');
+  const file = resolve(workingFolder(), given.config ?? standardFile());
   if (existsSync(file) && !given.force) {
     throw usage(`${file} is there already. Give --force to replace it.`);
   }
+  if (given.journal === undefined && !given.force) refuseTakenJournal(resolve(file, '..'));
   const from = seenFrom(resolve(file, '..'), target);
   if (from !== target && !existsSync(from.slice('sqlite:'.length))) {
     throw usage(`There is no database ${from.slice('sqlite:'.length)} yet. Make its table first.`);

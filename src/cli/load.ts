@@ -64,7 +64,8 @@ export function streamOf(config: Config, name: string | undefined): string {
     throw usage(`Name one of the streams with --stream: ${names.join(', ')}.`);
   }
   if (names.includes(name)) return name;
-  const message = `There is no stream "${name}"${suggestion(name, names)}`;
+  const known = suggestion(name, names) || `; there are: ${names.join(', ')}.`;
+  const message = `There is no stream "${name}"${known}`;
   throw new HoldfastError('HF_UNKNOWN_STREAM', message);
 }
 

@@ -1,5 +1,12 @@
 #!/usr/bin/env node
-// The command line's entry.
-import { run } from './program.ts';
+// The command line's entry. What it runs is imported only where this Node.js can run it.
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major > 22 || (major === 22 && minor >= 18)) {
+  const { run } = await import('./program.ts');
+  await run(process.argv.slice(2));
+} else {
+  console.error(`holdfast: this needs Node.js 22.18 or later; this is ${process.version}.`);
+  process.exitCode = 2;
+}
 
-await run(process.argv.slice(2));
+export {};

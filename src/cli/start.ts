@@ -1,9 +1,10 @@
 // `npm start`: a server to try, with everything under ./data. Its first start makes a table and
 // loads the example rows.
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Command } from 'commander';
+import { HoldfastError } from '../errors.ts';
 import type { Holdfast } from '../types.ts';
 import { toConfig, workingFolder } from './config.ts';
 import { openInput } from './input.ts';
@@ -60,6 +61,10 @@ function curlLine(url: string): string {
 }
 
 async function start(): Promise<void> {
+  if (!existsSync(examples)) {
+    const message = 'This belongs to a checkout (npm start). Use `holdfast init`, then `serve`.';
+    throw new HoldfastError('HF_USAGE', message);
+  }
   const folder = join(workingFolder(), 'data');
   mkdirSync(folder, { recursive: true });
   makeTable(join(folder, 'holdfast.db'));
