@@ -105,7 +105,7 @@ for (const dialect of dialects) {
     const serving = await serve(store);
     const random = new Random(11);
     const shares = Array.from({ length: 4 }, (_, i) => 0.2 * i + 0.2 * random.next());
-    const kills = disturbing(shares, serving.killAndStart);
+    const kills = disturbing(shares, () => serving.killAndStart());
     const url = () => serving.url;
     const { retries } = await runClients({ ...load, url, onDone: kills.onDone });
     await kills.over();
