@@ -293,14 +293,14 @@ export class Loader {
 
   /** Takes the target's word for where the lanes stand; the journal supplies what it has not. */
   async #reread(session: Session): Promise<After> {
-    const { events, settings, confirming } = this.#parts;
+    const { events, settings, confirming, shared } = this.#parts;
     const all = await session.lanes(this.#streamId());
     this.#running();
     const own = all.filter(({ lane }) => lane % settings.loaders === this.#parts.index);
     const wanted = Math.ceil((settings.lanes - this.#parts.index) / settings.loaders);
-    if (own.length < wanted) {
-      // A history in which our lanes were never claimed (failover, restored backup): claim them again.
-      throw new TargetError('moved', 'lanes', 'The target does not have all lanes of the stream.');
+    if (own.length < wanted || own.some(({ epoch }) => epoch < shared.epoch)) {
+      // A history before our claim (failover, restored backup): claim them again.
+      throw new TargetError('moved', 'lanes', 'The target does not know that the lanes are ours.');
     }
     const moved = own.filter(({ lane, settled }) => settled !== this.#settled[lane]);
     if (moved.length === 0) return 'again';
