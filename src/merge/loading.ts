@@ -68,7 +68,8 @@ export class Loading implements LoadingCalls {
   readonly #parts: LoadingParts;
   readonly #streams = new Map<number, { loading: StreamLoading; settings: StreamSettings }>();
   readonly #running: Promise<void>[] = [];
-  #isPrepared = false;
+  /** The history of the target that was seen to have our tables. */
+  #prepared: string | undefined;
 
   constructor(parts: LoadingParts) {
     this.#parts = parts;
@@ -162,14 +163,15 @@ export class Loading implements LoadingCalls {
 
   async #connect(): Promise<Session> {
     const session = await this.#parts.target.connect();
-    if (this.#isPrepared) return session;
+    // A standby may have been promoted before it heard of our tables.
+    if (this.#prepared === session.identity) return session;
     try {
       await session.prepare(this.#parts.createTables);
     } catch (error) {
       session.destroy();
       throw error;
     }
-    this.#isPrepared = true;
+    this.#prepared = session.identity;
     return session;
   }
 
