@@ -47,6 +47,8 @@ export class Admission {
     attempt: { readonly signal?: AbortSignal | undefined; run(): Promise<T> },
   ): Promise<T> {
     for (;;) {
+      // Closed or failed: the journal itself says so.
+      if (this.#journal.state !== 'running') return attempt.run();
       if (attempt.signal?.aborted) {
         const message = 'The caller gave up waiting for room.';
         throw new HoldfastError('HF_ABORTED', message, { outcome: 'not written' });

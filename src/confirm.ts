@@ -38,19 +38,14 @@ export class Confirming {
 
   /** What has become confirmed since; asks `session` where the level needs the target. */
   async poll(session: Session, stream: StreamId): Promise<ConfirmedLanes> {
-    const { confirmed, rest } = await this.#split(session);
-    if (confirmed.length === 0) return [];
-    if (this.#level === 'standby') {
-      const settled = new Map(
-        (await session.lanes(stream)).map((state) => [state.lane, state.settled]),
-      );
-      const isCovered = confirmed.every((open) =>
-        open.lanes.every(({ lane, last }) => (settled.get(lane) ?? 0) >= last),
-      );
-      if (!isCovered) return [];
-    }
-    this.#open = rest;
-    return confirmed.flatMap((open) => open.lanes);
+    const due = this.#level === 'standby' ? await this.#replicated(session) : this.#elapsed();
+    if (due.length === 0) return [];
+    const isCovered = this.#level !== 'standby' || (await covers(session, stream, due));
+    if (!isCovered) return [];
+    // Only these: another loader may have added its own meanwhile.
+    const done = new Set(due);
+    this.#open = this.#open.filter((open) => !done.has(open));
+    return due.flatMap((open) => open.lanes);
   }
 
   /** The target went back: nothing that waits can be confirmed by its old position. */
@@ -58,19 +53,36 @@ export class Confirming {
     this.#open = [];
   }
 
-  async #split(session: Session): Promise<{ confirmed: Open[]; rest: Open[] }> {
-    const level = this.#level;
-    if (typeof level === 'object') {
-      const due = this.#clock.monotonicMs() - level.afterMs;
-      const at = this.#open.findIndex((open) => open.atMs > due);
-      const count = at < 0 ? this.#open.length : at;
-      return { confirmed: this.#open.slice(0, count), rest: this.#open.slice(count) };
-    }
-    let count = 0;
-    for (const { identity, position } of this.#open) {
-      if (identity !== session.identity || !(await session.isReplicated(position))) break;
-      count++;
-    }
-    return { confirmed: this.#open.slice(0, count), rest: this.#open.slice(count) };
+  #elapsed(): Open[] {
+    const { afterMs } = typeof this.#level === 'object' ? this.#level : { afterMs: 0 };
+    const dueMs = this.#clock.monotonicMs() - afterMs;
+    return this.#open.filter((open) => open.atMs <= dueMs);
   }
+
+  /** A position of another history, or none, is replaced by where this one stands now (P2). */
+  async #replicated(session: Session): Promise<Open[]> {
+    const { identity } = session;
+    const isStale = (open: Open): boolean => open.identity !== identity || open.position === '';
+    if (this.#open.some(isStale)) {
+      const position = await session.position();
+      this.#open = this.#open.map((open) =>
+        isStale(open) ? { ...open, identity, position } : open,
+      );
+    }
+    const due: Open[] = [];
+    for (const open of [...this.#open]) {
+      if (!(await session.isReplicated(open.position))) break;
+      due.push(open);
+    }
+    return due;
+  }
+}
+
+/** `settled`, read after the positions were reached, still covers what they stand for. */
+async function covers(session: Session, stream: StreamId, due: readonly Open[]): Promise<boolean> {
+  const lanes = await session.lanes(stream);
+  const settled = new Map(lanes.map((state) => [state.lane, state.settled]));
+  return due.every((open) =>
+    open.lanes.every(({ lane, last }) => (settled.get(lane) ?? 0) >= last),
+  );
 }

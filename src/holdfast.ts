@@ -24,6 +24,7 @@ import { openTarget, redactUrl } from './target/open.ts';
 import type { LaneState, Target } from './target/target.ts';
 import { startLoaderThread } from './threads/remote-loading.ts';
 import type { Difference, Holdfast, Status, StreamStatus, VerifyResult } from './types.ts';
+import { keepUp } from './upkeep.ts';
 import { levelOf, Writing } from './writing.ts';
 
 /** What a simulator puts in the place of the real thing. */
@@ -35,8 +36,6 @@ export interface Ports {
 }
 
 const systemPorts: Ports = { disk: systemDisk, clock: systemClock };
-const upkeepMs = 1_000;
-const expireMs = 60_000;
 const statusMsMax = 1_000;
 
 interface Parts {
@@ -188,7 +187,7 @@ class OpenHoldfast implements Holdfast {
       journal: (stream, taken, mark) =>
         admission.waiting(stream, taken.rows.length, { run: () => stream.journal(taken, mark) }),
     });
-    this.#upkeep = this.#keepUp().catch(parts.tellDeath);
+    this.#upkeep = keepUp(parts, ports.clock, this.#stop.signal).catch(parts.tellDeath);
     void this.failed.then(() => {
       if (this.#state !== 'closed') this.#state = 'failed';
     });
@@ -295,7 +294,7 @@ class OpenHoldfast implements Holdfast {
   }
 
   async #close(drainMs: number): Promise<void> {
-    const { journal, requests, streams, loading, ports } = this.#parts;
+    const { streams, loading, ports } = this.#parts;
     if (this.#state === 'running') this.#state = 'draining';
     const deadline = ports.clock.monotonicMs() + drainMs;
     const isDrained = (): boolean =>
@@ -305,8 +304,16 @@ class OpenHoldfast implements Holdfast {
     }
     this.#stop.abort();
     await this.#upkeep;
-    await loading.stop();
-    streams.stop();
+    try {
+      await loading.stop();
+    } finally {
+      streams.stop();
+      await this.#letGo();
+    }
+  }
+
+  async #letGo(): Promise<void> {
+    const { journal, requests } = this.#parts;
     try {
       requests.close();
     } finally {
@@ -335,42 +342,6 @@ class OpenHoldfast implements Holdfast {
     enough.abort();
     streams.isReachable = lanes !== undefined;
     return lanes;
-  }
-
-  /** Now and then: what was journaled is remembered, what was confirmed is let go, what is old forgotten. */
-  async #keepUp(): Promise<void> {
-    const { clock } = this.#parts.ports;
-    let expireAt = clock.monotonicMs() + expireMs;
-    while (!this.#stop.signal.aborted) {
-      await clock.sleep(upkeepMs, this.#stop.signal);
-      if (this.#stop.signal.aborted) return;
-      this.#parts.requests.flush();
-      await this.#parts.journal.relieve();
-      if (clock.monotonicMs() < expireAt) continue;
-      expireAt = clock.monotonicMs() + expireMs;
-      this.#parts.requests.expire(clock.wallMs() - limits.requestsKeptMs);
-      await this.#prune();
-    }
-  }
-
-  /** Ledger rows that end before the retained journal begins have been added into the lanes' totals (P13). */
-  async #prune(): Promise<void> {
-    const { journal, loading, streams } = this.#parts;
-    const oldest = journal.segments.list[0];
-    for (const stream of streams.all) {
-      const mark = oldest?.marks.find((known) => known.stream === stream.id);
-      if (!mark || stream.state.state !== 'running') continue;
-      const upTo = mark.last.map((last, lane) => ({
-        lane,
-        last: Math.min(last, stream.marks.confirmed[lane] ?? 0),
-      }));
-      try {
-        await loading.prune(stream.name, upTo);
-      } catch (error) {
-        if (!(error instanceof HoldfastError) || error.code !== 'HF_TARGET') throw error;
-        return;
-      }
-    }
   }
 }
 

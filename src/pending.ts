@@ -19,7 +19,7 @@ interface Entry {
   readonly id: number;
   readonly rows: number;
   readonly ranges: readonly Range[];
-  readonly isKept: boolean;
+  isKept: boolean;
   /** Some of its records were settled before this process watched: only the ledger knows their ends. */
   readonly isPartlyOld: boolean;
   readonly waiters: Waiter<EndCounts>[];
@@ -46,6 +46,9 @@ export class Pending {
   /** Per lane, up to where records have ends, and up to where some of those were not told here. */
   readonly #reached: number[] = [];
   readonly #untold: number[] = [];
+  #ended: Error | undefined;
+  /** Questions to the ledger, one after another. */
+  #asking: Promise<void> = Promise.resolve();
 
   constructor(
     stream: number,
@@ -75,13 +78,14 @@ export class Pending {
     const known = this.#requests.byId(request.id)?.counts;
     if (known) return Promise.resolve(known);
     if (this.isSettled(request.ranges)) return this.#askLedger(request.ranges);
-    const waiting = this.#entries.findLast(({ id }) => id === request.id);
-    const entry = waiting ?? this.#push(request, false);
-    return new Promise((resolve, reject) => entry.waiters.push({ resolve, reject }));
+    if (this.#ended) return Promise.reject(this.#ended);
+    const { waiters } = this.#push(request, false);
+    return new Promise((resolve, reject) => waiters.push({ resolve, reject }));
   }
 
   confirmed(ranges: readonly Range[]): Promise<void> {
     if (this.isConfirmed(ranges)) return Promise.resolve();
+    if (this.#ended) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
       this.#confirmWaiters.add({ ranges, waiter: { resolve, reject } });
     });
@@ -117,6 +121,8 @@ export class Pending {
       this.#reached[lane] = settled;
       this.#others[lane] = (this.#others[lane] ?? []).filter((one) => one.last <= settled);
     }
+    // What an earlier process left unfinished comes first.
+    if (this.#entries.length > 0) this.#refill();
     this.advance();
   }
 
@@ -130,6 +136,7 @@ export class Pending {
 
   /** Nothing more will happen here: tells who still waits. */
   end(error: Error): void {
+    this.#ended = error;
     for (const { waiters } of this.#entries.slice(this.#front)) {
       for (const waiter of waiters) waiter.reject(error);
     }
@@ -141,14 +148,10 @@ export class Pending {
 
   /** Finishes requests from the front, in the order in which they were journaled. */
   advance(): void {
-    this.#finishFront();
-    if (this.#entries.length === 0) {
-      this.#others.length = 0;
-      this.#refill();
-      this.#finishFront();
-    } else {
-      this.#forgetOthers();
-    }
+    do this.#finishFront();
+    while (this.#entries.length === 0 && this.#refill());
+    if (this.#entries.length === 0) this.#others.length = 0;
+    else this.#forgetOthers();
   }
 
   #finishFront(): void {
@@ -164,32 +167,29 @@ export class Pending {
     }
   }
 
+  /** The entry of a request, in the order of their journaling; made where there is none. */
   #push(request: Pick<KeptRequest, 'id' | 'rows' | 'ranges'>, isKept: boolean): Entry {
     const { id, rows, ranges } = request;
+    let at = this.#entries.length;
+    while (at > this.#front && (this.#entries[at - 1]?.id ?? 0) > id) at--;
+    const known = at > this.#front ? this.#entries[at - 1] : undefined;
+    if (known?.id === id) {
+      known.isKept ||= isKept;
+      return known;
+    }
     const isPartlyOld = ranges.some(([lane, first]) => first <= (this.#marks.settled[lane] ?? 0));
     const entry: Entry = { id, rows, ranges, isKept, isPartlyOld, waiters: [] };
-    // In the order of their journaling: what lies before the front's records is forgotten.
-    const before = this.#entries.findLastIndex((own) => own.id <= id);
-    this.#entries.splice(Math.max(before + 1, this.#front), 0, entry);
+    this.#entries.splice(at, 0, entry);
     return entry;
   }
 
-  #refill(): void {
-    while (this.#spilledAfter !== undefined) {
-      const next = this.#requests.open(this.#stream, this.#spilledAfter, refillCount);
-      for (const request of next) {
-        this.#spilledAfter = request.id;
-        this.#push(request, true);
-      }
-      if (next.length < refillCount) this.#spilledAfter = undefined;
-      if (next.some((request) => !this.isSettled(request.ranges))) return;
-      this.#finishSettled();
-    }
-  }
-
-  #finishSettled(): void {
-    const entries = this.#entries.splice(this.#front);
-    for (const entry of entries) this.#finish(entry);
+  /** Takes the next requests from the database; whether there were any. */
+  #refill(): boolean {
+    if (this.#spilledAfter === undefined) return false;
+    const next = this.#requests.open(this.#stream, this.#spilledAfter, refillCount);
+    for (const request of next) this.#push(request, true);
+    this.#spilledAfter = next.length < refillCount ? undefined : next.at(-1)?.id;
+    return next.length > 0;
   }
 
   #finish(entry: Entry): void {
@@ -198,7 +198,7 @@ export class Pending {
       this.#tell(entry, this.#countsOf(entry));
       return;
     }
-    void this.#finishByLedger(entry);
+    this.#asking = this.#asking.then(() => this.#finishByLedger(entry));
   }
 
   async #finishByLedger(entry: Entry): Promise<void> {

@@ -109,6 +109,8 @@ export class OpenStream {
    * Journals what was taken. Durable when it resolves; the request is remembered where `keep` is given.
    */
   async journal({ rows, table, undecoded }: Taken, keep?: RequestKeep): Promise<RequestNote> {
+    const { isFinal, reason } = this.state;
+    if (isFinal) throw new HoldfastError('HF_TARGET', reason ?? 'The stream is held.');
     const { dictionary } = this.#journal;
     const count = rows.count + undecoded.length;
     const parcel: Parcel = {

@@ -47,6 +47,9 @@ export class Writing {
   /** Keyed requests that are being journaled: a twin waits for the answer of the first (P20). */
   readonly #inFlight = new Map<string, Promise<RequestNote>>();
 
+  /** Keys whose group was being written when the journal failed: only recovery can tell. */
+  readonly #unknown = new Map<string, HoldfastError>();
+
   constructor(parts: WritingParts) {
     this.#parts = parts;
   }
@@ -115,9 +118,11 @@ export class Writing {
     const { requests } = this.#parts;
     const { key, digest } = request;
     const name = `${stream.id} ${key}`;
+    const unknown = this.#unknown.get(name);
+    if (unknown) throw unknown;
     const twin = this.#inFlight.get(name);
-    // A twin that fails leaves the key free; then this one is the first.
-    const known = (await twin?.catch(() => undefined)) ?? requests.byKey(stream.id, key);
+    // A twin that was refused leaves the key free; then this one is the first.
+    const known = (await twin?.catch(unlessUnknown)) ?? requests.byKey(stream.id, key);
     if (known) {
       if (known.digest !== digest) {
         throw new HoldfastError('HF_KEY_REUSED', 'The Idempotency-Key was used with other rows.');
@@ -133,6 +138,9 @@ export class Writing {
     this.#inFlight.set(name, journaled);
     try {
       return await this.#answer(stream, await journaled, options);
+    } catch (error) {
+      if (isUnknown(error)) this.#unknown.set(name, error);
+      throw error;
     } finally {
       if (this.#inFlight.get(name) === journaled) this.#inFlight.delete(name);
     }
@@ -187,6 +195,13 @@ export class Writing {
     await unlessAborted(reached, signal);
     return receipt;
   }
+}
+
+const isUnknown = (error: unknown): error is HoldfastError =>
+  error instanceof HoldfastError && error.outcome === 'unknown';
+
+function unlessUnknown(error: unknown): undefined {
+  if (isUnknown(error)) throw error;
 }
 
 export const levelOf = (stream: OpenStream, request: Pick<KeptRequest, 'ranges'>): Level => {

@@ -58,14 +58,19 @@ test('unsettled requests outlive their day, and are handed out in order', () => 
   assert.equal(requests.byId(2), undefined);
 });
 
-test('at the bound a keyed request is refused a place, and the oldest without a key go', () => {
+test('at the bound the oldest without a key go, and only keyed ones refuse a keyed one', () => {
   const requests = new Requests(new DatabaseSync(':memory:'), 2);
   for (const id of [1, 2, 3]) {
     requests.add(note(id));
     requests.settled(id, counts);
   }
-  assert.equal(requests.isFull, true);
+  assert.equal(requests.isFull, false);
   requests.expire(0);
   assert.equal(requests.byId(1), undefined);
   assert.equal(requests.byId(3)?.id, 3);
+  requests.add(note(4, { key: 'a' }));
+  requests.flush();
+  assert.equal(requests.isFull, false);
+  requests.add(note(5, { key: 'b' }));
+  assert.equal(requests.isFull, true);
 });

@@ -84,12 +84,15 @@ export class Dictionary {
     for (const entry of note.shapes) this.#shapes[entry.id - 1] ??= entry;
   }
 
-  /** What was added since the last call; undefined where nothing was. */
-  takeFresh(): DictionaryNote | undefined {
-    const fresh = this.#fresh;
-    if (fresh.streams.length + fresh.tables.length + fresh.shapes.length === 0) return undefined;
+  /** What the current segment has not been told yet; undefined where it knows all. */
+  get untold(): DictionaryNote | undefined {
+    const { streams, tables, shapes } = this.#fresh;
+    return streams.length + tables.length + shapes.length === 0 ? undefined : this.#fresh;
+  }
+
+  /** The current segment knows all. */
+  told(): void {
     this.#fresh = noEntries();
-    return fresh;
   }
 
   whole(): DictionaryNote {

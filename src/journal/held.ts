@@ -83,9 +83,12 @@ export class HeldCopies {
         note(last, block.header);
       });
       to.sync();
-    } finally {
+    } catch (error) {
       to.close();
+      this.#disk.remove(unfinished);
+      throw error;
     }
+    to.close();
     this.#disk.rename(unfinished, path);
     this.#list.push({ number, stream, bytes, last });
   }

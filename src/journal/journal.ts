@@ -6,8 +6,7 @@
 // the rest refused as not written; left when a spare is there again. failed: for good; entered by the
 // first failed write or sync; every waiter gets its outcome. closed: by `close`.
 import assert from 'node:assert/strict';
-import type { Clock } from '../clock.ts';
-import type { Disk, DiskFile, DiskLock } from '../disk.ts';
+import type { DiskFile, DiskLock } from '../disk.ts';
 import { HoldfastError, type Outcome } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Metrics } from '../metrics.ts';
@@ -206,10 +205,9 @@ export class Journal {
   #flush(): void {
     while (this.#queue.length > 0 && this.#state === 'running' && !this.#isRolling) {
       const { taken, bytes } = this.#queue.take(this.#groupBytesMax);
-      const dictionary = this.dictionary.takeFresh();
+      const dictionary = this.dictionary.untold;
       const more = dictionary ? JSON.stringify(dictionary).length * 4 : 0;
       if (this.#end.offset + bytes + more > this.#options.segmentBytes) {
-        // The new segment's checkpoint tells the whole dictionary, so `dictionary` need not be kept.
         this.#queue.putBack(taken);
         this.#roll();
         continue;
@@ -240,6 +238,7 @@ export class Journal {
       return;
     }
     this.#group++;
+    this.dictionary.told();
     this.#options.metrics.journalGroupRows.observe(formed.rows);
     const streams = new Set<number>();
     const own = this.segments.list.at(-1);
@@ -352,7 +351,7 @@ export class Journal {
       marks,
       oldest: this.segments.list[0]?.number ?? number,
     };
-    this.dictionary.takeFresh();
+    this.dictionary.told();
     this.#salt = this.#options.clock.random32();
     const place = { ...this.#place(), segment: number, body };
     const length = formNote(blockKind.checkpoint, place, this.#out);

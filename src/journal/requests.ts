@@ -42,6 +42,7 @@ export class Requests {
   #settled = new Map<number, EndCounts>();
   readonly #keptMax: number;
   #count: number;
+  #keyed: number;
   /** The last request that the database has taken over, even if it forgot it since. */
   #taken: number;
 
@@ -54,12 +55,13 @@ export class Requests {
     );
     this.#settle = database.prepare('UPDATE requests SET counts = ? WHERE id = ?');
     this.#taken = Number(database.prepare('SELECT id FROM taken').get()?.['id'] ?? -1);
-    this.#count = Number(database.prepare('SELECT count(*) AS n FROM requests').get()?.['n'] ?? 0);
+    this.#count = this.#ask('SELECT count(*) AS n FROM requests');
+    this.#keyed = this.#ask('SELECT count(key) AS n FROM requests');
   }
 
   /** Whether a further keyed request would be forgotten too early. */
   get isFull(): boolean {
-    return this.#count + this.#fresh.size >= this.#keptMax;
+    return this.#keyed + this.#freshKeys.size >= this.#keptMax;
   }
 
   /** Takes a request that recovery read, unless it was taken before: what was forgotten stays so. */
@@ -125,6 +127,23 @@ export class Requests {
   flush(): void {
     if (this.freshCount === 0) return;
     this.#database.exec('BEGIN');
+    try {
+      this.#writeAll();
+      this.#database.exec('COMMIT');
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw error;
+    }
+    for (const id of this.#fresh.keys()) this.#taken = Math.max(this.#taken, id);
+    this.#count += this.#fresh.size;
+    this.#keyed += this.#freshKeys.size;
+    this.#fresh = new Map();
+    this.#freshKeys = new Map();
+    this.#settled = new Map();
+  }
+
+  #writeAll(): void {
+    let taken = this.#taken;
     for (const note of this.#fresh.values()) {
       const { counts, ...body } = note;
       this.#insert.run(
@@ -137,24 +156,26 @@ export class Requests {
         JSON.stringify(body),
         counts ? JSON.stringify(counts) : null,
       );
+      taken = Math.max(taken, note.id);
     }
-    for (const id of this.#fresh.keys()) this.#taken = Math.max(this.#taken, id);
-    this.#database.prepare('INSERT OR REPLACE INTO taken VALUES (1, ?)').run(this.#taken);
+    this.#database.prepare('INSERT OR REPLACE INTO taken VALUES (1, ?)').run(taken);
     for (const [id, counts] of this.#settled) this.#settle.run(JSON.stringify(counts), id);
-    this.#database.exec('COMMIT');
-    this.#count += this.#fresh.size;
-    this.#fresh = new Map();
-    this.#freshKeys = new Map();
-    this.#settled = new Map();
   }
 
   /** Forgets what is older than `before` (milliseconds), and the oldest beyond the bound, if settled. */
   expire(before: number): void {
     this.flush();
-    const over = Math.max(0, this.#count - this.#keptMax);
+    // A tenth more than the bound asks for, so that this is not done for every request.
+    const over = Math.max(0, this.#count - Math.floor(this.#keptMax * 0.9));
     const sql = `DELETE FROM requests WHERE counts IS NOT NULL AND load IS NULL AND (at < ? OR (key IS NULL
       AND id IN (SELECT id FROM requests WHERE key IS NULL ORDER BY id LIMIT ?)))`;
-    this.#count -= Number(this.#database.prepare(sql).run(before, over).changes);
+    this.#database.prepare(sql).run(before, over);
+    this.#count = this.#ask('SELECT count(*) AS n FROM requests');
+    this.#keyed = this.#ask('SELECT count(key) AS n FROM requests');
+  }
+
+  #ask(sql: string): number {
+    return Number(this.#database.prepare(sql).get()?.['n'] ?? 0);
   }
 
   close(): void {

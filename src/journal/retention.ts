@@ -5,7 +5,7 @@ import type { Disk } from '../disk.ts';
 import type { BlockHeader } from './block.ts';
 import { HeldCopies } from './held.ts';
 import type { StreamMark } from './notes.ts';
-import type { Segments } from './segments.ts';
+import { isShortage, type Segments } from './segments.ts';
 
 export interface RetentionOptions {
   readonly disk: Disk;
@@ -46,8 +46,17 @@ export class Retention {
     this.#segments.heldBytes = this.#held.bytes;
   }
 
-  /** Drops what may go, oldest first. */
+  /** Drops what may go, oldest first. Where there is no room to save what must be kept, it stays. */
   trim(): void {
+    try {
+      this.#trim();
+    } catch (error) {
+      if (!isShortage(error)) throw error;
+      this.#segments.shortage ??= `what a segment still holds could not be saved (${error.code})`;
+    }
+  }
+
+  #trim(): void {
     const { clock, retentionMsMin, retentionBytesMin, segmentBytes } = this.#options;
     const { list } = this.#segments;
     this.#held.dropConfirmed(this.#confirmed);

@@ -159,11 +159,14 @@ export class Segments {
 
 const shortageCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EMFILE', 'ENFILE']);
 
-const isShortage = (error: unknown): error is Error & { readonly code: string } =>
+const sqliteFull = 13;
+
+/** No room, now: not a failure of what was written before. */
+export const isShortage = (error: unknown): error is Error & { readonly code: string } =>
   error instanceof Error &&
   'code' in error &&
   typeof error.code === 'string' &&
-  shortageCodes.has(error.code);
+  (shortageCodes.has(error.code) || ('errcode' in error && error.errcode === sqliteFull));
 
 /** Writes all of `bytes`, going on after short writes. */
 export function writeAll(file: DiskFile, bytes: Uint8Array, position: number): void {

@@ -33,6 +33,8 @@ export interface LoaderParts {
   readonly index: number;
 }
 
+const confirmPollMs = 200;
+
 /** What to do after an attempt failed. */
 type After = 'again' | 'reread';
 
@@ -46,6 +48,7 @@ export class Loader {
   #wake: () => void = () => undefined;
   #isHeld = false;
   #failures = 0;
+  #pollAtMs = 0;
   /** A batch is about as large as the one before. */
   #bytesHint = 64 * 1024;
 
@@ -74,6 +77,7 @@ export class Loader {
     this.#adopt(lanes);
     try {
       while (!this.#stop.signal.aborted) {
+        await this.#pollConfirming();
         const batch = this.#take();
         if (batch) await this.#settle(batch);
         else await this.#idle();
@@ -81,6 +85,18 @@ export class Loader {
     } finally {
       this.#feed.close();
       await this.#session?.close();
+    }
+  }
+
+  /** Under steady load there is no idle moment: asks by time. */
+  async #pollConfirming(): Promise<void> {
+    const { clock, confirming } = this.#parts;
+    if (confirming.isIdle || clock.monotonicMs() < this.#pollAtMs) return;
+    this.#pollAtMs = clock.monotonicMs() + confirmPollMs;
+    try {
+      await this.#confirm(await this.#connected());
+    } catch (error) {
+      await this.#failed(error, undefined);
     }
   }
 
@@ -314,6 +330,9 @@ export class Loader {
       events.onSettled(settings.id, rows.map(bare));
     }
     events.onLanes(settings.id, moved);
+    const ahead = moved.map(({ lane, settled }) => ({ lane, last: settled }));
+    const confirmed = confirming.add(ahead, { position: '', identity: session.identity });
+    if (confirmed.length > 0) events.onConfirmed(settings.id, confirmed);
     this.#adopt(own);
     return 'reread';
   }

@@ -100,13 +100,17 @@ export class Loading implements LoadingCalls {
   counts(stream: string, ranges: readonly Range[]): Promise<EndCounts> {
     return this.#withSession(async (session) => {
       let counts = noCounts;
+      let records = 0;
       for (const [lane, first, count] of ranges) {
         const last = first + count - 1;
         for (const row of await session.ledger(this.#id(stream), { lane, first, last })) {
           counts = addCounts(counts, countsWithin(row, first, last));
         }
+        records += count;
       }
-      return counts;
+      const { merged, duplicates, superseded, deadLetters } = counts;
+      if (merged + duplicates + superseded + deadLetters === records) return counts;
+      throw new HoldfastError('HF_NOT_FOUND', 'The ledger does not have all these records.');
     });
   }
 

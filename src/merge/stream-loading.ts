@@ -7,6 +7,7 @@ import { HoldfastError } from '../errors.ts';
 import type { Position } from '../journal/block.ts';
 import { limits } from '../limits.ts';
 import { type Claim, type LaneState, type Session, TargetError } from '../target/target.ts';
+import { findStrangeLane } from './age.ts';
 import { Loader } from './loader.ts';
 import type { LoadingEvents, StreamSettings } from './stream.ts';
 
@@ -52,7 +53,7 @@ export class StreamLoading {
       } catch (error) {
         if (error instanceof HoldfastError) {
           // Fenced, or the journal and the target disagree: only a person can decide.
-          events.onState(settings.id, { state: 'held', reason: error.message });
+          events.onState(settings.id, { state: 'held', reason: error.message, isFinal: true });
           return;
         }
         if (!(error instanceof TargetError)) throw error;
@@ -81,9 +82,13 @@ export class StreamLoading {
     if (!this.#isAgeChecked) this.#checkAge(lanes);
     this.#isAgeChecked = true;
     events.onLanes(settings.id, lanes);
+    // What an earlier process settled is confirmed by this one's own looking.
+    const settled = lanes.map(({ lane, settled: last }) => ({ lane, last }));
+    const confirming = new Confirming(settings.confirm, clock);
+    const confirmed = confirming.add(settled, { position: '', identity: '' });
+    if (confirmed.length > 0) events.onConfirmed(settings.id, confirmed);
     events.onState(settings.id, { state: 'running' });
     this.#failures = 0;
-    const confirming = new Confirming(settings.confirm, clock);
     this.#loaders = Array.from({ length: settings.loaders }, (_, index) => {
       const loader = new Loader({ ...this.#parts, confirming, shared, index });
       loader.extend(this.#end);
@@ -114,6 +119,10 @@ export class StreamLoading {
       const table = await session.describe(settings.table);
       events.onTable(settings.id, table);
       const { epoch, lanes } = await session.claim(claim);
+      const { disk, directory } = this.#parts;
+      const parts = { disk, directory, id: settings.id, stream: claim };
+      const strange = await findStrangeLane(session, lanes, parts);
+      if (strange !== undefined) throw olderJournal(`lane ${strange} has other records`);
       await session.close();
       return { shared: { epoch, table }, lanes };
     } catch (error) {
@@ -127,11 +136,15 @@ export class StreamLoading {
     const { settings } = this.#parts;
     const ahead = lanes.find(({ lane, settled }) => settled > (settings.last[lane] ?? 0));
     if (!ahead) return;
-    throw new HoldfastError(
-      'HF_TARGET',
-      `The journal is older than its target: lane ${ahead.lane} is settled to ${ahead.settled} there ` +
-        `and the journal ends at ${settings.last[ahead.lane] ?? 0}. Restore the newer journal, or ` +
-        'begin with a new journal directory.',
-    );
+    const { lane, settled } = ahead;
+    const end = settings.last[lane] ?? 0;
+    throw olderJournal(`lane ${lane} is settled to ${settled} there and ends at ${end} here`);
   }
 }
+
+const olderJournal = (how: string): HoldfastError =>
+  new HoldfastError(
+    'HF_TARGET',
+    `The journal is older than its target: ${how}. Restore the newer journal, or begin with a new ` +
+      'journal directory.',
+  );

@@ -39,4 +39,6 @@ export interface LoadingEvents {
 export interface StreamState {
   readonly state: 'connecting' | 'running' | 'held';
   readonly reason?: string;
+  /** Only a person can decide how it goes on; until then nothing more is taken. */
+  readonly isFinal?: true;
 }

@@ -133,6 +133,8 @@ export interface Session {
   /** Makes it a tombstone, still a dead letter in the balance. Kind 'moved' where it is not 'dead'. */
   drop(id: DeadLetterId): Promise<void>;
 
+  /** Where the target's log stands now; '' where `capabilities.standby` is false. */
+  position(): Promise<string>;
   /** Whether a standby has flushed `position`; only where `capabilities.standby`. */
   isReplicated(position: string): Promise<boolean>;
 

@@ -319,6 +319,10 @@ class SimulatedSession implements Session {
     return this.#call('drop', true, () => this.#merge.drop(id, this.#clock.wallMs()));
   }
 
+  position(): Promise<string> {
+    return this.#call('position', false, () => String(this.#target.store.commits));
+  }
+
   isReplicated(position: string): Promise<boolean> {
     return this.#call('isReplicated', false, () => this.#target.isReplicated(position));
   }

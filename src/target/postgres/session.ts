@@ -93,6 +93,11 @@ export class PostgresSession implements seam.Session {
     return dropLetter(this.#connection, id);
   }
 
+  async position(): Promise<string> {
+    const [row] = await this.#connection.query('SELECT pg_current_wal_insert_lsn()::text AS lsn');
+    return String(row?.['lsn']);
+  }
+
   async isReplicated(position: string): Promise<boolean> {
     const [row] = await this.#connection.query(
       `SELECT coalesce(bool_or(flush_lsn >= $1::pg_lsn), false) AS reached

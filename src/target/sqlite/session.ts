@@ -98,6 +98,10 @@ export class SqliteSession implements seam.Session {
     dropLetter(this.#connection, id, this.#clock.wallMs());
   }
 
+  async position(): Promise<string> {
+    return '';
+  }
+
   async isReplicated(): Promise<boolean> {
     return false;
   }

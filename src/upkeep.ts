@@ -1,0 +1,70 @@
+// Now and then: what was journaled is remembered, what was confirmed is let go, what is old is forgotten.
+import type { Clock } from './clock.ts';
+import { HoldfastError } from './errors.ts';
+import type { Journal } from './journal/journal.ts';
+import type { Requests } from './journal/requests.ts';
+import { isShortage } from './journal/segments.ts';
+import { limits } from './limits.ts';
+import type { LoadingCalls } from './merge/loading.ts';
+import type { OpenStream } from './stream.ts';
+import type { Streams } from './streams.ts';
+
+export interface UpkeepParts {
+  readonly journal: Journal;
+  readonly requests: Requests;
+  readonly streams: Streams;
+  readonly loading: LoadingCalls;
+}
+
+const upkeepMs = 1_000;
+const expireMs = 60_000;
+
+/** Runs until aborted. */
+export async function keepUp(parts: UpkeepParts, clock: Clock, signal: AbortSignal): Promise<void> {
+  const { journal, requests } = parts;
+  let expireAt = clock.monotonicMs() + expireMs;
+  while (!signal.aborted) {
+    await clock.sleep(upkeepMs, signal);
+    if (signal.aborted) return;
+    remember(requests);
+    await journal.relieve();
+    if (clock.monotonicMs() < expireAt) continue;
+    expireAt = clock.monotonicMs() + expireMs;
+    requests.expire(clock.wallMs() - limits.requestsKeptMs);
+    await prune(parts);
+  }
+}
+
+function remember(requests: Requests): void {
+  try {
+    requests.flush();
+  } catch (error) {
+    // No room now: the journal keeps them, and the next time is soon.
+    if (!isShortage(error)) throw error;
+  }
+}
+
+/** Ledger rows that end before the retained journal begins have been added into the lanes' totals (P13). */
+async function prune({ journal, requests, loading, streams }: UpkeepParts): Promise<void> {
+  const oldest = journal.segments.list[0];
+  for (const stream of streams.all) {
+    const mark = oldest?.marks.find((known) => known.stream === stream.id);
+    if (!mark || stream.state.state !== 'running' || isUncounted(stream, requests)) continue;
+    const upTo = mark.last.map((last, lane) => ({
+      lane,
+      last: Math.min(last, stream.marks.confirmed[lane] ?? 0),
+    }));
+    try {
+      await loading.prune(stream.name, upTo);
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || error.code !== 'HF_TARGET') throw error;
+      return;
+    }
+  }
+}
+
+/** Whether a request still needs the ledger to say how its records ended. */
+function isUncounted(stream: OpenStream, requests: Requests): boolean {
+  const [open] = requests.open(stream.id, -1, 1);
+  return open !== undefined && stream.pending.isSettled(open.ranges);
+}
