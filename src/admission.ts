@@ -40,7 +40,9 @@ export class Admission {
     return new HoldfastError('HF_JOURNAL_FULL', message, { retryAfterSeconds: 5 });
   }
 
-  /** Runs `attempt` when there is room; where it finds none, waits and tries again until aborted. */
+  /**
+   * Runs `attempt` when there is room; where it finds none, waits and tries again until aborted.
+   */
   async waiting<T>(
     stream: OpenStream,
     bytes: number,

@@ -1,7 +1,8 @@
-// confirm: when is a settled record as durable in the target as the user asked? Until then its segment
-// stays, so that a failover that forgets the last commits can be repaired from the journal.
-// Levels: 'commit'; 'standby': a standby of the same history has flushed the commit's position, and
-// `settled`, read afterwards on that history, still covers the batch (P2); a time, monotonic.
+// confirm: when is a settled record as durable in the target as the user asked? Until then its
+// segment stays, so that a failover that forgets the last commits can be repaired from the
+// journal. Levels: 'commit'; 'standby': a standby of the same history has flushed the commit's
+// position, and `settled`, read afterwards on that history, still covers the batch (P2); a time,
+// monotonic.
 import type { Clock } from './clock.ts';
 import type { Confirm } from './options.ts';
 import type { Session, StreamId } from './target/target.ts';

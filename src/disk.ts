@@ -1,5 +1,6 @@
-// The only file that touches node:fs for the journal. Calls are synchronous on purpose: one thread
-// owns the journal, and a call that returned has an order (HOTPATH: libuv's pool costs 26 µs a sync).
+// The only file that touches node:fs for the journal. Calls are synchronous on purpose: one
+// thread owns the journal, and a call that returned has an order (HOTPATH: libuv's pool costs 26
+// µs a sync).
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -8,7 +9,10 @@ import { DatabaseSync } from 'node:sqlite';
 export interface DiskFile {
   /** May write less than given; returns how many bytes. Not durable until `sync` returned. */
   write(bytes: Uint8Array, position: number): number;
-  /** fdatasync: all bytes written before are durable when it returns. After an error nothing is known. */
+  /**
+   * fdatasync: all bytes written before are durable when it returns. After an error nothing is
+   * known.
+   */
   sync(): void;
   /** Fills `into` from `position`; returns how many bytes there were. */
   read(into: Uint8Array, position: number): number;

@@ -5,7 +5,9 @@
 /** Whether the write that failed is in the journal: the one thing a refusal must say. */
 export type Outcome = 'not written' | 'written' | 'unknown';
 
-/** caller: fix the call. operating: wait or repair something outside. fatal: corruption or a bug. */
+/**
+ * caller: fix the call. operating: wait or repair something outside. fatal: corruption or a bug.
+ */
 type ErrorKind = 'caller' | 'operating' | 'fatal';
 
 export interface ErrorRow {

@@ -1,8 +1,12 @@
 // READ FIRST. Opens everything, runs the path in order, drains and closes.
 //
-//   accept (streams.ts, stream.ts, writing.ts, load.ts) → journal (journal/) → merge (merge/, on the
-//   loader thread, threads/) → confirm (confirm.ts). What the loaders tell comes back as events
-//   (streams.ts) and moves the watermarks (watermarks.ts); whoever waits compares with those.
+//   accept (streams.ts, stream.ts, writing.ts, load.ts)
+//   → journal (journal/)
+//   → merge (merge/, on the loader thread, threads/)
+//   → confirm (confirm.ts)
+//
+// What the loaders tell comes back as events (streams.ts) and moves the watermarks (watermarks.ts);
+// whoever waits compares with those.
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -52,9 +56,9 @@ interface Parts {
 }
 
 /**
- * Opens the journal and the streams. When it resolves, every stream takes rows; a target whose tables
- * were seen before may be down. Rejects with HF_USAGE, HF_JOURNAL_LOCKED, HF_CORRUPT, HF_JOURNAL_FULL,
- * HF_TABLE_UNFIT, or HF_TARGET where a table was never seen and cannot be read.
+ * Opens the journal and the streams. When it resolves, every stream takes rows; a target whose
+ * tables were seen before may be down. Rejects with HF_USAGE, HF_JOURNAL_LOCKED, HF_CORRUPT,
+ * HF_JOURNAL_FULL, HF_TABLE_UNFIT, or HF_TARGET where a table was never seen and cannot be read.
  */
 export async function open(given: OpenOptions, ports: Ports = systemPorts): Promise<Holdfast> {
   const options = readOptions(given);

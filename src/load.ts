@@ -1,6 +1,6 @@
-// Loads: inputs of any size, journaled part by part. Each part lies in one group together with its mark,
-// so that a load that was killed goes on where its last durable part ended, without doubling, also into
-// a table without a key (P15, P20).
+// Loads: inputs of any size, journaled part by part. Each part lies in one group together with
+// its mark, so that a load that was killed goes on where its last durable part ended, without
+// doubling, also into a table without a key (P15, P20).
 import { createHash } from 'node:crypto';
 import { RowBuffer } from './accept/row-buffer.ts';
 import type { CsvReader, ReadOptions, ReadResult, RejectedLine, RowReader } from './accept/rows.ts';

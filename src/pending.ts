@@ -1,5 +1,6 @@
-// Requests whose records have not all found their ends, per stream: who waits for them, and how each
-// ended. Bounded: what does not fit stays in the requests' database and is read back in order.
+// Requests whose records have not all found their ends, per stream: who waits for them, and how
+// each ended. Bounded: what does not fit stays in the requests' database and is read back in
+// order.
 import type { Range } from './journal/notes.ts';
 import type { KeptRequest, Requests } from './journal/requests.ts';
 import { addCounts, countsWithin, type EndCounts, noCounts } from './merge/ledger.ts';
@@ -20,7 +21,10 @@ interface Entry {
   readonly rows: number;
   readonly ranges: readonly Range[];
   isKept: boolean;
-  /** Some of its records were settled before this process watched: only the ledger knows their ends. */
+  /**
+   * Some of its records were settled before this process watched: only the ledger knows their
+   * ends.
+   */
   readonly isPartlyOld: boolean;
   readonly waiters: Waiter<EndCounts>[];
 }
@@ -39,8 +43,8 @@ export class Pending {
   readonly #others: Settled[][] = [];
   readonly #confirmWaiters = new Set<{ ranges: readonly Range[]; waiter: Waiter<void> }>();
   /**
-   * Kept requests after this id are only in the database. At first all are: what an earlier process left
-   * unfinished comes before what is new.
+   * Kept requests after this id are only in the database. At first all are: what an earlier
+   * process left unfinished comes before what is new.
    */
   #spilledAfter: number | undefined = -1;
   /** Per lane, up to where records have ends, and up to where some of those were not told here. */
@@ -111,8 +115,8 @@ export class Pending {
   }
 
   /**
-   * The target's word on these lanes. Where they are further than was told here, only the ledger knows the
-   * ends; where they went back, what was known of later records is void.
+   * The target's word on these lanes. Where they are further than was told here, only the ledger
+   * knows the ends; where they went back, what was known of later records is void.
    */
   onLanes(lanes: readonly LaneState[]): void {
     for (const { lane, settled } of lanes) {

@@ -1,5 +1,5 @@
-// The books of a stream, as people and scripts see them. `unaccounted` is worked out from one snapshot of
-// the target's own totals, so that it can be wrong only if the books are.
+// The books of a stream, as people and scripts see them. `unaccounted` is worked out from one
+// snapshot of the target's own totals, so that it can be wrong only if the books are.
 import { addCounts, noCounts } from './merge/ledger.ts';
 import type { OpenStream } from './stream.ts';
 import type { LaneState } from './target/target.ts';

@@ -1,5 +1,5 @@
-// A stream as the accepting side has it: its table compiled into a reader, its place in the journal, its
-// watermarks, and who waits. Rows become parcels here; nothing is acknowledged here.
+// A stream as the accepting side has it: its table compiled into a reader, its place in the
+// journal, its watermarks, and who waits. Rows become parcels here; nothing is acknowledged here.
 
 import type { Table } from './accept/columns.ts';
 import { compileRows } from './accept/compile.ts';
@@ -29,7 +29,10 @@ export interface StreamParts {
 /** What the records of one call become: rows, and what never decoded. */
 export interface Taken {
   readonly rows: RowBuffer;
-  /** Dictionary id of the table that the rows were encoded for: it may change before they are journaled. */
+  /**
+   * Dictionary id of the table that the rows were encoded for: it may change before they are
+   * journaled.
+   */
   readonly table: number;
   readonly undecoded: readonly UndecodedRow[];
 }
@@ -106,7 +109,8 @@ export class OpenStream {
   }
 
   /**
-   * Journals what was taken. Durable when it resolves; the request is remembered where `keep` is given.
+   * Journals what was taken. Durable when it resolves; the request is remembered where `keep` is
+   * given.
    */
   async journal({ rows, table, undecoded }: Taken, keep?: RequestKeep): Promise<RequestNote> {
     const { isFinal, reason } = this.state;

@@ -1,5 +1,5 @@
-// The streams of a process, and what the loaders' side tells about them. Opens each stream from the table
-// that the journal remembers, or, the first time, from the target.
+// The streams of a process, and what the loaders' side tells about them. Opens each stream from
+// the table that the journal remembers, or, the first time, from the target.
 import type { Table } from './accept/columns.ts';
 import type { Clock } from './clock.ts';
 import { HoldfastError } from './errors.ts';
@@ -79,7 +79,10 @@ export class Streams {
     };
   }
 
-  /** Opens all configured streams. Rejects where a table was never seen and cannot be read, or is unfit. */
+  /**
+   * Opens all configured streams. Rejects where a table was never seen and cannot be read, or is
+   * unfit.
+   */
   async open(loading: LoadingCalls): Promise<void> {
     this.#loading = loading;
     const { journal, options } = this.#parts;

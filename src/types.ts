@@ -10,7 +10,10 @@ export type Invalid = 'reject' | 'dead-letter';
 export type Format = 'ndjson' | 'json' | 'csv';
 
 export interface WriteOptions {
-  /** 'journaled' by default: on disk here. 'settled': has its end in the target. 'confirmed': as durable there as `confirm` asks. */
+  /**
+   * 'journaled' by default: on disk here. 'settled': has its end in the target. 'confirmed': as
+   * durable there as `confirm` asks.
+   */
   readonly level?: Level;
   /** Gives up waiting; what was journaled stays. */
   readonly signal?: AbortSignal;
@@ -37,7 +40,10 @@ export interface Receipt {
   readonly rejected: readonly Rejection[];
   /** True where an Idempotency-Key repeated an earlier request. */
   readonly repeated: boolean;
-  /** Resolves when every row has its end; rejects when the library closes or the journal fails first. */
+  /**
+   * Resolves when every row has its end; rejects when the library closes or the journal fails
+   * first.
+   */
   readonly settled: Promise<EndCounts>;
   /** The same when every row is `confirmed`: as durable in the target as the options ask. */
   readonly confirmed: Promise<EndCounts>;
@@ -77,7 +83,10 @@ export interface LoadState {
   readonly load: string;
   /** The input's byte from which to go on. */
   readonly offset: number;
-  /** SHA-256 (hex) state cannot be kept, so the digest of the prefix up to `offset`, to be compared. */
+  /**
+   * SHA-256 (hex) state cannot be kept, so the digest of the prefix up to `offset`, to be
+   * compared.
+   */
   readonly accepted: number;
   /** Set where the load was complete and not yet reported. */
   readonly result?: LoadResult;

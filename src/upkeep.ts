@@ -1,4 +1,5 @@
-// Now and then: what was journaled is remembered, what was confirmed is let go, what is old is forgotten.
+// Now and then: what was journaled is remembered, what was confirmed is let go, what is old is
+// forgotten.
 import type { Clock } from './clock.ts';
 import { HoldfastError } from './errors.ts';
 import type { Journal } from './journal/journal.ts';
@@ -44,7 +45,10 @@ function remember(requests: Requests): void {
   }
 }
 
-/** Ledger rows that end before the retained journal begins have been added into the lanes' totals (P13). */
+/**
+ * Ledger rows that end before the retained journal begins have been added into the lanes' totals
+ * (P13).
+ */
 async function prune({ journal, requests, loading, streams }: UpkeepParts): Promise<void> {
   const oldest = journal.segments.list[0];
   for (const stream of streams.all) {

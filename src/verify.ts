@@ -1,7 +1,8 @@
-// verify: the books from three sides. Journal against ledger: every settled record of the retained
-// journal lies in a ledger row whose digest its blocks give again. Ledger against lane totals. Journal
-// against table: by key, on provided columns, every record that was merged or a duplicate.
-// What cannot be checked is counted as that, never as fine (PROTOCOL, "What verify can say").
+// verify: the books from three sides. Journal against ledger: every settled record of the
+// retained journal lies in a ledger row whose digest its blocks give again. Ledger against lane
+// totals. Journal against table: by key, on provided columns, every record that was merged or a
+// duplicate. What cannot be checked is counted as that, never as fine (PROTOCOL, "What verify can
+// say").
 
 import { crc32 } from 'node:zlib';
 import { renderRow } from './accept/render.ts';
@@ -178,7 +179,8 @@ async function checkLedger(
       const own = decodeEnds(row);
       const digest = digests.take(row);
       if (digest !== undefined && digest !== row.digest) {
-        const message = `Lane ${lane}: records ${row.first} to ${row.last} are not the bytes that were sent.`;
+        const which = `records ${row.first} to ${row.last}`;
+        const message = `Lane ${lane}: ${which} are not the bytes that were sent.`;
         findings.differ({ kind: 'digest', lane, sequence: row.first, message });
       }
       for (let i = 0; i < own.length; i++) {

@@ -1,6 +1,6 @@
-// Where a stream stands: five growing numbers per lane, and how its records ended. Everything that waits,
-// reports or trims compares with these (DESIGN §4). `settled` and the totals are the target's: they are
-// replaced by what it says, and go back only with it.
+// Where a stream stands: five growing numbers per lane, and how its records ended. Everything
+// that waits, reports or trims compares with these (DESIGN §4). `settled` and the totals are the
+// target's: they are replaced by what it says, and go back only with it.
 import assert from 'node:assert/strict';
 import { addCounts, countEnds, decodeEnds, type EndCounts, noCounts } from './merge/ledger.ts';
 import type { Settled } from './merge/stream.ts';

@@ -106,7 +106,8 @@ export class Writing {
     const where = first
       ? ` First: line ${first.line}, ${first.column ?? 'the whole line'}: ${first.message}`
       : '';
-    const message = `${lines.length} of the rows do not fit the table; nothing was written.${where}`;
+    const count = lines.length;
+    const message = `${count} of the rows do not fit the table; nothing was written.${where}`;
     return new HoldfastError('HF_ROWS_REFUSED', message, { rejected: listed });
   }
 

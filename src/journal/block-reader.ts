@@ -1,5 +1,6 @@
-// Reads the blocks of one segment file in order, through a window, without holding the file in memory.
-// Used by recovery, by the loaders' feeds, by verify and by inspection: one way to read a journal.
+// Reads the blocks of one segment file in order, through a window, without holding the file in
+// memory. Used by recovery, by the loaders' feeds, by verify and by inspection: one way to read a
+// journal.
 import type { DiskFile } from '../disk.ts';
 import {
   type BlockHeader,
@@ -27,7 +28,7 @@ export interface ReadBlock {
 
 export class BlockReader {
   readonly #file: DiskFile;
-  #window: Bytes = bytesOf(new Uint8Array(windowBytes));
+  #window: Bytes;
   #from = 0;
   #filled = 0;
   /** Nothing at or beyond this offset is read. */
@@ -36,6 +37,7 @@ export class BlockReader {
   constructor(file: DiskFile) {
     this.#file = file;
     this.limit = file.size();
+    this.#window = bytesOf(new Uint8Array(Math.min(windowBytes, this.limit)));
   }
 
   /**

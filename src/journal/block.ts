@@ -86,7 +86,10 @@ export interface Bytes {
   readonly view: DataView;
 }
 
-/** Seals the block at `at`, whose payload already stands in place: header, checksums, zero padding. */
+/**
+ * Seals the block at `at`, whose payload already stands in place: header, checksums, zero
+ * padding.
+ */
 export function sealBlock(out: Bytes, at: number, header: BlockHeader): void {
   const { bytes, view } = out;
   const payload = at + headerBytes;
@@ -140,7 +143,9 @@ export function readHeader(from: Bytes, at: number): BlockHeader | undefined {
   };
 }
 
-/** Whether the whole payload of the block at `at` stands in `from` and has the header's checksum. */
+/**
+ * Whether the whole payload of the block at `at` stands in `from` and has the header's checksum.
+ */
 export function isPayloadSound(from: Bytes, at: number, header: BlockHeader): boolean {
   const start = at + headerBytes;
   const end = start + header.payloadBytes;

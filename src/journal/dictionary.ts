@@ -37,8 +37,8 @@ export class Dictionary {
     if (known.lanes !== lanes || known.rule !== rule) {
       throw new HoldfastError(
         'HF_USAGE',
-        `Stream "${name}" was journaled with ${known.lanes} lanes by ${known.rule}; it is now asked ` +
-          `for ${lanes} by ${rule}. Keep the old rule, or open it under a new name after a drain.`,
+        `Stream "${name}" was journaled with ${known.lanes} lanes by ${known.rule}; it is now ` +
+          `asked for ${lanes} by ${rule}. Keep the old rule, or open it under a new name after a drain.`,
       );
     }
     return known;

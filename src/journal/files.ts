@@ -40,7 +40,9 @@ export const heldFiles = (
     return number === undefined ? [] : [{ number: Number(number), stream: Number(stream) }];
   });
 
-/** Where a stream's records stand, oldest first: the segments, and before them copies made for it. */
+/**
+ * Where a stream's records stand, oldest first: the segments, and before them copies made for it.
+ */
 export function streamFiles(
   disk: Disk,
   directory: string,

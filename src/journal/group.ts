@@ -1,5 +1,6 @@
-// Forms a group: scatters the rows of the parcels that wait over blocks, one per lane and shape, gives
-// them their sequences (P16: here and nowhere earlier), and seals the blocks. Pure: bytes in, bytes out.
+// Forms a group: scatters the rows of the parcels that wait over blocks, one per lane and shape,
+// gives them their sequences (P16: here and nowhere earlier), and seals the blocks. Pure: bytes
+// in, bytes out.
 import assert from 'node:assert/strict';
 import type { RowBuffer } from '../accept/row-buffer.ts';
 import type { Rejection } from '../errors.ts';

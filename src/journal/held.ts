@@ -1,8 +1,8 @@
-// Copies of what a held stream still needs of segments that everybody else is done with (P18): a trickle
-// of rows for a target that is down lies in every segment, and would pin them all.
-// A copy has the segment's number, its checkpoint and dictionary blocks, and the stream's blocks that are
-// not confirmed, byte for byte, in order; feeds read it in the place of the segment. It is durable before
-// the segment is dropped; where a crash leaves both, the segment is read.
+// Copies of what a held stream still needs of segments that everybody else is done with (P18): a
+// trickle of rows for a target that is down lies in every segment, and would pin them all. A copy
+// has the segment's number, its checkpoint and dictionary blocks, and the stream's blocks that
+// are not confirmed, byte for byte, in order; feeds read it in the place of the segment. It is
+// durable before the segment is dropped; where a crash leaves both, the segment is read.
 import type { Disk } from '../disk.ts';
 import { type BlockHeader, blockBytes, blockKind, headerBytes } from './block.ts';
 import { BlockReader, type ReadBlock } from './block-reader.ts';

@@ -1,5 +1,6 @@
-// Looks at a journal directory from outside: list, check, dump, salvage. Never changes the directory; the
-// owner may be running (a live journal's last group may then be seen as torn, which is said).
+// Looks at a journal directory from outside: list, check, dump, salvage. Never changes the
+// directory; the owner may be running (a live journal's last group may then be seen as torn,
+// which is said).
 import { join } from 'node:path';
 import { renderRow } from '../accept/render.ts';
 import type { Disk } from '../disk.ts';
@@ -180,9 +181,9 @@ export interface Salvage {
 }
 
 /**
- * Writes every record of every sound block, damage or not, into NDJSON files in a new directory, one per
- * stream, to be loaded again: `holdfast load FILE`. Rows that are in their table already come out as
- * duplicates of a stream with a key. The journal itself is left as it is.
+ * Writes every record of every sound block, damage or not, into NDJSON files in a new directory,
+ * one per stream, to be loaded again: `holdfast load FILE`. Rows that are in their table already
+ * come out as duplicates of a stream with a key. The journal itself is left as it is.
  */
 export function salvageJournal(disk: Disk, directory: string, into: string): Salvage {
   disk.makeDirectory(into);

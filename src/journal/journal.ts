@@ -1,10 +1,10 @@
-// The journal: appends groups to segments and syncs them; an acknowledgement is a resolved `submit`.
-// It never acknowledges what `sync` has not answered for, and never writes or syncs again after either
-// has failed once (I2, I3).
+// The journal: appends groups to segments and syncs them; an acknowledgement is a resolved
+// `submit`. It never acknowledges what `sync` has not answered for, and never writes or syncs
+// again after either has failed once (I2, I3).
 //
-// States. running: `submit` is taken. full: no further segment can be had; what still fits is taken,
-// the rest refused as not written; left when a spare is there again. failed: for good; entered by the
-// first failed write or sync; every waiter gets its outcome. closed: by `close`.
+// States. running: `submit` is taken. full: no further segment can be had; what still fits is
+// taken, the rest refused as not written; left when a spare is there again. failed: for good;
+// entered by the first failed write or sync; every waiter gets its outcome. closed: by `close`.
 import assert from 'node:assert/strict';
 import type { DiskFile, DiskLock } from '../disk.ts';
 import { HoldfastError, type Outcome } from '../errors.ts';
@@ -39,7 +39,9 @@ type State = 'running' | 'failed' | 'closed';
 export interface JournalEvents {
   /** After every sync: which streams got records, and up to where the journal is durable. */
   readonly onSynced: (streams: ReadonlySet<number>, end: Position) => void;
-  /** Before a segment is dropped: what it alone knows must be durable elsewhere when this returns. */
+  /**
+   * Before a segment is dropped: what it alone knows must be durable elsewhere when this returns.
+   */
   readonly beforeDrop: () => void;
 }
 
@@ -49,7 +51,9 @@ export class Journal {
   readonly segments: Segments;
   /** Per stream: the last journaled sequence of each lane. */
   readonly last = new Map<number, Float64Array>();
-  /** Per stream: up to where each lane is confirmed. Moved by whoever confirms; read here to trim. */
+  /**
+   * Per stream: up to where each lane is confirmed. Moved by whoever confirms; read here to trim.
+   */
   readonly confirmed = new Map<number, Float64Array>();
   /** Resolves with the reason once the journal has failed. */
   readonly failed: Promise<HoldfastError>;
@@ -90,8 +94,9 @@ export class Journal {
   }
 
   /**
-   * Opens or creates the journal in a directory. When it resolves, everything that it says to hold is
-   * durable. Rejects with HF_JOURNAL_LOCKED, HF_CORRUPT (nothing was changed) or HF_JOURNAL_FULL.
+   * Opens or creates the journal in a directory. When it resolves, everything that it says to
+   * hold is durable. Rejects with HF_JOURNAL_LOCKED, HF_CORRUPT (nothing was changed) or
+   * HF_JOURNAL_FULL.
    */
   static async open(
     options: JournalOptions,
@@ -168,9 +173,9 @@ export class Journal {
   }
 
   /**
-   * Journals one parcel. When it resolves, its records are durable in one group, with these sequences.
-   * Rejects with HF_JOURNAL_FAILED ('unknown' if the group was being written, else 'not written'),
-   * HF_JOURNAL_FULL, HF_TOO_LARGE or HF_DRAINING.
+   * Journals one parcel. When it resolves, its records are durable in one group, with these
+   * sequences. Rejects with HF_JOURNAL_FAILED ('unknown' if the group was being written, else
+   * 'not written'), HF_JOURNAL_FULL, HF_TOO_LARGE or HF_DRAINING.
    */
   submit(parcel: Parcel): Promise<Placed> {
     if (this.#state !== 'running') return Promise.reject(this.#refusal());
@@ -302,7 +307,10 @@ export class Journal {
     });
   }
 
-  /** Goes on in the next segment, now or as soon as a spare is ready; refuses who waits if none can be. */
+  /**
+   * Goes on in the next segment, now or as soon as a spare is ready; refuses who waits if none
+   * can be.
+   */
   #roll(): void {
     if (this.segments.isReady) {
       this.#tryBeginSegment();
@@ -376,7 +384,9 @@ export class Journal {
     }
   }
 
-  /** Marks a clean end and lets go of the directory. What was submitted before is answered first. */
+  /**
+   * Marks a clean end and lets go of the directory. What was submitted before is answered first.
+   */
   async close(): Promise<void> {
     // A spare in the making would meet the next owner, who clears unfinished ones away.
     while (this.#isRolling || this.#queue.length > 0 || this.segments.isPreparing) {

@@ -1,6 +1,6 @@
-// One owner (I6): a lock that the kernel releases with the process, and beside it, in another file, who
-// the owner is. Nothing but `disk.lock` ever opens the lock file: with SQLite's POSIX lock, the owner's
-// own second descriptor on it would release it silently (P21).
+// One owner (I6): a lock that the kernel releases with the process, and beside it, in another
+// file, who the owner is. Nothing but `disk.lock` ever opens the lock file: with SQLite's POSIX
+// lock, the owner's own second descriptor on it would release it silently (P21).
 import { join } from 'node:path';
 import type { Disk, DiskLock } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';

@@ -1,11 +1,14 @@
-// What stands in the journal beside rows, as JSON: the dictionary that gives ids their meaning, the
-// checkpoint that begins every segment, and the requests of a group. Each segment's checkpoint holds
-// the whole dictionary, so that any journal can be read by itself.
+// What stands in the journal beside rows, as JSON: the dictionary that gives ids their meaning,
+// the checkpoint that begins every segment, and the requests of a group. Each segment's
+// checkpoint holds the whole dictionary, so that any journal can be read by itself.
 import type { Table } from '../accept/columns.ts';
 import type { ColumnSet } from '../accept/row-buffer.ts';
 import type { Rejection } from '../errors.ts';
 
-/** A stream as the journal knows it. The number of lanes and their rule are fixed at its first open. */
+/**
+ * A stream as the journal knows it. The number of lanes and their rule are fixed at its first
+ * open.
+ */
 export interface StreamEntry {
   readonly id: number;
   readonly name: string;

@@ -1,6 +1,6 @@
-// What the journal holds after any end: a decision for every way in which a segment's blocks can stop.
-// Reads only; the journal itself acts on what is found here (journal.ts), so that recovery may crash
-// at any point and be run again (I9).
+// What the journal holds after any end: a decision for every way in which a segment's blocks can
+// stop. Reads only; the journal itself acts on what is found here (journal.ts), so that recovery
+// may crash at any point and be run again (I9).
 //
 // The decision table. A scan of a segment stops at offset p, the end of its last whole group:
 //
@@ -10,8 +10,9 @@
 //   last     no       zeros    'end'
 //   last     no       bytes    'torn': the last group had not been synced whole; it is cut
 //
-// A witness is a sound block of this life of the file, behind p, whose durable position lies beyond p.
-// Sequences, groups and segment numbers must follow each other without gap or repeat; else 'corrupt'.
+// A witness is a sound block of this life of the file, behind p, whose durable position lies
+// beyond p. Sequences, groups and segment numbers must follow each other without gap or repeat;
+// else 'corrupt'.
 import { join } from 'node:path';
 import type { Disk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
@@ -196,7 +197,9 @@ function scanSegment(
   }
 }
 
-/** The offsets of the blocks of the group that begins at `start`, if all of it is there and sound. */
+/**
+ * The offsets of the blocks of the group that begins at `start`, if all of it is there and sound.
+ */
 function wholeGroup(
   reader: BlockReader,
   start: number,

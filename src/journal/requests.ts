@@ -1,6 +1,6 @@
-// Requests that must be remembered longer than segments live: Idempotency-Keys, receipts, and how far
-// loads have come (P20). The journal's request notes are the truth; this database takes them over before
-// their segment is dropped, and keeps them for a day. Bounded in number.
+// Requests that must be remembered longer than segments live: Idempotency-Keys, receipts, and how
+// far loads have come (P20). The journal's request notes are the truth; this database takes them
+// over before their segment is dropped, and keeps them for a day. Bounded in number.
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { HoldfastError, type Rejection } from '../errors.ts';
 import type { EndCounts } from '../merge/ledger.ts';
@@ -23,7 +23,8 @@ const schema = `
   CREATE UNIQUE INDEX IF NOT EXISTS requests_key ON requests (stream, key) WHERE key IS NOT NULL;
   CREATE INDEX IF NOT EXISTS requests_load ON requests (load, id) WHERE load IS NOT NULL;
   CREATE INDEX IF NOT EXISTS requests_open ON requests (stream, id) WHERE counts IS NULL;
-  CREATE TABLE IF NOT EXISTS taken (one INTEGER PRIMARY KEY CHECK (one = 1), id INTEGER NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS taken (
+    one INTEGER PRIMARY KEY CHECK (one = 1), id INTEGER NOT NULL) STRICT;
 `;
 
 const parse = (row: Stored | undefined): KeptRequest | undefined => {
@@ -64,7 +65,9 @@ export class Requests {
     return this.#keyed + this.#freshKeys.size >= this.#keptMax;
   }
 
-  /** Takes a request that recovery read, unless it was taken before: what was forgotten stays so. */
+  /**
+   * Takes a request that recovery read, unless it was taken before: what was forgotten stays so.
+   */
   recover(note: RequestNote): void {
     if (note.id > this.#taken) this.add(note);
   }
@@ -162,12 +165,16 @@ export class Requests {
     for (const [id, counts] of this.#settled) this.#settle.run(JSON.stringify(counts), id);
   }
 
-  /** Forgets what is older than `before` (milliseconds), and the oldest beyond the bound, if settled. */
+  /**
+   * Forgets what is older than `before` (milliseconds), and the oldest beyond the bound, if
+   * settled.
+   */
   expire(before: number): void {
     this.flush();
     // A tenth more than the bound asks for, so that this is not done for every request.
     const over = Math.max(0, this.#count - Math.floor(this.#keptMax * 0.9));
-    const sql = `DELETE FROM requests WHERE counts IS NOT NULL AND load IS NULL AND (at < ? OR (key IS NULL
+    const sql = `DELETE FROM requests WHERE counts IS NOT NULL AND load IS NULL
+      AND (at < ? OR (key IS NULL
       AND id IN (SELECT id FROM requests WHERE key IS NULL ORDER BY id LIMIT ?)))`;
     this.#database.prepare(sql).run(before, over);
     this.#count = this.#ask('SELECT count(*) AS n FROM requests');

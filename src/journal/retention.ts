@@ -1,5 +1,6 @@
-// Which segments may go. One is dropped only when all its records are confirmed (I4), both limits of
-// retention have passed, and nobody reads; where no further segment can be had, retention gives way.
+// Which segments may go. One is dropped only when all its records are confirmed (I4), both limits
+// of retention have passed, and nobody reads; where no further segment can be had, retention
+// gives way.
 import type { Clock } from '../clock.ts';
 import type { Disk } from '../disk.ts';
 import type { BlockHeader } from './block.ts';
@@ -24,9 +25,14 @@ export class Retention {
   readonly #held: HeldCopies;
   /** Others read segments while this is above 0: none is dropped. */
   pins = 0;
-  /** Whether a stream waits for its target or for a person, so that its records are copied aside. */
+  /**
+   * Whether a stream waits for its target or for a person, so that its records are copied aside.
+   */
   isHeld: (stream: number) => boolean = () => false;
-  /** Called before each drop: what a segment alone knows must be durable elsewhere when it returns. */
+  /**
+   * Called before each drop: what a segment alone knows must be durable elsewhere when it
+   * returns.
+   */
   beforeDrop: () => void = () => undefined;
 
   constructor(
@@ -46,7 +52,9 @@ export class Retention {
     this.#segments.heldBytes = this.#held.bytes;
   }
 
-  /** Drops what may go, oldest first. Where there is no room to save what must be kept, it stays. */
+  /**
+   * Drops what may go, oldest first. Where there is no room to save what must be kept, it stays.
+   */
   trim(): void {
     try {
       this.#trim();
@@ -72,7 +80,10 @@ export class Retention {
     }
   }
 
-  /** Whether everybody is done with the oldest segment; makes it so where only held streams are not. */
+  /**
+   * Whether everybody is done with the oldest segment; makes it so where only held streams are
+   * not.
+   */
   #mayLeave(marks: readonly StreamMark[]): boolean {
     const open = marks.filter((mark) => !this.#isConfirmed(mark)).map(({ stream }) => stream);
     const oldest = this.#segments.list[0];
@@ -83,7 +94,10 @@ export class Retention {
     return true;
   }
 
-  /** Bytes that a stream keeps from being dropped: its records in segments not confirmed to their end. */
+  /**
+   * Bytes that a stream keeps from being dropped: its records in segments not confirmed to their
+   * end.
+   */
   unconfirmedBytes(stream: number): number {
     let bytes = this.#held.bytesOf(stream);
     this.#segments.list.forEach(({ bytesOf }, i) => {

@@ -1,6 +1,7 @@
-// The files of a journal: which segments there are, the spares prepared ahead, beginning and dropping.
-// A spare is zeroed and synced under a name of its own; it becomes a segment by rename, after its
-// checkpoint is synced. So a name that looks like a segment always begins with a sound checkpoint.
+// The files of a journal: which segments there are, the spares prepared ahead, beginning and
+// dropping. A spare is zeroed and synced under a name of its own; it becomes a segment by rename,
+// after its checkpoint is synced. So a name that looks like a segment always begins with a sound
+// checkpoint.
 import { join } from 'node:path';
 import type { Disk, DiskFile } from '../disk.ts';
 import { segmentPath, spareNumbers, sparePath } from './files.ts';
@@ -104,7 +105,8 @@ export class Segments {
   }
 
   /**
-   * Begins a segment with its checkpoint group. When it returns, the segment and its name are durable.
+   * Begins a segment with its checkpoint group. When it returns, the segment and its name are
+   * durable.
    */
   begin(segment: Segment, checkpoint: Uint8Array): DiskFile {
     const spare = this.#spares.shift();
@@ -120,8 +122,9 @@ export class Segments {
   }
 
   /**
-   * Puts a fresh copy of the first `length` bytes in the place of a suspect segment, whose pages may
-   * show what the disk lacks. Durable when it returns; a crash before leaves the suspect as it was.
+   * Puts a fresh copy of the first `length` bytes in the place of a suspect segment, whose pages
+   * may show what the disk lacks. Durable when it returns; a crash before leaves the suspect as
+   * it was.
    */
   async replaceSuspect(number: number, length: number): Promise<void> {
     const spare = this.#spares.shift();

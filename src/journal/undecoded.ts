@@ -1,6 +1,6 @@
-// Records that never decoded, as a block's payload, so that they are dead letters kept whole (P10).
-// Per record: uint32 length and the bytes as given; then for code and for message a uint16 length and
-// UTF-8 bytes. Little-endian.
+// Records that never decoded, as a block's payload, so that they are dead letters kept whole
+// (P10). Per record: uint32 length and the bytes as given; then for code and for message a uint16
+// length and UTF-8 bytes. Little-endian.
 import { type RowCode, rowCodes } from '../errors.ts';
 import type { Bytes } from './block.ts';
 

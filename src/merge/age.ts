@@ -1,6 +1,7 @@
-// P4: a journal that is an older copy (restored from a backup, or begun anew while its target was down)
-// reuses sequences that its target has settled. The newest ledger row of each lane says which bytes were
-// sent for them: blocks of the journal that stand for the same sequences must give the same digest.
+// P4: a journal that is an older copy (restored from a backup, or begun anew while its target was
+// down) reuses sequences that its target has settled. The newest ledger row of each lane says
+// which bytes were sent for them: blocks of the journal that stand for the same sequences must
+// give the same digest.
 import { crc32 } from 'node:zlib';
 import type { Disk } from '../disk.ts';
 import { blockKind } from '../journal/block.ts';

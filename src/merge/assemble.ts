@@ -1,4 +1,5 @@
-// Gathers the blocks that a feed hands over into one batch: bytes once copied, rows found by offset.
+// Gathers the blocks that a feed hands over into one batch: bytes once copied, rows found by
+// offset.
 import assert from 'node:assert/strict';
 import { crc32 } from 'node:zlib';
 import type { Table } from '../accept/columns.ts';
@@ -48,8 +49,8 @@ export class Assembly {
   readonly #undecoded: Undecoded[] = [];
 
   /**
-   * Expects `bytesHint` bytes of rows: to grow to the size of a large batch by doubling takes three times
-   * its memory.
+   * Expects `bytesHint` bytes of rows: to grow to the size of a large batch by doubling takes
+   * three times its memory.
    */
   constructor(dictionary: Dictionary, bounds: BatchBounds, bytesHint = 64 * 1024) {
     this.#dictionary = dictionary;

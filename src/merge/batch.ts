@@ -1,5 +1,5 @@
-// The records that share one transaction in the target. Rows stand as the journal has them: tuples of the
-// row format in one buffer, found by offset; no object per row.
+// The records that share one transaction in the target. Rows stand as the journal has them:
+// tuples of the row format in one buffer, found by offset; no object per row.
 import type { Table } from '../accept/columns.ts';
 import type { ColumnSet } from '../accept/row-buffer.ts';
 import type { RowCode } from '../errors.ts';
@@ -43,7 +43,10 @@ export interface Batch {
   readonly rules: MergeRules;
   /** The table as it was when the rows were journaled: it says what the bytes mean. */
   readonly journaled: Table;
-  /** The table as it was last described; the guard checks its fingerprint. May be `journaled` itself. */
+  /**
+   * The table as it was last described; the guard checks its fingerprint. May be `journaled`
+   * itself.
+   */
   readonly table: Table;
   /** Ascending by lane, one per lane. */
   readonly slices: readonly Slice[];
@@ -60,8 +63,8 @@ export interface Batch {
   /** Places in `journaled.columns`. */
   readonly columnSets: readonly ColumnSet[];
   /**
-   * All rows, by key bytes, then lane and sequence: two batches touch common keys in one order (P9).
-   * Where the stream has no key: in lane and sequence order.
+   * All rows, by key bytes, then lane and sequence: two batches touch common keys in one order
+   * (P9). Where the stream has no key: in lane and sequence order.
    */
   readonly order: Int32Array;
   readonly undecoded: readonly Undecoded[];

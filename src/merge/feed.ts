@@ -1,5 +1,6 @@
-// Reads a stream's records back from the journal, for some of its lanes, in order, as far as the journal
-// is durable. It never sees a byte that was not synced, and whatever the backlog, holds one batch.
+// Reads a stream's records back from the journal, for some of its lanes, in order, as far as the
+// journal is durable. It never sees a byte that was not synced, and whatever the backlog, holds
+// one batch.
 import assert from 'node:assert/strict';
 import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
@@ -16,7 +17,10 @@ export interface FeedOptions {
   readonly serves: (lane: number) => boolean;
 }
 
-/** Takes a block; answers whether the batch has room for more. False without taking: it is given again. */
+/**
+ * Takes a block; answers whether the batch has room for more. False without taking: it is given
+ * again.
+ */
 export type BlockSink = (block: ReadBlock) => 'more' | 'full' | 'later';
 
 export class Feed {

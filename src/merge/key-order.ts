@@ -1,7 +1,7 @@
-// Puts the rows of a batch into key order: every transaction touches common keys in one order (P9), and an
-// index takes ascending keys a third to two thirds faster than random ones (HOTPATH §5).
-// Rows come as many ascending runs, one per lane and group: a stable merge sort over a numeric prefix of
-// the key; equal prefixes are told apart by the key's bytes.
+// Puts the rows of a batch into key order: every transaction touches common keys in one order
+// (P9), and an index takes ascending keys a third to two thirds faster than random ones (HOTPATH
+// §5). Rows come as many ascending runs, one per lane and group: a stable merge sort over a
+// numeric prefix of the key; equal prefixes are told apart by the key's bytes.
 import type { ColumnType } from '../accept/columns.ts';
 
 /** Per row: where the key's fields stand in `bytes`; `width` columns, each offset and length. */

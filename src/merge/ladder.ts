@@ -1,5 +1,6 @@
-// Where an attempt begins (DESIGN §6): optimistic, until keys conflict; a stream that keeps conflicting
-// begins at the merge rung, and tries the optimistic one again after a growing number of batches.
+// Where an attempt begins (DESIGN §6): optimistic, until keys conflict; a stream that keeps
+// conflicting begins at the merge rung, and tries the optimistic one again after a growing number
+// of batches.
 import type { Rung } from '../target/target.ts';
 
 const pauseMin = 8;

@@ -1,6 +1,6 @@
-// One loader: one session that brings the records of its lanes into the table, batch after batch, one
-// transaction in flight. Its loop never gives a record up: a batch is left only when the target says
-// that it is settled, or when the lanes have to be read again.
+// One loader: one session that brings the records of its lanes into the table, batch after batch,
+// one transaction in flight. Its loop never gives a record up: a batch is left only when the
+// target says that it is settled, or when the lanes have to be read again.
 import assert from 'node:assert/strict';
 import type { Table } from '../accept/columns.ts';
 import type { Clock } from '../clock.ts';
@@ -72,7 +72,10 @@ export class Loader {
     this.#wake();
   }
 
-  /** Begins after what is settled; runs until stopped, fenced, or the journal turns out to be damaged. */
+  /**
+   * Begins after what is settled; runs until stopped, fenced, or the journal turns out to be
+   * damaged.
+   */
   async run(lanes: readonly LaneState[]): Promise<void> {
     this.#adopt(lanes);
     try {

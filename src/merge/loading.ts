@@ -1,5 +1,6 @@
-// The loaders' side of the process as one object: runs on a thread of its own, or on the caller's. All
-// arguments and answers are plain values, so that they can cross a thread (threads/).
+// The loaders' side of the process as one object: runs on a thread of its own, or on the
+// caller's. All arguments and answers are plain values, so that they can cross a thread
+// (threads/).
 
 import type { Table } from '../accept/columns.ts';
 import { compileRows } from '../accept/compile.ts';

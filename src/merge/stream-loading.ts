@@ -1,5 +1,5 @@
-// A stream on the loaders' side: takes its lanes over in the target, then runs its loaders until stopped.
-// It never starts them where the target knows more than the journal (P4).
+// A stream on the loaders' side: takes its lanes over in the target, then runs its loaders until
+// stopped. It never starts them where the target knows more than the journal (P4).
 import type { Clock } from '../clock.ts';
 import { Confirming } from '../confirm.ts';
 import type { Disk } from '../disk.ts';
@@ -145,6 +145,6 @@ export class StreamLoading {
 const olderJournal = (how: string): HoldfastError =>
   new HoldfastError(
     'HF_TARGET',
-    `The journal is older than its target: ${how}. Restore the newer journal, or begin with a new ` +
-      'journal directory.',
+    `The journal is older than its target: ${how}. Restore the newer journal, or begin with ` +
+      'a new journal directory.',
   );

@@ -1,6 +1,6 @@
-// The seam to the user's database. A Target makes Sessions; a Session is one connection, and each of
-// its calls that writes is one whole transaction. Every dialect and the simulated target pass the same
-// contract test (test/target.test.ts).
+// The seam to the user's database. A Target makes Sessions; a Session is one connection, and each
+// of its calls that writes is one whole transaction. Every dialect and the simulated target pass
+// the same contract test (test/target.test.ts).
 import type { Table } from '../accept/columns.ts';
 import type { RowCode } from '../errors.ts';
 import type { Batch, RowEnd } from '../merge/batch.ts';
@@ -80,7 +80,9 @@ export interface DeadLetter extends DeadLetterId {
 export const verdict = { equal: 0, different: 1, absent: 2 } as const;
 
 export interface Session {
-  /** Server and history (PostgreSQL: system identifier and timeline). Positions belong to it (P2). */
+  /**
+   * Server and history (PostgreSQL: system identifier and timeline). Positions belong to it (P2).
+   */
   readonly identity: string;
   /** Enough to terminate this session from another one (pid and start). */
   readonly id: string;
@@ -91,7 +93,9 @@ export interface Session {
   /** Reads a table's columns and keys. Kind 'hold' where it is missing or cannot be written. */
   describe(table: string): Promise<Table>;
 
-  /** Takeover: makes the lanes' rows where missing, and raises the epoch of all under their locks. */
+  /**
+   * Takeover: makes the lanes' rows where missing, and raises the epoch of all under their locks.
+   */
   claim(claim: Claim): Promise<{ epoch: number; lanes: LaneState[] }>;
   /** A plain read; no answer to an ambiguous commit. */
   lanes(stream: StreamId): Promise<LaneState[]>;
@@ -102,9 +106,9 @@ export interface Session {
   resolve(batch: Batch, suspect: string): Promise<LaneState[]>;
 
   /**
-   * The whole transaction of a batch: guard (locks the lane rows, checks epoch, `settled = first − 1`
-   * and the table's fingerprint), rows, dead letters, ledger, watermarks, COMMIT.
-   * When it resolves, the batch is committed at the server's own level. It rejects with a TargetError;
+   * The whole transaction of a batch: guard (locks the lane rows, checks epoch, `settled = first
+   * − 1` and the table's fingerprint), rows, dead letters, ledger, watermarks, COMMIT. When it
+   * resolves, the batch is committed at the server's own level. It rejects with a TargetError;
    * unless its kind is 'ambiguous', nothing was committed.
    */
   merge(batch: Batch, rung: Rung): Promise<MergeResult>;
@@ -125,12 +129,16 @@ export interface Session {
     limit?: number;
   }): Promise<DeadLetter[]>;
   /**
-   * Puts a dead letter's row, encoded as the only row of `batch` (which has no slices), into the table by
-   * the stream's rules, and moves it in the books, in one transaction. A row that is refused again
-   * stays, with its reason and attempts renewed. Kind 'moved' where it is not 'dead' any more.
+   * Puts a dead letter's row, encoded as the only row of `batch` (which has no slices), into the
+   * table by the stream's rules, and moves it in the books, in one transaction. A row that is
+   * refused again stays, with its reason and attempts renewed. Kind 'moved' where it is not
+   * 'dead' any more.
    */
   replay(id: DeadLetterId, batch: Batch): Promise<RowEnd>;
-  /** Makes it a tombstone, still a dead letter in the balance. Kind 'moved' where it is not 'dead'. */
+  /**
+   * Makes it a tombstone, still a dead letter in the balance. Kind 'moved' where it is not
+   * 'dead'.
+   */
   drop(id: DeadLetterId): Promise<void>;
 
   /** Where the target's log stands now; '' where `capabilities.standby` is false. */
@@ -145,16 +153,15 @@ export interface Session {
 }
 
 /**
- * - transient: retry after a pause (deadlock, serialization failure, lock timeout, too many connections)
- * - lost: the connection is gone and COMMIT had not been sent; retry on a new one
- * - readonly: this server does not take writes; connect again, elsewhere
- * - ambiguous: COMMIT was sent and not answered; resolve before anything else
- * - conflict: a key is there already (optimistic rung only); take the merge rung
- * - row: the server refused a row (optimistic rung only); the merge rung isolates it
- * - moved: `settled` is not `first − 1`; read the lanes again
- * - fenced: another owner has raised the epoch; stop
- * - altered: the table is not as `batch.table` says; describe it again
- * - hold: ours or the administrator's to repair, or unknown: keep the rows, say so, keep probing
+ * - transient: retry after a pause (deadlock, serialization failure, lock timeout, too many
+ * connections) - lost: the connection is gone and COMMIT had not been sent; retry on a new one -
+ * readonly: this server does not take writes; connect again, elsewhere - ambiguous: COMMIT was
+ * sent and not answered; resolve before anything else - conflict: a key is there already
+ * (optimistic rung only); take the merge rung - row: the server refused a row (optimistic rung
+ * only); the merge rung isolates it - moved: `settled` is not `first − 1`; read the lanes again -
+ * fenced: another owner has raised the epoch; stop - altered: the table is not as `batch.table`
+ * says; describe it again - hold: ours or the administrator's to repair, or unknown: keep the
+ * rows, say so, keep probing
  */
 export type TargetErrorKind =
   | 'transient'
@@ -168,7 +175,10 @@ export type TargetErrorKind =
   | 'altered'
   | 'hold';
 
-/** How a target says no. `code` is the SQLSTATE, errno name or SQLite code; '' where there is none. */
+/**
+ * How a target says no. `code` is the SQLSTATE, errno name or SQLite code; '' where there is
+ * none.
+ */
 export class TargetError extends Error {
   override readonly name = 'TargetError';
   readonly kind: TargetErrorKind;

@@ -1,5 +1,5 @@
-// Entry of the loader thread: what feeds the target never waits behind a decode or a sync, which alone is
-// worth a third of the rate (HOTPATH §4). Only the hand-over is here.
+// Entry of the loader thread: what feeds the target never waits behind a decode or a sync, which
+// alone is worth a third of the rate (HOTPATH §4). Only the hand-over is here.
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.ts';
 import { systemDisk } from '../disk.ts';

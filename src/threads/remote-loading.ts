@@ -13,8 +13,9 @@ interface Waiter {
 const ownCalls = new Set(['openStream', 'extend']);
 
 /**
- * Starts the loader thread. `onDeath` is called once if the thread ends without having been stopped:
- * nothing acknowledged is lost by it, but nothing is merged any more, so the process should leave.
+ * Starts the loader thread. `onDeath` is called once if the thread ends without having been
+ * stopped: nothing acknowledged is lost by it, but nothing is merged any more, so the process
+ * should leave.
  */
 export function startLoaderThread(
   start: LoaderThreadStart,
@@ -24,8 +25,8 @@ export function startLoaderThread(
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const worker = new Worker(new URL(`./loader.${extension}`, import.meta.url), {
     workerData: start,
-    // Batches are short-lived and large: a roomy nursery only grows the process (466 to 354 MB of RSS
-    // in `bench path`).
+    // Batches are short-lived and large: a roomy nursery only grows the process (466 to 354 MB of
+    // RSS in `bench path`).
     resourceLimits: { maxYoungGenerationSizeMb: 24 },
   });
   const waiting = new Map<number, Waiter>();

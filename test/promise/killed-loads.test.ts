@@ -52,7 +52,10 @@ async function runOnce(store: Store, random: Random): Promise<Ended & { isKilled
     while (child.exitCode === null && (await rowsIn(store)) < enough) await pause(2);
   }
   child.kill('SIGKILL');
-  return { ...(await ended), isKilled: child.signalCode === 'SIGKILL' };
+  const all = await ended;
+  // Whoever was told the result has seen the load end: the next start is a new load of the file.
+  const isTold = all.stdout.trim() !== '';
+  return { ...all, isKilled: child.signalCode === 'SIGKILL' && !isTold };
 }
 
 /** Until it was killed `kills` times, or came to its end too soon; then without a kill. */
@@ -65,7 +68,7 @@ async function runToTheEnd(store: Store, random: Random, kills: number) {
 }
 
 async function check(store: Store, ended: Ended): Promise<void> {
-  assert.equal(ended.exit, 0, ended.stderr);
+  if (ended.stdout.trim() === '') assert.equal(ended.exit, 0, ended.stderr);
   const { accepted, merged, duplicates, superseded, deadLetters, rejected } =
     jsonOf<LoadResult>(ended);
   assert.deepEqual(
