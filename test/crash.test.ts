@@ -1,25 +1,46 @@
 // A process that dies at any call of its disk, by a kill or with the power, and again while it
-// recovers: what was acknowledged reaches its table once, and nothing else does.
+// recovers; a disk with errors; a target that fails or forgets at any call: what was acknowledged
+// reaches its table once, and nothing else does.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readJournal } from '../src/journal/recovery.ts';
 import type { Fault, SimulatedDisk } from './simulation/simulated-disk.ts';
+import type { TargetFault } from './simulation/simulated-target.ts';
 import { directory, World } from './support/crash-world.ts';
 
 /** Calls that change what the disk holds; before any other one it holds the same. */
 const changing = /^(?:open create|write|sync|rename|remove|syncDirectory|database|lock|release)$/;
 
-/** The numbers of the calls of a run without faults that are worth a fault. */
-async function moments(seed: number): Promise<number[]> {
+/** A world in which all went well. */
+async function finished(seed: number): Promise<World> {
   const world = new World({ seed });
   assert.equal(await world.run(), 'ended');
-  const calls = world.disk.trace.map(({ operation }, i) => ({ operation, at: i + 1 }));
+  world.disk.dispose();
+  return world;
+}
+
+/** The numbers of the calls of a run without faults that are worth a fault. */
+async function moments(seed: number): Promise<number[]> {
+  const { disk } = await finished(seed);
+  const calls = disk.trace.map(({ operation }, i) => ({ operation, at: i + 1 }));
   return calls
     .filter(({ operation, at }) => changing.test(operation) || at % 15 === 0)
     .map(({ at }) => at);
 }
 
-const seen = { deaths: 0, inGroup: 0, torn: 0, inRecovery: 0, afterDrop: 0, failed: 0, full: 0 };
+const seen = {
+  deaths: 0,
+  inGroup: 0,
+  torn: 0,
+  inRecovery: 0,
+  afterDrop: 0,
+  failed: 0,
+  full: 0,
+  struckMerges: 0,
+  diedInMerge: 0,
+  rewinds: 0,
+  diedBesideFailover: 0,
+};
 
 const isSegment = (path = ''): boolean => /\/(?:spare-\d+|\d+\.segment)$/.test(path);
 
@@ -64,8 +85,8 @@ for (const [name, end, seeds] of [
 test('a recovery that dies at any of its calls is begun again', async () => {
   const calls = await moments(4);
   const middle = calls[Math.floor(calls.length / 2)] ?? 0;
-  for (let at = 1; at <= 80; at++) {
-    const end = at % 2 === 0 ? kill : powerCut;
+  for (let at = 1; at <= 80; at += 2) {
+    const end = at % 4 === 1 ? kill : powerCut;
     await dieTwice(new World({ seed: 4 }), end, [middle + (at % 5), at]);
   }
 });
@@ -78,11 +99,84 @@ for (const fault of ['EIO', 'ENOSPC'] as const satisfies readonly Fault[]) {
       const outcome = await world.runUntilFailure();
       if (outcome === 'failed') seen.failed++;
       if (fault === 'ENOSPC' && outcome === 'ended') seen.full++;
-      world.disk = at % 2 === 0 ? world.disk.kill() : world.disk.crash();
+      world.leave(at % 2 === 0 ? kill : powerCut);
       await world.audit(`${fault} at call ${at}`);
     }
   });
 }
+
+const targetFaults: readonly TargetFault[] = [
+  'lost',
+  'ambiguous, committed',
+  'ambiguous, not committed',
+  'transient',
+  'hold',
+  'readonly',
+];
+
+for (const fault of targetFaults) {
+  test(`a target that answers '${fault}' to any call, or to two, gets each row once`, async () => {
+    const { target } = await finished(6);
+    for (let at = 1; at <= target.calls; at++) {
+      const world = new World({ seed: 6 });
+      world.target.inject(at, fault);
+      world.target.inject(at + 1 + (at % 5), fault);
+      assert.equal(await world.run(), 'ended');
+      if (fault !== 'lost' && world.target.trace[at - 1]?.startsWith('merge')) seen.struckMerges++;
+      world.leave(kill);
+      await world.audit(`'${fault}' at call ${at} of the target`);
+    }
+  });
+}
+
+for (const fault of ['die', 'die, committed'] as const satisfies readonly TargetFault[]) {
+  test(`a process that meets '${fault}' in any call of its target loses and doubles nothing`, async () => {
+    const { target } = await finished(7);
+    for (let at = 1; at <= target.calls; at++) {
+      const world = new World({ seed: 7 });
+      world.target.inject(at, fault);
+      await world.step(at % 2 === 0 ? kill : powerCut, note);
+      if (world.target.trace[at - 1]?.startsWith('merge')) seen.diedInMerge++;
+      await world.audit(`'${fault}' at call ${at} of the target`);
+    }
+  });
+}
+
+/** The standby stops following at one time, and takes over at a later one, whoever lives then. */
+function planFailover(world: World, [stopMs, overMs]: readonly [number, number]): void {
+  const { clock, target } = world;
+  let kept = 0;
+  let isOver = false;
+  const takeOver = (): void => {
+    isOver = true;
+    const rows = world.rowCount;
+    target.failover(target.store.commits - kept);
+    if (world.rowCount < rows) seen.rewinds++;
+  };
+  world.isCalm = () => isOver;
+  world.beside = async () => {
+    for (;;) {
+      if (!isOver && clock.monotonicMs() >= overMs) takeOver();
+      if (isOver || clock.monotonicMs() < stopMs) {
+        target.replicate();
+        kept = target.store.commits;
+      }
+      await clock.sleep(3);
+    }
+  };
+}
+
+test('a standby that takes over without the last commits is given them again', async () => {
+  for (let at = 0; at < 48; at++) {
+    const world = new World({ seed: 8 + at, standby: true });
+    const stopMs = (at % 12) * 8;
+    planFailover(world, [stopMs, stopMs + 10 + 7 * (at % 5)]);
+    if (at % 3 === 0) world.disk.inject({ fault: 'die', at: 40 + at * 3 });
+    if ((await world.run()) === 'died') seen.diedBesideFailover++;
+    world.leave(kill);
+    await world.audit(`a failover after ${stopMs} ms`);
+  }
+});
 
 test('the deaths were many, within groups, in recovery, with torn tails and dropped segments', () => {
   const floors = {
@@ -93,6 +187,10 @@ test('the deaths were many, within groups, in recovery, with torn tails and drop
     afterDrop: 40,
     failed: 60,
     full: 20,
+    struckMerges: 60,
+    diedInMerge: 20,
+    rewinds: 15,
+    diedBesideFailover: 8,
   };
   for (const [name, floor] of Object.entries(floors)) {
     const count = Number(Reflect.get(seen, name));

@@ -69,6 +69,10 @@ class SimulatedDatabase {
     return new DatabaseSync(this.#uri);
   }
 
+  close(): void {
+    this.#anchor.close();
+  }
+
   copy(): SimulatedDatabase {
     const copy = new SimulatedDatabase();
     this.#anchor.exec(`VACUUM INTO '${copy.#uri}'`);
@@ -119,6 +123,13 @@ export class SimulatedDisk implements Disk {
     // Otherwise the dead could still commit.
     for (const connection of this.#connections) if (connection.isOpen) connection.close();
     this.#connections = [];
+  }
+
+  /** Lets go of its databases. No image can be taken any more. */
+  dispose(): void {
+    this.die();
+    for (const database of this.#databases.values()) database.close();
+    this.#databases.clear();
   }
 
   /** The disk that the next process finds after this one died. */

@@ -49,6 +49,10 @@ export class World {
   readonly target: SimulatedTarget;
   readonly sender: Sender;
   disk: SimulatedDisk;
+  /** What else goes on while a process lives; begun with each, and ended with it. */
+  beside: () => Promise<void> = async () => undefined;
+  /** Whether all that `beside` may break is broken. */
+  isCalm: () => boolean = () => true;
 
   readonly #options: OpenOptions;
 
@@ -64,10 +68,16 @@ export class World {
     this.target.createTable('events', { columns, key: [] });
   }
 
+  /** Rows in both tables together. */
+  get rowCount(): number {
+    return streamNames.reduce((sum, name) => sum + this.target.rows(name).length, 0);
+  }
+
   /** A process from its start to its death or its end; says whether it died. */
   async live(work: (holdfast: Holdfast) => Promise<void>): Promise<'died' | 'ended'> {
     const { disk, clock, target } = this;
     const ports: Ports = { disk, clock, target };
+    void this.beside();
     const life = (async () => work(await open(this.#options, ports)))();
     try {
       await clock.run(Promise.race([life, disk.died]));
@@ -131,13 +141,20 @@ export class World {
   ): Promise<'died' | 'ended'> {
     const { disk: dead } = this;
     const how = await this.run();
-    this.disk = end(dead);
+    this.leave(end);
     if (how === 'died') note(dead, this.disk);
     return how;
   }
 
+  /** What the end of the process left is the disk from now on. */
+  leave(end: (disk: SimulatedDisk) => SimulatedDisk): void {
+    const { disk: dead } = this;
+    this.disk = end(dead);
+    dead.dispose();
+  }
+
   /**
-   * A process that only drains: what was acknowledged before it must reach the tables without its
+   * The last process, which first only drains: what was acknowledged before it must reach the tables without its
    * sender. Then the sender sends all of it again, and nothing may double.
    */
   async audit(after: string): Promise<void> {
@@ -145,6 +162,8 @@ export class World {
       await this.#audit();
     } catch (cause) {
       throw new Error(`after ${after}`, { cause });
+    } finally {
+      this.disk.dispose();
     }
   }
 
@@ -152,6 +171,7 @@ export class World {
     const { sender } = this;
     const acknowledged = new Set(sender.acknowledged);
     const end = await this.live(async (holdfast) => {
+      while (!this.isCalm()) await this.clock.sleep(5);
       await this.settled(holdfast);
       this.#checkAcknowledged(acknowledged);
       await sender.sendAll(holdfast);

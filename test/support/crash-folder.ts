@@ -1,0 +1,26 @@
+// What the process to be killed and its auditor agree on: where things lie and what is written.
+import { join } from 'node:path';
+import type { OpenOptions } from '../../src/options.ts';
+
+const rowsEach = 5;
+/** Requests in flight at once. */
+export const writersMax = 4;
+
+export const shopPath = (folder: string): string => join(folder, 'shop.db');
+
+/** No key: SQLite would not refuse a row that comes twice. */
+export const childTable = 'CREATE TABLE events (id INTEGER NOT NULL, note TEXT NOT NULL)';
+
+export const childOptions = (folder: string): OpenOptions => ({
+  journal: join(folder, 'journal'),
+  target: `sqlite:${shopPath(folder)}`,
+  streams: { events: { table: 'events', lanes: 4, batchRowsMax: 100 } },
+  limits: { segmentBytes: 64 * 1024, bytesMax: 16 * 64 * 1024, retentionMsMin: 0 },
+});
+
+/** The rows of a request. */
+export const childRows = (number: number) =>
+  Array.from({ length: rowsEach }, (_, i) => {
+    const id = number * rowsEach + i;
+    return { id, note: `row ${id} `.padEnd(100 + (id % 400), '.') };
+  });
