@@ -66,7 +66,7 @@ function checkTable(folder: string, last: number): void {
   }
 }
 
-test(`a process killed ${kills} times loses and doubles nothing that it acknowledged`, async (t) => {
+test(`killed ${kills} times, a process loses and doubles nothing it acknowledged`, async (t) => {
   const temporary = temporaryFolder();
   const { path } = temporary;
   t.after(() => temporary.remove());

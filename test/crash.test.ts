@@ -130,7 +130,7 @@ for (const fault of targetFaults) {
 }
 
 for (const fault of ['die', 'die, committed'] as const satisfies readonly TargetFault[]) {
-  test(`a process that meets '${fault}' in any call of its target loses and doubles nothing`, async () => {
+  test(`'${fault}' in any call of the target loses and doubles nothing`, async () => {
     const { target } = await finished(7);
     for (let at = 1; at <= target.calls; at++) {
       const world = new World({ seed: 7 });
@@ -178,7 +178,7 @@ test('a standby that takes over without the last commits is given them again', a
   }
 });
 
-test('the deaths were many, within groups, in recovery, with torn tails and dropped segments', () => {
+test('the deaths were many, in groups, in recovery, with torn tails and drops', () => {
   const floors = {
     deaths: 500,
     inGroup: 80,

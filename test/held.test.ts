@@ -63,7 +63,7 @@ test('a held stream pins its own records, not the segments of everybody (P18)', 
   folder.remove();
 });
 
-test('a stream that is not held does pin its segments, and the journal says that it is full', async () => {
+test('a stream that is not held pins its segments, and the journal gets full', async () => {
   const folder = temporaryFolder();
   const journal = await Journal.open(journalOptions(folder.path, bounds));
   await assert.rejects(fill(journal, 80), (error: unknown) => {

@@ -106,7 +106,7 @@ function groupStart(bytes: Buffer, end: number): number {
   throw new Error('no group');
 }
 
-test('a flipped bit in a group that was followed by another is corruption, with file and offset', async () => {
+test('a flipped bit before the last group is corruption, with file and offset', async () => {
   const folder = temporaryFolder();
   const killed = await killedJournal(folder.path, [7, 9, 5]);
   const path = lastSegment(killed);

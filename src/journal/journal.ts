@@ -9,7 +9,6 @@ import assert from 'node:assert/strict';
 import type { DiskFile, DiskLock } from '../disk.ts';
 import { HoldfastError, type Outcome } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Metrics } from '../metrics.ts';
 import { blockKind, type Position } from './block.ts';
 import { Dictionary } from './dictionary.ts';
 import { segmentPath } from './files.ts';
@@ -24,26 +23,13 @@ import {
 } from './group.ts';
 import { lockJournal } from './lock.ts';
 import type { CheckpointNote, RequestNote, StreamEntry, StreamMark } from './notes.ts';
+import type { JournalEvents, JournalOptions } from './options.ts';
 import { Queue, type Waiting } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
-import { addBytes, type BytesBySegment, Retention, type RetentionOptions } from './retention.ts';
+import { addBytes, type BytesBySegment, Retention } from './retention.ts';
 import { Segments, writeAll } from './segments.ts';
 
-export interface JournalOptions extends RetentionOptions {
-  readonly metrics: Metrics;
-  readonly pid: number;
-}
-
 type State = 'running' | 'failed' | 'closed';
-
-export interface JournalEvents {
-  /** After every sync: which streams got records, and up to where the journal is durable. */
-  readonly onSynced: (streams: ReadonlySet<number>, end: Position) => void;
-  /**
-   * Before a segment is dropped: what it alone knows must be durable elsewhere when this returns.
-   */
-  readonly beforeDrop: () => void;
-}
 
 export class Journal {
   readonly writer: string;

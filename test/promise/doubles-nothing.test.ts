@@ -1,4 +1,5 @@
-// The target and the server die under clients that send again with the same key: each row is there once.
+// The target and the server die under clients that send again with the same key: each row is
+// there once.
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';

@@ -1,5 +1,5 @@
-// An asynchronous standby is promoted without our last batches: what the database lost comes back from
-// the journal, each row once.
+// An asynchronous standby is promoted without our last batches: what the database lost comes back
+// from the journal, each row once.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';

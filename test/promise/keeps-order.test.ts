@@ -83,7 +83,7 @@ function writeTo(id: number, i: number): Row {
 
 for (const dialect of dialects) {
   for (const batchRowsMax of [7, 20_000]) {
-    test(`update in ${dialect}: the last of 50 writes stays, ${batchRowsMax} a batch`, async (t) => {
+    test(`${dialect}, update: the last of 50 stays, ${batchRowsMax} a batch`, async (t) => {
       const shelf = await openShelf(t, dialect, { onConflict: 'update', batchRowsMax });
       const rows = Array.from({ length: 50 }, (_, i) => writeTo(1, i));
       const ends = await shelf.writeAll(rows);

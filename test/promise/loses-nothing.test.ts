@@ -1,4 +1,5 @@
-// A real file through the command line, to the last digit; what was changed behind our back is found.
+// A real file through the command line, to the last digit; what was changed behind our back is
+// found.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, type TestContext, test } from 'node:test';

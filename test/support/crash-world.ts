@@ -100,8 +100,8 @@ export class World {
   }
 
   /**
-   * The same on a disk with errors. Once the journal has failed nothing may be acknowledged; then the
-   * process leaves.
+   * The same on a disk with errors. Once the journal has failed nothing may be acknowledged; then
+   * the process leaves.
    */
   async runUntilFailure(): Promise<'failed' | 'ended'> {
     const { sender } = this;
@@ -154,8 +154,8 @@ export class World {
   }
 
   /**
-   * The last process, which first only drains: what was acknowledged before it must reach the tables without its
-   * sender. Then the sender sends all of it again, and nothing may double.
+   * The last process, which first only drains: what was acknowledged before it must reach the
+   * tables without its sender. Then the sender sends all of it again, and nothing may double.
    */
   async audit(after: string): Promise<void> {
     try {

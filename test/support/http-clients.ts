@@ -1,5 +1,5 @@
-// Clients as they should be written: each request has its Idempotency-Key and is sent again until it is
-// answered with success. What they were told on the way is kept.
+// Clients as they should be written: each request has its Idempotency-Key and is sent again until
+// it is answered with success. What they were told on the way is kept.
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 

@@ -6,7 +6,8 @@ import { RowBuffer } from '../../src/accept/row-buffer.ts';
 import { systemClock } from '../../src/clock.ts';
 import { type Disk, systemDisk } from '../../src/disk.ts';
 import type { Parcel } from '../../src/journal/group.ts';
-import type { Journal, JournalOptions } from '../../src/journal/journal.ts';
+import type { Journal } from '../../src/journal/journal.ts';
+import type { JournalOptions } from '../../src/journal/options.ts';
 import { newMetrics } from '../../src/metrics.ts';
 
 export function temporaryFolder(): { readonly path: string; remove(): void } {

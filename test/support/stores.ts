@@ -28,7 +28,8 @@ export async function openStore(t: TestContext, given: StoreOptions): Promise<St
   const { dialect, postgres, ...rest } = given;
   const shop = openShop(t, null);
   made++;
-  const url = dialect === 'PostgreSQL' ? await createDatabase(postgres, `store_${made}`) : undefined;
+  const url =
+    dialect === 'PostgreSQL' ? await createDatabase(postgres, `store_${made}`) : undefined;
   const options: OpenOptions = {
     streams: {},
     ...rest,
