@@ -61,7 +61,7 @@ export function countEnds(ends: Uint8Array): EndCounts {
   return { merged, duplicates, superseded, deadLetters };
 }
 
-export function encodeEnds(ends: Uint8Array): Uint8Array {
+function encodeEnds(ends: Uint8Array): Uint8Array {
   const out: number[] = [];
   for (let at = 0; at < ends.length; ) {
     const end = ends[at] ?? 0;

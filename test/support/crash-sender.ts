@@ -27,7 +27,7 @@ const rowsOf = (stream: string, first: number): SentRow[] =>
   Array.from({ length: rowsEach }, (_, i) => ({ id: first + i, note: noteOf(stream, first + i) }));
 
 /** The bursts that are sent one after another; requests of a burst are sent at once. */
-export const bursts: readonly (readonly SentRequest[])[] = Array.from({ length: 6 }, (_, i) => {
+const bursts: readonly (readonly SentRequest[])[] = Array.from({ length: 6 }, (_, i) => {
   const first = i * 100;
   const repeated = [{ id: first, note: noteOf('orders', first) }];
   const other = [{ id: first + 1, note: otherContent }];
