@@ -20,11 +20,11 @@ async function finished(seed: number): Promise<World> {
 }
 
 /** The numbers of the calls of a run without faults that are worth a fault. */
-async function moments(seed: number): Promise<number[]> {
+async function moments(seed: number, wanted = changing): Promise<number[]> {
   const { disk } = await finished(seed);
   const calls = disk.trace.map(({ operation }, i) => ({ operation, at: i + 1 }));
   return calls
-    .filter(({ operation, at }) => changing.test(operation) || at % 15 === 0)
+    .filter(({ operation, at }) => wanted.test(operation) || at % 15 === 0)
     .map(({ at }) => at);
 }
 
@@ -76,8 +76,6 @@ async function dieTwice(
 for (const [name, ends, seeds] of [
   ['by a kill', [kill, kill], [1]],
   ['with the power', [powerCut, powerCut], [1, 2]],
-  // What the first left in the page cache alone, the second must not have built upon.
-  ['by a kill and then with the power', [kill, powerCut], [3]],
 ] as const) {
   for (const seed of seeds) {
     test(`a death ${name} at any disk call loses and doubles nothing, seed ${seed}`, async () => {
@@ -87,6 +85,18 @@ for (const [name, ends, seeds] of [
     });
   }
 }
+
+test('what a kill left in the page cache is not merged before it is on the platter', async () => {
+  for (const at of await moments(3, /^sync$/)) {
+    const world = new World({ seed: 3 });
+    world.disk.inject({ fault: 'die', at });
+    await world.step(kill, note);
+    // Only drains: the sync of a further write would make up for what was not synced.
+    await world.live((holdfast) => world.settled(holdfast));
+    world.leave((disk) => disk.crash({ keep: () => false }));
+    await world.audit(`a kill at call ${at}, a drain and a power cut`);
+  }
+});
 
 test('a recovery that dies at any of its calls is begun again', async () => {
   const calls = await moments(4);
