@@ -330,6 +330,11 @@ class OpenHoldfast implements Holdfast {
     if (this.#state === 'draining' || this.#state === 'closed') {
       throw new HoldfastError('HF_DRAINING', 'Holdfast is shutting down; nothing was written.');
     }
+    if (this.#state === 'failed' && this.#parts.journal.state === 'running') {
+      // The loaders died; the journal is sound, but nobody will merge here any more.
+      const message = 'This process has failed and is leaving; nothing was written.';
+      throw new HoldfastError('HF_JOURNAL_FAILED', message, { outcome: 'not written' });
+    }
     return this.#parts.streams.get(name);
   }
 
