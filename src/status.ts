@@ -17,7 +17,7 @@ export function streamStatus(
     : stream.marks.totals;
   const settled = lanes ? lanes.reduce((sum, lane) => sum + lane.settled, 0) : watermarks.settled;
   const { accepted } = watermarks;
-  const inFlight = accepted - settled;
+  const inFlight = inFlightOf(stream, lanes);
   const { merged, duplicates, superseded, deadLetters } = totals;
   const { state, reason } = stream.state;
   return {
@@ -36,4 +36,18 @@ export function streamStatus(
     ...(reason === undefined ? {} : { reason }),
     oldestMs: stream.oldestSinceMs === undefined ? 0 : Math.max(0, nowMs - stream.oldestSinceMs),
   };
+}
+
+/**
+ * Lane by lane: where the target has settled more than the journal knows (P4), that must not make up for
+ * records of other lanes; it shows as unaccounted.
+ */
+function inFlightOf({ marks }: OpenStream, lanes: readonly LaneState[] | undefined): number {
+  const settled = marks.settled.slice();
+  if (lanes) settled.fill(0);
+  for (const lane of lanes ?? []) settled[lane.lane] = lane.settled;
+  return marks.journaled.reduce(
+    (sum, journaled, lane) => sum + Math.max(0, journaled - (settled[lane] ?? 0)),
+    marks.taken,
+  );
 }
