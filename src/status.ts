@@ -39,8 +39,8 @@ export function streamStatus(
 }
 
 /**
- * Lane by lane: where the target has settled more than the journal knows (P4), that must not make up for
- * records of other lanes; it shows as unaccounted.
+ * Lane by lane: where the target has settled more than the journal knows (P4), that must not make
+ * up for records of other lanes; it shows as unaccounted.
  */
 function inFlightOf({ marks }: OpenStream, lanes: readonly LaneState[] | undefined): number {
   const settled = marks.settled.slice();

@@ -33,8 +33,8 @@ export interface WriteBytesOptions extends WriteOptions {
 /** The answer to a write. The rows are durable in the journal when a caller holds it. */
 export interface Receipt {
   /**
-   * Asks about this write later: `holdfast.receipt(id)`, `GET /v1/receipts/{id}`. Kept for what came as
-   * bytes or with an `idempotencyKey`; of other rows only this object knows.
+   * Asks about this write later: `holdfast.receipt(id)`, `GET /v1/receipts/{id}`. Kept for what
+   * came as bytes or with an `idempotencyKey`; of other rows only this object knows.
    */
   readonly id: string;
   readonly stream: string;

@@ -1,4 +1,5 @@
-// Waiting for what a running Holdfast will say. Without bounds of its own: the test's timeout ends it.
+// Waiting for what a running Holdfast will say. Without a bound of its own: the test's timeout
+// ends it.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Holdfast, StreamStatus } from '../../src/types.ts';
 
