@@ -96,7 +96,7 @@ for (const dialect of dialects) {
     await isBalanced(own);
   });
 
-  test(`a column added in ${dialect} has its default for old rows and is taken in new ones`, async (t) => {
+  test(`a column added in ${dialect} has its default in old rows and is taken in new`, async (t) => {
     const own = await openTable(t, dialect);
     const { holdfast } = own;
     const change = "ALTER TABLE t ADD COLUMN kind text DEFAULT 'old'";

@@ -56,7 +56,7 @@ const config = {
 export function openShop(t: TestContext, options: object | null = {}): Shop {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-cli-'));
   const children = new Set<Started>();
-  const database = new DatabaseSync(join(folder, 'shop.db'));
+  const database = new DatabaseSync(join(folder, 'shop.db'), { timeout: 10_000 });
   database.exec(`PRAGMA journal_mode=WAL; ${tables}`);
   const write = (name: string, content: string | Uint8Array): string => {
     writeFileSync(join(folder, name), content);
