@@ -96,7 +96,7 @@ for (const dialect of dialects) {
     await isBalanced(own);
   });
 
-  test(`a column added in ${dialect} has its default in old rows and is taken in new`, async (t) => {
+  test(`a column added in ${dialect} is a default in old rows and taken in new`, async (t) => {
     const own = await openTable(t, dialect);
     const { holdfast } = own;
     const change = "ALTER TABLE t ADD COLUMN kind text DEFAULT 'old'";
