@@ -15,6 +15,7 @@ import { type Clock, systemClock } from './clock.ts';
 import { deadLetterDesk } from './dead-letters.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { HoldfastError } from './errors.ts';
+import { segmentNumbers, spareNumbers } from './journal/files.ts';
 import { Journal } from './journal/journal.ts';
 import { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
@@ -63,10 +64,11 @@ interface Parts {
 export async function open(given: OpenOptions, ports: Ports = systemPorts): Promise<Holdfast> {
   const options = readOptions(given);
   const metrics = newMetrics();
-  const { journal, requests } = await openJournal(options, ports, metrics);
+  // Connects to nothing yet; an address that cannot be read is refused before the journal is held.
   const target =
     ports.target ??
     (await openTarget(options.target, { clock: ports.clock, positions: isStandby(options) }));
+  const { journal, requests } = await openJournal(options, ports, metrics);
   const { loadersMax } = target.capabilities;
   const streams = new Streams({
     options,
@@ -118,7 +120,7 @@ async function openJournal(options: Options, { disk, clock }: Ports, metrics: Me
   const bytesMax =
     bounds.bytesMax ??
     Math.max(
-      Math.min(journalBytesMax, disk.freeBytes(directory) * journalFreeShareMax),
+      Math.min(journalBytesMax, roomBytes(disk, options) * journalFreeShareMax),
       bounds.segmentBytes * 3,
     );
   const journal = await Journal.open(
@@ -128,9 +130,19 @@ async function openJournal(options: Options, { disk, clock }: Ports, metrics: Me
       if (opened().freshCount > 1_000) opened().flush();
     },
   );
-  opened().flush();
-  return { journal, requests: opened() };
+  try {
+    opened().flush();
+    return { journal, requests: opened() };
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
 }
+
+/** What is free on the journal's disk, and what the journal itself takes there. */
+const roomBytes = (disk: Disk, { journal, limits: { segmentBytes } }: Options): number =>
+  disk.freeBytes(journal) +
+  (segmentNumbers(disk, journal).length + spareNumbers(disk, journal).length) * segmentBytes;
 
 interface LoadingStart {
   readonly options: Options;
@@ -188,8 +200,11 @@ class OpenHoldfast implements Holdfast {
     this.#loads = new Loads({
       clock: ports.clock,
       requests,
-      journal: (stream, taken, mark) =>
-        admission.waiting(stream, taken.rows.length, { run: () => stream.journal(taken, mark) }),
+      journal: (stream, taken, { keep, signal }) =>
+        admission.waiting(stream, taken.rows.length, {
+          signal,
+          run: () => stream.journal(taken, keep),
+        }),
     });
     this.#upkeep = keepUp(parts, ports.clock, this.#stop.signal).catch(parts.tellDeath);
     void this.failed.then(() => {

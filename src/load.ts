@@ -19,13 +19,14 @@ export interface LoadParts {
   readonly clock: Clock;
   readonly requests: Requests;
   /** Journals, waiting at bounds. */
-  journal(stream: OpenStream, taken: Taken, mark: LoadPart): Promise<{ readonly id: number }>;
+  journal(stream: OpenStream, taken: Taken, part: LoadPart): Promise<unknown>;
 }
 
 /** What is kept of one part. */
 interface LoadPart {
-  readonly load: LoadMark;
-  readonly rejected?: readonly Rejection[];
+  readonly keep: { readonly load: LoadMark; readonly rejected?: readonly Rejection[] };
+  /** Ends the wait for room. */
+  readonly signal: AbortSignal | undefined;
 }
 
 /** Bytes of tuples that one part may hold. */
@@ -95,6 +96,7 @@ export class Loads {
 
   report(load: string): void {
     this.#parts.requests.forgetLoad(load);
+    this.#streams.delete(load);
   }
 
   /** Journals the input to its end, or to the first refused row; returns what stopped it. */
@@ -114,28 +116,29 @@ export class Loads {
     };
     const reading = new LoadReading(stream, options, progress);
     let begun = this.#parts.clock.monotonicMs();
-    const keep = async (taken: LoadTaken, isLast: boolean): Promise<void> => {
+    const journal = async (taken: LoadTaken, isLast: boolean): Promise<void> => {
       const now = this.#parts.clock.monotonicMs();
       progress.milliseconds += now - begun;
       begun = now;
       const { columns, ...at } = { ...progress, columns: progress.columns };
       const known = columns ? { columns } : {};
       const { offset, lines, milliseconds } = at;
-      const part = { load: { load, offset, lines, milliseconds, isLast, ...known } };
+      const mark = { load: { load, offset, lines, milliseconds, isLast, ...known } };
       const { rejected } = taken;
-      await this.#parts.journal(stream, taken, rejected.length > 0 ? { ...part, rejected } : part);
+      const keep = rejected.length > 0 ? { ...mark, rejected } : mark;
+      await this.#parts.journal(stream, taken, { keep, signal: options.signal });
       progress.accepted += taken.rows.count + taken.undecoded.length;
       options.onProgress?.({ bytes: progress.offset, accepted: progress.accepted });
     };
     for await (const chunk of input) {
-      options.signal?.throwIfAborted();
-      for (const taken of reading.take(chunk, false)) await keep(taken, false);
+      if (options.signal?.aborted) throw interrupted();
+      for (const taken of reading.take(chunk, false)) await journal(taken, false);
       if (reading.stoppedBy) return [reading.stoppedBy];
     }
-    for (const taken of reading.take(new Uint8Array(0), true)) await keep(taken, false);
+    for (const taken of reading.take(new Uint8Array(0), true)) await journal(taken, false);
     if (reading.stoppedBy) return [reading.stoppedBy];
     const { tableId: table } = stream;
-    await keep({ rows: new RowBuffer(64, 1), table, undecoded: [], rejected: [] }, true);
+    await journal({ rows: new RowBuffer(64, 1), table, undecoded: [], rejected: [] }, true);
     return [];
   }
 
@@ -163,6 +166,11 @@ export class Loads {
     };
   }
 }
+
+const interrupted = (): HoldfastError =>
+  new HoldfastError('HF_ABORTED', 'The load was interrupted; what it accepted is written.', {
+    outcome: 'written',
+  });
 
 interface LoadTaken extends Taken {
   readonly rejected: readonly Rejection[];

@@ -50,7 +50,6 @@ export class Streams {
       onLanes: (id, lanes) =>
         on(id, (stream) => {
           stream.marks.adopt(lanes);
-          if (lanes.length === stream.lanes + 1) stream.marks.adoptTotals(lanes);
           stream.pending.onLanes(lanes);
           this.#age(stream);
         }),
@@ -154,7 +153,8 @@ export class Streams {
       } catch (error) {
         const isLast = clock.monotonicMs() > deadline;
         const isOurs = error instanceof HoldfastError && error.code === 'HF_TARGET';
-        if (!isOurs || isLast || isFinal(error)) throw error;
+        // Without a time after which to try again, a person must repair something first.
+        if (!isOurs || isLast || error.retryAfterSeconds === undefined) throw error;
         await clock.sleep(retryMs);
       }
     }
@@ -187,7 +187,3 @@ export class Streams {
 
 const closed = (): HoldfastError =>
   new HoldfastError('HF_NOT_SETTLED', 'Holdfast was closed; the rows are on disk.');
-
-/** What a person must repair first: waiting does not help a start. */
-const isFinal = (error: HoldfastError): boolean =>
-  /42P01|42501|28P01|28000|3D000|no such table|not exist/i.test(error.message);

@@ -14,7 +14,8 @@ export class Watermarks {
   readonly journaled: Float64Array;
   readonly settled: Float64Array;
   readonly confirmed: Float64Array;
-  #totals: EndCounts = noCounts;
+  /** Per lane, how its settled records ended. */
+  readonly #ends: EndCounts[] = [];
 
   /** `journaled` and `confirmed` are the journal's own: it moves the one and trims by the other. */
   constructor(journaled: Float64Array, confirmed: Float64Array) {
@@ -24,7 +25,7 @@ export class Watermarks {
   }
 
   get totals(): EndCounts {
-    return this.#totals;
+    return this.#ends.reduce(addCounts, noCounts);
   }
 
   get accepted(): number {
@@ -43,26 +44,23 @@ export class Watermarks {
     };
   }
 
-  /** The lanes as the target has them, all or some. */
+  /** The lanes as the target has them, all or some; where they went back, the ends go with them. */
   adopt(lanes: readonly LaneState[]): void {
-    for (const { lane, settled } of lanes) {
+    for (const state of lanes) {
+      const { lane, settled } = state;
       assert(settled <= (this.journaled[lane] ?? 0), `lane ${lane} is not ahead of its journal`);
       this.settled[lane] = settled;
+      this.#ends[lane] = addCounts(noCounts, state);
       // A history that lacks confirmed records (failover, P3): the journal must keep them again.
       this.confirmed[lane] = Math.min(this.confirmed[lane] ?? 0, settled);
     }
-  }
-
-  /** The totals, where `lanes` are all of the stream's. */
-  adoptTotals(lanes: readonly LaneState[]): void {
-    this.#totals = lanes.reduce((total, lane) => addCounts(total, lane), noCounts);
   }
 
   settle(all: readonly Settled[]): void {
     for (const one of all) {
       this.settled[one.lane] = one.last;
       const counts = one.ends ? countEnds(decodeEnds(one)) : { ...noCounts, merged: one.rowCount };
-      this.#totals = addCounts(this.#totals, counts);
+      this.#ends[one.lane] = addCounts(this.#ends[one.lane] ?? noCounts, counts);
     }
   }
 

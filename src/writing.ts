@@ -137,14 +137,16 @@ export class Writing {
     }
     const journaled = this.#journal(stream, { take: request.take, keep: { key, digest } }, options);
     this.#inFlight.set(name, journaled);
+    let note: RequestNote;
     try {
-      return await this.#answer(stream, await journaled, options);
+      note = await journaled;
     } catch (error) {
       if (isUnknown(error)) this.#unknown.set(name, error);
       throw error;
     } finally {
-      if (this.#inFlight.get(name) === journaled) this.#inFlight.delete(name);
+      this.#inFlight.delete(name);
     }
+    return this.#answer(stream, note, options);
   }
 
   async #journal(

@@ -3,6 +3,7 @@
 // has the segment's number, its checkpoint and dictionary blocks, and the stream's blocks that
 // are not confirmed, byte for byte, in order; feeds read it in the place of the segment. It is
 // durable before the segment is dropped; where a crash leaves both, the segment is read.
+import { join } from 'node:path';
 import type { Disk } from '../disk.ts';
 import { type BlockHeader, blockBytes, blockKind, headerBytes } from './block.ts';
 import { BlockReader, type ReadBlock } from './block-reader.ts';
@@ -39,6 +40,9 @@ export class HeldCopies {
 
   /** Takes up the copies that are in the directory. */
   find(): void {
+    for (const name of this.#disk.list(this.#directory)) {
+      if (/\.held-\d+\.tmp$/.test(name)) this.#disk.remove(join(this.#directory, name));
+    }
     this.#list = heldFiles(this.#disk, this.#directory).map(({ number, stream }) => {
       const path = heldPath(this.#directory, number, stream);
       const last = new Map<number, number>();
@@ -67,9 +71,6 @@ export class HeldCopies {
   #copyOne(number: number, stream: number, confirmed: Float64Array | undefined): void {
     const path = heldPath(this.#directory, number, stream);
     const unfinished = `${path}.tmp`;
-    if (this.#disk.list(this.#directory).some((name) => unfinished.endsWith(`/${name}`))) {
-      this.#disk.remove(unfinished);
-    }
     const to = this.#disk.open(unfinished, 'create');
     const last = new Map<number, number>();
     let bytes = 0;
@@ -90,6 +91,8 @@ export class HeldCopies {
     }
     to.close();
     this.#disk.rename(unfinished, path);
+    // A drop that did not come about is tried again: the new copy stands in the place of the old.
+    this.#list = this.#list.filter((held) => held.number !== number || held.stream !== stream);
     this.#list.push({ number, stream, bytes, last });
   }
 }

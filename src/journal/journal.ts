@@ -121,7 +121,8 @@ export class Journal {
     }
     const { segment, offset } = found.end;
     // After an unclean end the pages of the last segment may show what the disk lacks.
-    if (!found.isClean) await this.segments.replaceSuspect(segment, offset);
+    const isSafe = found.isClean || (await this.segments.replaceSuspect(segment, offset));
+    if (!isSafe) throw this.#full();
     this.#file = disk.open(segmentPath(directory, segment), 'write');
     this.#salt = found.segments.at(-1)?.salt ?? 0;
     this.#group = found.group;

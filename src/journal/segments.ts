@@ -123,10 +123,21 @@ export class Segments {
 
   /**
    * Puts a fresh copy of the first `length` bytes in the place of a suspect segment, whose pages
-   * may show what the disk lacks. Durable when it returns; a crash before leaves the suspect as
-   * it was.
+   * may show what the disk lacks. Durable when it resolves with true; a crash before leaves the
+   * suspect as it was, and so does false: there is no room, and `shortage` says why.
    */
-  async replaceSuspect(number: number, length: number): Promise<void> {
+  async replaceSuspect(number: number, length: number): Promise<boolean> {
+    try {
+      await this.#copySuspect(number, length);
+      return true;
+    } catch (error) {
+      if (!isShortage(error)) throw error;
+      this.shortage = `its last segment cannot be copied to safety (${error.code})`;
+      return false;
+    }
+  }
+
+  async #copySuspect(number: number, length: number): Promise<void> {
     const spare = this.#spares.shift();
     const path = segmentPath(this.#directory, number);
     const fresh = spare === undefined ? `${path}.tmp` : sparePath(this.#directory, spare);

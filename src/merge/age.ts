@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 import type { Disk } from '../disk.ts';
 import { blockKind } from '../journal/block.ts';
 import { BlockReader } from '../journal/block-reader.ts';
-import { streamFiles } from '../journal/files.ts';
+import { openStreamFile } from '../journal/files.ts';
 import type { LaneState, Session, StreamId } from '../target/target.ts';
 import type { LedgerRow } from './ledger.ts';
 
@@ -41,8 +41,11 @@ export async function findStrangeLane(
 }
 
 function compare(sums: Map<number, Sum>, { disk, directory, id }: AgeParts): number | undefined {
-  for (const { path } of streamFiles(disk, directory, id)) {
-    const file = disk.open(path, 'read');
+  for (let number = 0; ; number++) {
+    const found = openStreamFile(disk, directory, { stream: id, number });
+    if (!found) return undefined;
+    const { file } = found;
+    number = found.number;
     try {
       const reader = new BlockReader(file);
       const salt = reader.read(0)?.header.salt;
@@ -59,7 +62,6 @@ function compare(sums: Map<number, Sum>, { disk, directory, id }: AgeParts): num
       file.close();
     }
   }
-  return undefined;
 }
 
 /** Takes a block into the sum; whether it, or the row's sum with it, is not what was sent. */

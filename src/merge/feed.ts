@@ -7,7 +7,7 @@ import { HoldfastError } from '../errors.ts';
 import { blockKind, comparePositions, type Position } from '../journal/block.ts';
 import { BlockReader, type ReadBlock } from '../journal/block-reader.ts';
 import { Dictionary } from '../journal/dictionary.ts';
-import { streamFiles } from '../journal/files.ts';
+import { openStreamFile, streamFiles } from '../journal/files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from '../journal/notes.ts';
 
 export interface FeedOptions {
@@ -47,7 +47,8 @@ export class Feed {
   /** Goes to where the records after `settled` begin: the newest segment that began before them. */
   seek(settled: ArrayLike<number>): void {
     this.#taken.set(settled);
-    for (const { number } of this.#files().reverse()) {
+    const { disk, directory, stream } = this.#options;
+    for (const { number } of streamFiles(disk, directory, stream).reverse()) {
       this.#enter(number);
       const note = this.#checkpoint();
       const mark = note.marks.find(({ stream }) => stream === this.#options.stream);
@@ -146,17 +147,13 @@ export class Feed {
   /** Opens the first file of that number or a later one. */
   #enter(number: number): void {
     this.close();
-    const found = this.#files().find((file) => file.number >= number);
+    const { disk, directory, stream } = this.#options;
+    const found = openStreamFile(disk, directory, { stream, number });
     if (!found) throw this.#corrupt(0);
     this.#path = found.path;
-    this.#file = this.#options.disk.open(found.path, 'read');
+    this.#file = found.file;
     this.#reader = new BlockReader(this.#file);
     this.#position = { segment: found.number, offset: 0 };
-  }
-
-  #files() {
-    const { disk, directory, stream } = this.#options;
-    return streamFiles(disk, directory, stream);
   }
 
   #fileSize(): number {

@@ -195,11 +195,15 @@ export class Loading implements LoadingCalls {
   }
 }
 
+/** What passes by itself; anything else waits for a person. */
+const passing = new Set(['transient', 'lost', 'readonly', 'ambiguous', 'altered']);
+
 /** A target's no, as a caller is told it. */
 function targetRefusal(error: TargetError): HoldfastError {
   const code = error.code === '' ? '' : ` (${error.code})`;
   if (error.kind === 'moved') return new HoldfastError('HF_NOT_FOUND', `${error.message}${code}`);
-  return new HoldfastError('HF_TARGET', `${error.message}${code}`, { cause: error });
+  const later = passing.has(error.kind) ? { retryAfterSeconds: 1 } : {};
+  return new HoldfastError('HF_TARGET', `${error.message}${code}`, { cause: error, ...later });
 }
 
 /** A batch of one row without slices: what `Session.replay` takes. */

@@ -31,8 +31,10 @@ export type Answer =
 /** An error as it crosses; what is not ours is a bug, with its message. */
 export function toFailure(error: unknown): Failure {
   if (error instanceof HoldfastError) {
-    const { code, message, rejected, outcome } = error;
-    return { code, message, details: { outcome, ...(rejected ? { rejected } : {}) } };
+    const { code, message, rejected, outcome, retryAfterSeconds } = error;
+    const listed = rejected ? { rejected } : {};
+    const later = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+    return { code, message, details: { outcome, ...listed, ...later } };
   }
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { code: 'HF_BUG', message, details: {} };

@@ -1,10 +1,12 @@
 // The books of a batch: ledger rows, dead letters, and the lanes' watermarks and totals, written in
 // one statement and one round trip. They are worth something only in the transaction of the rows.
+
 import type { Batch } from '../../merge/batch.ts';
 import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';
+import { toLedgerRow } from '../rows.ts';
 import type { StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
-import type { Connection, Row } from './connection.ts';
+import type { Connection } from './connection.ts';
 
 /** A dead letter to be written. */
 export interface Letter {
@@ -114,16 +116,3 @@ export async function prune(
   );
   return Number(row?.['rows']);
 }
-
-const toLedgerRow = (row: Row): LedgerRow => ({
-  lane: Number(row['lane']),
-  first: Number(row['first']),
-  last: Number(row['last']),
-  rowCount: Number(row['rowCount']),
-  merged: Number(row['merged']),
-  duplicates: Number(row['duplicates']),
-  superseded: Number(row['superseded']),
-  deadLetters: Number(row['deadLetters']),
-  digest: Number(row['digest']),
-  ends: row['ends'] instanceof Uint8Array ? row['ends'] : null,
-});

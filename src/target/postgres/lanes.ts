@@ -1,9 +1,11 @@
 // The lane rows: takeover, reading, and the fate of a batch whose COMMIT was not answered. Whoever
 // decides anything from a lane row holds its lock; lanes are locked in ascending order.
+
 import type { Batch } from '../../merge/batch.ts';
+import { toLane } from '../rows.ts';
 import type { Claim, LaneState, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
-import type { Connection, Row } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { integers, literal } from './text.ts';
 
 const columns = `lane, epoch, settled, merged, duplicates, superseded,
@@ -83,13 +85,3 @@ async function terminate(connection: Connection, suspect: string): Promise<void>
     [suspect.slice(0, space), suspect.slice(space + 1)],
   );
 }
-
-const toLane = (row: Row): LaneState => ({
-  lane: Number(row['lane']),
-  epoch: Number(row['epoch']),
-  settled: Number(row['settled']),
-  merged: Number(row['merged']),
-  duplicates: Number(row['duplicates']),
-  superseded: Number(row['superseded']),
-  deadLetters: Number(row['deadLetters']),
-});

@@ -1,10 +1,12 @@
 // What a batch leaves beside its rows: ledger rows, dead letters, and the lanes' new totals; and
 // the reading and pruning of the ledger.
+
 import assert from 'node:assert/strict';
 import type { Batch, RowEnd } from '../../merge/batch.ts';
 import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';
+import { toLedgerRow } from '../rows.ts';
 import type { StreamId } from '../target.ts';
-import type { Connection, Row } from './connection.ts';
+import type { Connection } from './connection.ts';
 
 /** A dead letter to be written. */
 export interface Letter {
@@ -133,16 +135,3 @@ export function correct(
     row.last,
   );
 }
-
-const toLedgerRow = (row: Row): LedgerRow => ({
-  lane: Number(row['lane']),
-  first: Number(row['first']),
-  last: Number(row['last']),
-  rowCount: Number(row['rowCount']),
-  merged: Number(row['merged']),
-  duplicates: Number(row['duplicates']),
-  superseded: Number(row['superseded']),
-  deadLetters: Number(row['deadLetters']),
-  digest: Number(row['digest']),
-  ends: row['ends'] instanceof Uint8Array ? row['ends'] : null,
-});

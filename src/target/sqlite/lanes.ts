@@ -1,9 +1,11 @@
 // The lane rows: takeover, reading, the guard of a batch. SQLite has one lock for the whole file,
 // so whoever decides anything from a lane row is in a transaction that began with the write lock.
+
 import type { Table } from '../../accept/columns.ts';
 import type { Batch } from '../../merge/batch.ts';
+import { toLane } from '../rows.ts';
 import { type Claim, type LaneState, type StreamId, TargetError } from '../target.ts';
-import type { Connection, Row } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { describe } from './describe.ts';
 
 const columns = `lane, epoch, settled, merged, duplicates, superseded,
@@ -91,13 +93,3 @@ export function guardTable(connection: Connection, known: Fingerprints, table: T
   if (known.of(connection, table.name) === table.fingerprint) return;
   throw new TargetError('altered', '', `Table ${table.name} is not what it was.`);
 }
-
-const toLane = (row: Row): LaneState => ({
-  lane: Number(row['lane']),
-  epoch: Number(row['epoch']),
-  settled: Number(row['settled']),
-  merged: Number(row['merged']),
-  duplicates: Number(row['duplicates']),
-  superseded: Number(row['superseded']),
-  deadLetters: Number(row['deadLetters']),
-});

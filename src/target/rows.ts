@@ -1,0 +1,29 @@
+// Rows of Holdfast's own tables as drivers give them: numbers may come as bigints or as text.
+import type { LedgerRow } from '../merge/ledger.ts';
+import type { LaneState } from './target.ts';
+
+type Row = { readonly [column: string]: unknown };
+
+const counts = (row: Row) => ({
+  merged: Number(row['merged']),
+  duplicates: Number(row['duplicates']),
+  superseded: Number(row['superseded']),
+  deadLetters: Number(row['deadLetters']),
+});
+
+export const toLane = (row: Row): LaneState => ({
+  lane: Number(row['lane']),
+  epoch: Number(row['epoch']),
+  settled: Number(row['settled']),
+  ...counts(row),
+});
+
+export const toLedgerRow = (row: Row): LedgerRow => ({
+  lane: Number(row['lane']),
+  first: Number(row['first']),
+  last: Number(row['last']),
+  rowCount: Number(row['rowCount']),
+  ...counts(row),
+  digest: Number(row['digest']),
+  ends: row['ends'] instanceof Uint8Array ? row['ends'] : null,
+});

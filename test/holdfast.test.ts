@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { type TestContext, test } from 'node:test';
+import { systemClock } from '../src/clock.ts';
+import { systemDisk } from '../src/disk.ts';
+import { HoldfastError } from '../src/errors.ts';
+import { open } from '../src/holdfast.ts';
+import type { OpenOptions } from '../src/options.ts';
+import { Watermarks } from '../src/watermarks.ts';
+import { diskWith, temporaryFolder } from './support/journals.ts';
+
+/** A folder with a SQLite file and options to open it. */
+function shopIn(t: TestContext) {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const path = join(folder.path, 'shop.db');
+  const database = new DatabaseSync(path);
+  database.exec('CREATE TABLE orders (id INTEGER PRIMARY KEY, body TEXT NOT NULL)');
+  database.close();
+  const options: OpenOptions = {
+    journal: join(folder.path, 'journal'),
+    target: `sqlite:${path}`,
+    streams: { orders: { table: 'orders', key: ['id'] } },
+    limits: { segmentBytes: 1024 * 1024 },
+  };
+  return { path, options };
+}
+
+const isRefusal =
+  (code: string, outcome: string) =>
+  (error: unknown): boolean =>
+    error instanceof HoldfastError && error.code === code && error.outcome === outcome;
+
+test('an open that fails lets go of the journal', async (t) => {
+  const { options } = shopIn(t);
+  await assert.rejects(open({ ...options, target: 'oracle://x' }), HoldfastError);
+  const noTable = { orders: { table: 'nothing', key: ['id'] } };
+  await assert.rejects(open({ ...options, streams: noTable }), HoldfastError);
+  const holdfast = await open(options);
+  await holdfast.close();
+});
+
+test('verify misses a ledger row that was taken away', async (t) => {
+  const { options, path } = shopIn(t);
+  const holdfast = await open(options);
+  await holdfast.write('orders', { id: 1, body: 'a' }, { level: 'settled' });
+  assert.equal((await holdfast.verify()).ok, true);
+  const database = new DatabaseSync(path);
+  database.exec('DELETE FROM holdfast_ledger');
+  database.close();
+  const { ok, differences } = await holdfast.verify();
+  assert.equal(ok, false);
+  assert.deepEqual(
+    differences.map(({ kind }) => kind),
+    ['count'],
+  );
+  await holdfast.close();
+});
+
+test('a key whose group met a failing sync is never said to be not written', async (t) => {
+  const { options } = shopIn(t);
+  let fails = false;
+  const disk = diskWith({
+    open: (path, mode) => {
+      const file = systemDisk.open(path, mode);
+      const sync = (): void => {
+        if (fails) throw Object.assign(new Error('broken'), { code: 'EIO' });
+        file.sync();
+      };
+      return { ...file, sync };
+    },
+  });
+  const own = { ...options, loaderThread: 'own' } as const;
+  const holdfast = await open(own, { disk, clock: systemClock });
+  await holdfast.write('orders', { id: 1, body: 'a' }, { level: 'settled' });
+  fails = true;
+  const keyed = () =>
+    holdfast.write('orders', { id: 2, body: 'b' }, { idempotencyKey: 'k', atBound: 'refuse' });
+  const [first, twin] = await Promise.allSettled([keyed(), keyed()]);
+  for (const ended of [first, twin]) {
+    assert.ok(ended.status === 'rejected');
+    assert.ok(isRefusal('HF_JOURNAL_FAILED', 'unknown')(ended.reason), String(ended.reason));
+  }
+  await assert.rejects(keyed(), isRefusal('HF_JOURNAL_FAILED', 'unknown'));
+  const other = () => holdfast.write('orders', { id: 3, body: 'c' }, { idempotencyKey: 'm' });
+  await assert.rejects(other(), isRefusal('HF_JOURNAL_FAILED', 'not written'));
+  fails = false;
+  await holdfast.close({ drainMs: 0 });
+});
+
+test('ends that a target forgot in a failover are not counted twice', () => {
+  const marks = new Watermarks(Float64Array.of(10, 10), Float64Array.of(0, 0));
+  const counts = { merged: 4, duplicates: 0, superseded: 0, deadLetters: 0 };
+  marks.settle([{ lane: 0, first: 1, last: 10, rowCount: 10, ends: null }]);
+  marks.settle([{ lane: 1, first: 1, last: 10, rowCount: 10, ends: null }]);
+  marks.confirm([{ lane: 0, last: 10 }]);
+  marks.adopt([{ lane: 0, epoch: 1, settled: 4, ...counts }]);
+  assert.deepEqual([marks.totals.merged, marks.confirmed[0]], [14, 4]);
+  marks.settle([{ lane: 0, first: 5, last: 10, rowCount: 6, ends: null }]);
+  assert.equal(marks.totals.merged, 20);
+});
