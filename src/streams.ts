@@ -24,6 +24,8 @@ export interface StreamsParts {
 
 /** How long `open` waits for a table that it has never seen. */
 const firstTableMsMax = 10_000;
+/** The same where the target answers, and refuses. */
+const firstTableHeldMsMax = 1_000;
 const retryMs = 250;
 
 export class Streams {
@@ -146,15 +148,16 @@ export class Streams {
 
   async #firstTable(table: string, loading: LoadingCalls): Promise<Table> {
     const { clock } = this.#parts;
-    const deadline = clock.monotonicMs() + firstTableMsMax;
+    const begunMs = clock.monotonicMs();
     for (;;) {
       try {
         return await loading.describe(table);
       } catch (error) {
-        const isLast = clock.monotonicMs() > deadline;
-        const isOurs = error instanceof HoldfastError && error.code === 'HF_TARGET';
-        // Without a time after which to try again, a person must repair something first.
-        if (!isOurs || isLast || error.retryAfterSeconds === undefined) throw error;
+        if (!(error instanceof HoldfastError) || error.code !== 'HF_TARGET') throw error;
+        // Without a time after which to try again, most likely a person must repair something first.
+        const passes = error.retryAfterSeconds !== undefined;
+        const msMax = passes ? firstTableMsMax : firstTableHeldMsMax;
+        if (clock.monotonicMs() - begunMs > msMax) throw error;
         await clock.sleep(retryMs);
       }
     }
