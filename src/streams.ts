@@ -154,7 +154,7 @@ export class Streams {
         return await loading.describe(table);
       } catch (error) {
         if (!(error instanceof HoldfastError) || error.code !== 'HF_TARGET') throw error;
-        // Without a time after which to try again, most likely a person must repair something first.
+        // Without a time after which to try again, a person must most likely repair something.
         const passes = error.retryAfterSeconds !== undefined;
         const msMax = passes ? firstTableMsMax : firstTableHeldMsMax;
         if (clock.monotonicMs() - begunMs > msMax) throw error;
