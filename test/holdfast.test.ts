@@ -95,7 +95,7 @@ test('ends that a target forgot in a failover are not counted twice', () => {
   marks.settle([{ lane: 0, first: 1, last: 10, rowCount: 10, ends: null }]);
   marks.settle([{ lane: 1, first: 1, last: 10, rowCount: 10, ends: null }]);
   marks.confirm([{ lane: 0, last: 10 }]);
-  marks.adopt([{ lane: 0, epoch: 1, settled: 4, ...counts }]);
+  marks.adopt([{ lane: 0, epoch: 1, staged: 4, settled: 4, ...counts }]);
   assert.deepEqual([marks.totals.merged, marks.confirmed[0]], [14, 4]);
   marks.settle([{ lane: 0, first: 5, last: 10, rowCount: 6, ends: null }]);
   assert.equal(marks.totals.merged, 20);

@@ -25,7 +25,7 @@ function openPending(t: TestContext) {
   const askLedger = async () => asLedgerSays;
   const pending = new Pending(1, marks, { requests, askLedger });
   const claim = (settled: number) => {
-    const lanes = [{ lane: 0, epoch: 1, settled, ...noCounts }];
+    const lanes = [{ lane: 0, epoch: 1, staged: settled, settled, ...noCounts }];
     marks.adopt(lanes);
     pending.onLanes(lanes);
   };

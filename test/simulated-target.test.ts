@@ -19,7 +19,7 @@ async function newTarget(options: { standby?: boolean; onDeath?: () => void } = 
   target.createTable('t', { columns, key: ['id'] });
   const session = await target.connect();
   await session.prepare(true);
-  const { epoch } = await session.claim({ ...id, lanes: 1, owner: 'test' });
+  const { epoch } = await session.claim({ ...id, lanes: 1, owner: 'test', route: 'direct' });
   const journaled = await session.describe('t');
   const rules = { stream: 's', key: ['id'], onConflict: 'dead-letter' } as const;
   const merge = (of: Session, sequence: number) => {
@@ -114,7 +114,7 @@ test('a failed transaction leaves the values from before its first change', () =
   const store = new SimulatedStore();
   const state = { lane: 0, epoch: 1, settled: 0, merged: 0, duplicates: 0, superseded: 0 };
   const put = (settled: number) =>
-    store.set(store.lanes, 'a', { ...state, settled, deadLetters: 0 });
+    store.set(store.lanes, 'a', { ...state, staged: settled, settled, deadLetters: 0 });
   store.transaction(() => put(1));
   const failing = () =>
     store.transaction(() => {

@@ -76,7 +76,13 @@ export class StreamLoading {
   async #takeOver(): Promise<void> {
     const { settings, events, writer, owner, clock } = this.#parts;
     const session = await this.#parts.connect();
-    const claim = { writer, stream: settings.rules.stream, lanes: settings.lanes, owner };
+    const claim = {
+      writer,
+      stream: settings.rules.stream,
+      lanes: settings.lanes,
+      owner,
+      route: 'direct',
+    } as const;
     const { shared, lanes } = await this.#claim(session, claim);
     // Later the journal has grown; what it knew at open says nothing any more.
     if (!this.#isAgeChecked) this.#checkAge(lanes);

@@ -14,6 +14,7 @@ const counts = (row: Row) => ({
 export const toLane = (row: Row): LaneState => ({
   lane: Number(row['lane']),
   epoch: Number(row['epoch']),
+  staged: Number(row['staged']),
   settled: Number(row['settled']),
   ...counts(row),
 });

@@ -5,10 +5,13 @@ import type { Table } from '../accept/columns.ts';
 import type { RowCode } from '../errors.ts';
 import type { Batch, RowEnd } from '../merge/batch.ts';
 import type { LedgerRow } from '../merge/ledger.ts';
+import type { Staging } from './staging.ts';
 
 export interface Capabilities {
   /** How many sessions may merge at once into one stream. */
   readonly loadersMax: number;
+  /** How many may merge staged rows at once; 0 where there is no staged route. */
+  readonly mergersMax: number;
   /** Whether `position` and `isReplicated` can tell what a standby has. */
   readonly standby: boolean;
 }
@@ -20,10 +23,12 @@ export interface Target {
   close(): Promise<void>;
 }
 
-/** One lane as the target knows it: what is settled, and how it ended. */
+/** One lane as the target knows it: what is there, what is settled, and how it ended. */
 export interface LaneState {
   readonly lane: number;
   readonly epoch: number;
+  /** In the direct route the same as `settled`. */
+  readonly staged: number;
   readonly settled: number;
   readonly merged: number;
   readonly duplicates: number;
@@ -41,7 +46,14 @@ export interface Claim extends StreamId {
   readonly lanes: number;
   /** Who claims, for a person to read: host and pid. */
   readonly owner: string;
+  /**
+   * A stream that was staged can be claimed for the direct route once nothing waits in its staging
+   * table; before that it is 'hold'.
+   */
+  readonly route: Route;
 }
+
+export type Route = 'direct' | 'staged';
 
 /** How far up the write ladder an attempt begins (DESIGN §6). */
 export type Rung = 'optimistic' | 'merge';
@@ -74,6 +86,13 @@ export interface DeadLetter extends DeadLetterId {
   readonly firstAt: number;
   readonly lastAt: number;
   readonly state: DeadLetterState;
+}
+
+export interface LedgerRange {
+  readonly lane: number;
+  readonly first: number;
+  readonly last: number;
+  readonly isStagedToo?: boolean;
 }
 
 /** What verify asks of a row: its key is in the table with the same provided columns, or not. */
@@ -115,11 +134,11 @@ export interface Session {
   /** Per row of the batch a `verdict`: what the table holds under its key, on provided columns. */
   compare(batch: Batch): Promise<Uint8Array>;
 
-  /** Ledger rows of the stream that overlap [first, last] of the lane, ascending. */
-  ledger(
-    stream: StreamId,
-    range: { lane: number; first: number; last: number },
-  ): Promise<LedgerRow[]>;
+  /**
+   * Ledger rows of the stream that overlap [first, last] of the lane, ascending; with
+   * `isStagedToo` those of batches that are staged and wait for their merge, too.
+   */
+  ledger(stream: StreamId, range: LedgerRange): Promise<LedgerRow[]>;
   /** Deletes ledger rows that end at or before `last` of their lane. Returns how many. */
   prune(stream: StreamId, upTo: readonly { lane: number; last: number }[]): Promise<number>;
 
@@ -140,6 +159,9 @@ export interface Session {
    * 'dead'.
    */
   drop(id: DeadLetterId): Promise<void>;
+
+  /** Undefined where `capabilities.mergersMax` is 0. */
+  readonly staging: Staging | undefined;
 
   /** Where the target's log stands now; '' where `capabilities.standby` is false. */
   position(): Promise<string>;

@@ -162,6 +162,7 @@ export class SimulatedMerge {
     assert(state, 'the lane is there');
     this.#store.set(this.#store.lanes, key, {
       ...state,
+      staged: settled ?? state.staged,
       settled: settled ?? state.settled,
       merged: state.merged + more.merged,
       duplicates: state.duplicates + more.duplicates,

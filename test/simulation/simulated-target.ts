@@ -12,6 +12,7 @@ import {
   type DeadLetter,
   type DeadLetterId,
   type LaneState,
+  type LedgerRange,
   type MergeResult,
   type Rung,
   type Session,
@@ -75,7 +76,7 @@ export class SimulatedTarget implements Target {
   constructor(options: SimulatedTargetOptions) {
     this.#options = options;
     const { loadersMax = 2, standby = false } = options;
-    this.capabilities = { loadersMax, standby };
+    this.capabilities = { loadersMax, mergersMax: 0, standby };
   }
 
   get calls(): number {
@@ -181,6 +182,7 @@ function faultError(fault: TargetFault, writes: boolean): TargetError {
 class SimulatedSession implements Session {
   readonly identity: string;
   readonly id: string;
+  readonly staging = undefined;
   readonly #target: SimulatedTarget;
   readonly #store: SimulatedStore;
   readonly #merge: SimulatedMerge;
@@ -237,7 +239,14 @@ class SimulatedSession implements Session {
       this.#store.transaction(() => {
         const known = this.#store.lanesOf(id);
         const epoch = 1 + known.reduce((highest, lane) => Math.max(highest, lane.epoch), 0);
-        const zeros = { settled: 0, merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 };
+        const zeros = {
+          staged: 0,
+          settled: 0,
+          merged: 0,
+          duplicates: 0,
+          superseded: 0,
+          deadLetters: 0,
+        };
         const fresh = Array.from({ length: of.lanes }, (_, lane) => ({ lane, epoch, ...zeros }));
         for (const state of [...fresh.slice(known.length), ...known]) {
           this.#store.set(this.#store.lanes, laneKey(id, state.lane), { ...state, epoch });
@@ -272,10 +281,7 @@ class SimulatedSession implements Session {
     return this.#call('compare', false, () => this.#merge.compare(batch));
   }
 
-  ledger(
-    stream: StreamId,
-    range: { lane: number; first: number; last: number },
-  ): Promise<LedgerRow[]> {
+  ledger(stream: StreamId, range: LedgerRange): Promise<LedgerRow[]> {
     return this.#call('ledger', false, () => this.#store.ledgerOf(stream, range));
   }
 

@@ -40,7 +40,7 @@ export class Rig {
     made++;
     const writer = `00000000-0000-4000-8000-${String(made).padStart(12, '0')}`;
     const id = { writer, stream: `s${made}` };
-    const { epoch } = await session.claim({ ...id, lanes: 2, owner: 'test' });
+    const { epoch } = await session.claim({ ...id, lanes: 2, owner: 'test', route: 'direct' });
     const described = await session.describe(table);
     const { onConflict = 'dead-letter', key = described.keys[0] ?? [] } = rules;
     return new RigStream(session, { id, epoch, table: described, key, onConflict });

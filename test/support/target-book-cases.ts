@@ -36,7 +36,12 @@ async function fenced(ground: Ground, rung: Rung): Promise<void> {
   const stream = await newStream(ground, 'keyed');
   await stream.settle(rung, [{ id: 1n }]);
   const other = await ground.target.connect();
-  const { epoch, lanes } = await other.claim({ ...stream.id, lanes: 3, owner: 'another' });
+  const { epoch, lanes } = await other.claim({
+    ...stream.id,
+    lanes: 3,
+    owner: 'another',
+    route: 'direct',
+  });
   assert.equal(epoch, stream.epoch + 1);
   assert.equal(lanes[0]?.settled, 1);
   await assert.rejects(stream.session.merge(stream.batch([{ id: 2n }]), rung), fails('fenced'));
@@ -74,7 +79,12 @@ async function gone(ground: Ground, rung: Rung): Promise<void> {
 
 async function claims(ground: Ground): Promise<void> {
   const stream = await newStream(ground, 'keyed');
-  const { epoch, lanes } = await stream.session.claim({ ...stream.id, lanes: 5, owner: 'more' });
+  const { epoch, lanes } = await stream.session.claim({
+    ...stream.id,
+    lanes: 5,
+    owner: 'more',
+    route: 'direct',
+  });
   assert.equal(epoch, stream.epoch + 1);
   assert.deepEqual(
     lanes.map((lane) => lane.lane),

@@ -178,7 +178,12 @@ export async function joinTable(
   await session.prepare(true);
   const writer = `00000000-0000-4000-8000-${String(made).padStart(12, '0')}`;
   const id = { writer, stream: `stream ${made} ‘é’ \\ "${table}"` };
-  const { epoch } = await session.claim({ ...id, lanes: 3, owner: 'the contract' });
+  const { epoch } = await session.claim({
+    ...id,
+    lanes: 3,
+    owner: 'the contract',
+    route: 'direct',
+  });
   return new Stream({
     target,
     session,

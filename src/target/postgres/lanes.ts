@@ -8,7 +8,7 @@ import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { integers, literal } from './text.ts';
 
-const columns = `lane, epoch, settled, merged, duplicates, superseded,
+const columns = `lane, epoch, staged, settled, merged, duplicates, superseded,
   dead_letters AS "deadLetters"`;
 
 const ofStream = ({ writer, stream }: StreamId): string =>

@@ -23,6 +23,7 @@ export interface SessionOptions {
 export class PostgresSession implements seam.Session {
   readonly identity: string;
   readonly id: string;
+  readonly staging = undefined;
   readonly #connection: Connection;
   readonly #options: SessionOptions;
 
@@ -70,10 +71,7 @@ export class PostgresSession implements seam.Session {
     return compare(this.#connection, batch);
   }
 
-  ledger(
-    stream: seam.StreamId,
-    range: { lane: number; first: number; last: number },
-  ): Promise<LedgerRow[]> {
+  ledger(stream: seam.StreamId, range: seam.LedgerRange): Promise<LedgerRow[]> {
     return ledger(this.#connection, stream, range);
   }
 

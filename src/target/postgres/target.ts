@@ -44,7 +44,11 @@ export function postgresTarget(url: string, options: PostgresOptions): Target {
 }
 
 class PostgresTarget implements Target {
-  readonly capabilities: Target['capabilities'] = { loadersMax: 64, standby: true };
+  readonly capabilities: Target['capabilities'] = {
+    loadersMax: 64,
+    mergersMax: 0,
+    standby: true,
+  };
   readonly #hosts: readonly string[];
   readonly #options: Required<PostgresOptions>;
   readonly #sessions = new Set<PostgresSession>();

@@ -8,7 +8,7 @@ import { type Claim, type LaneState, type StreamId, TargetError } from '../targe
 import type { Connection } from './connection.ts';
 import { describe } from './describe.ts';
 
-const columns = `lane, epoch, settled, merged, duplicates, superseded,
+const columns = `lane, epoch, staged, settled, merged, duplicates, superseded,
   dead_letters AS "deadLetters"`;
 
 export function claim(

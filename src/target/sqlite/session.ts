@@ -14,6 +14,8 @@ import { identityOf, prepare } from './schema.ts';
 
 export class SqliteSession implements seam.Session {
   readonly id: string;
+  /** One file, one writer: there is nobody to merge beside the loader. */
+  readonly staging = undefined;
   readonly #connection: Connection;
   readonly #clock: Clock;
   readonly #known = new Fingerprints();
@@ -68,10 +70,7 @@ export class SqliteSession implements seam.Session {
     return compare(this.#connection, batch);
   }
 
-  async ledger(
-    stream: seam.StreamId,
-    range: { lane: number; first: number; last: number },
-  ): Promise<LedgerRow[]> {
+  async ledger(stream: seam.StreamId, range: seam.LedgerRange): Promise<LedgerRow[]> {
     return ledger(this.#connection, stream, range);
   }
 

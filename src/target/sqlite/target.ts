@@ -18,7 +18,7 @@ export function sqliteTarget(url: string, { clock }: { readonly clock: Clock }):
   const sessions = new Set<SqliteSession>();
   let made = 0;
   return {
-    capabilities: { loadersMax: 1, standby: false },
+    capabilities: { loadersMax: 1, mergersMax: 0, standby: false },
     connect: async () => {
       const connection = new Connection(path);
       try {
