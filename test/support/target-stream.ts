@@ -126,7 +126,8 @@ export class Stream {
     // A loader too begins anew after a failure of the optimistic rung.
     await this.reconnect();
     const lanes = await this.session.lanes(this.id);
-    for (const { lane, settled, epoch: _, ...totals } of lanes) {
+    for (const { lane, staged, settled, epoch: _, ...totals } of lanes) {
+      assert.equal(staged, settled, 'the direct route stages and settles at once');
       const range = { lane, first: 1, last: settled };
       const rows = settled === 0 ? [] : await this.session.ledger(this.id, range);
       const sums = { merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 };
