@@ -6,20 +6,20 @@ import type { Connection } from './connection.ts';
 import { opening } from './merge.ts';
 import { judgeAll } from './place-sql.ts';
 import { Savepoint } from './savepoint.ts';
-import { convert, stage } from './stage.ts';
+import { bring, convert } from './temporary.ts';
 
 /** Per row of the batch a `verdict`. Rows that do not provide the key are `absent`. */
 export async function compare(connection: Connection, batch: Batch): Promise<Uint8Array> {
   return connection.transaction(async () => {
-    const staged = await stage(connection, batch, opening({ ...batch, slices: [] }));
+    const brought = await bring(connection, batch, opening({ ...batch, slices: [] }));
     const verdicts = new Uint8Array(batch.count);
     const tell = (seq: number, told: number): void => {
-      verdicts[staged.bySequence[seq] ?? 0] = told;
+      verdicts[brought.bySequence[seq] ?? 0] = told;
     };
     // What the column cannot hold is not what it holds.
     const refused = (seq: number): void => tell(seq, verdict.different);
-    await convert(connection, staged, { savepoint: new Savepoint(connection), refused });
-    for (const part of staged.parts) {
+    await convert(connection, brought, { savepoint: new Savepoint(connection), refused });
+    for (const part of brought.parts) {
       if (part.key.length === 0) {
         for (const seq of part.seqs) tell(seq, verdict.absent);
         continue;

@@ -1,7 +1,7 @@
 // The statements that put the typed rows of a part into the table, and those that ask what became
 // of the rows that did not go in. Text only.
 import type { OnConflict } from '../../merge/batch.ts';
-import { type Part, seqArray, staged } from './stage.ts';
+import { fieldOf, type Part, seqArray } from './temporary.ts';
 import { list, name, tableName } from './text.ts';
 
 /** How a part's rows meet a row of their key: as the stream says, as far as they can. */
@@ -34,7 +34,7 @@ export function insertWinners(
   part: Part,
   { meeting, pick }: { readonly meeting: Meeting; readonly pick: string },
 ): string {
-  const keys = part.key.map((column) => staged(part, column)).join();
+  const keys = part.key.map((column) => fieldOf(part, column)).join();
   const rows = `${part.typed} WHERE wave = ${part.wave} AND ${pick}`;
   // IN stands in the list of columns, and NOT IN elsewhere, because both are then looked up in a
   // hash table. As a join the planner, which knows nothing of new temporary tables, may compare
@@ -58,7 +58,7 @@ export function insertWinners(
 function precedence(part: Part, meeting: Meeting): string {
   if (meeting === 'update') return 'seq DESC';
   const isNewest = typeof meeting === 'object' && part.columns.includes(meeting.newest);
-  return isNewest ? `${staged(part, meeting.newest)} DESC, seq` : 'seq';
+  return isNewest ? `${fieldOf(part, meeting.newest)} DESC, seq` : 'seq';
 }
 
 function action(part: Part, meeting: Meeting): string {
@@ -98,7 +98,7 @@ export const judgeAll = (table: string, part: Part): string =>
 
 // LIMIT keeps the planner to one look-up by the key for each row, however large the table.
 function beside(table: string, part: Part): string {
-  const matches = part.key.map((column) => `t.${name(column)} = s.${staged(part, column)}`);
+  const matches = part.key.map((column) => `t.${name(column)} = s.${fieldOf(part, column)}`);
   return `LEFT JOIN LATERAL (SELECT true AS found, ${list(part.columns, 't.')}
     FROM ${tableName(table)} t WHERE ${matches.join(' AND ')} LIMIT 1) t ON true`;
 }
@@ -108,8 +108,8 @@ function verdictOf(part: Part, version: string | undefined): string {
   const versions =
     version === undefined
       ? ''
-      : `WHEN s.${staged(part, version)} < t.${name(version)} THEN 'older'
-         WHEN s.${staged(part, version)} > t.${name(version)} THEN 'newer'`;
+      : `WHEN s.${fieldOf(part, version)} < t.${name(version)} THEN 'older'
+         WHEN s.${fieldOf(part, version)} > t.${name(version)} THEN 'newer'`;
   return `CASE WHEN t.found IS NULL THEN 'absent' ${versions}
     WHEN ${sameBytes(list(part.columns, 't.'), own)} THEN 'equal' ELSE 'different' END`;
 }

@@ -1,6 +1,5 @@
-// The merge rung: every row of a batch finds its end, whatever the table holds and whatever the
-// server refuses. One bad row never blocks or drops its neighbours; all of it stays in the open
-// transaction.
+// The merge rung: every row finds its end, whatever the table holds and whatever the server refuses.
+// One bad row never blocks or drops its neighbours; all of it stays in the open transaction.
 import assert from 'node:assert/strict';
 import { renderRow } from '../../accept/render.ts';
 import { type Batch, type OnConflict, type RowEnd, rowEnd } from '../../merge/batch.ts';
@@ -17,7 +16,15 @@ import {
   type Verdict,
 } from './place-sql.ts';
 import { type Refusal, Savepoint } from './savepoint.ts';
-import { between, convert, type Part, type Staged, seqArray, seqIndex, stage } from './stage.ts';
+import {
+  between,
+  bring,
+  convert,
+  type Part,
+  seqArray,
+  seqIndex,
+  type Temporary,
+} from './temporary.ts';
 
 export interface Placed {
   /** Per row of the batch; absent where every row was merged. */
@@ -39,10 +46,38 @@ export async function placeRows(
   batch: Batch,
   options: PlaceOptions,
 ): Promise<Placed> {
-  const staged = await stage(connection, batch, options.opening);
-  const placing = new Placing(connection, staged, options.onConflict ?? batch.rules.onConflict);
+  const brought = await bring(connection, batch, options.opening);
+  const rule = options.onConflict ?? batch.rules.onConflict;
+  const placed = await placeTemporary(connection, brought, rule);
+  const { bySequence } = brought;
+  const { encoding } = options;
+  const ends = new Uint8Array(batch.count);
+  placed.ends.forEach((end, seq) => {
+    ends[bySequence[seq] ?? 0] = end;
+  });
+  const letters = undecodedLetters(batch, encoding);
+  for (const [seq, refusal] of placed.refusals) {
+    letters.push(letterOf(batch, bySequence[seq] ?? 0, { refusal, encoding }));
+  }
+  return { ends: ends.every((end) => end === rowEnd.merged) ? undefined : ends, letters };
+}
+
+/** What became of rows in temporary tables, by their seq. */
+export interface PlacedTemporary {
+  readonly ends: Uint8Array;
+  /** Of those that are dead letters. */
+  readonly refusals: ReadonlyMap<number, Refusal>;
+}
+
+/** Brings the rows of temporary tables, raw as they are, to their ends. */
+export async function placeTemporary(
+  connection: Connection,
+  rows: Temporary,
+  onConflict: OnConflict,
+): Promise<PlacedTemporary> {
+  const placing = new Placing(connection, rows, onConflict);
   await placing.run();
-  return placing.placed(options.encoding);
+  return placing;
 }
 
 const swallowed: Refusal = {
@@ -70,53 +105,43 @@ interface Rest {
   readonly beaten: Set<number>;
 }
 
-class Placing {
+class Placing implements PlacedTemporary {
+  readonly ends: Uint8Array;
+  readonly refusals = new Map<number, Refusal>();
   readonly #connection: Connection;
-  readonly #staged: Staged;
+  readonly #rows: Temporary;
   readonly #onConflict: OnConflict;
   readonly #savepoint: Savepoint;
-  readonly #ends: Uint8Array;
-  readonly #refusals = new Map<number, Refusal>();
 
-  constructor(connection: Connection, staged: Staged, onConflict: OnConflict) {
+  constructor(connection: Connection, rows: Temporary, onConflict: OnConflict) {
     this.#connection = connection;
-    this.#staged = staged;
+    this.#rows = rows;
     this.#onConflict = onConflict;
     this.#savepoint = new Savepoint(connection);
-    this.#ends = new Uint8Array(staged.batch.count);
+    this.ends = new Uint8Array(rows.count);
   }
 
   async run(): Promise<void> {
     const refused = (seq: number, refusal: Refusal) => this.#refuse(seq, refusal);
-    await convert(this.#connection, this.#staged, { savepoint: this.#savepoint, refused });
-    for (const part of this.#staged.parts) {
+    await convert(this.#connection, this.#rows, { savepoint: this.#savepoint, refused });
+    for (const part of this.#rows.parts) {
       const meeting = meetingOf(part, this.#onConflict);
       if (meeting === 'none') await this.#insertAll(part);
       else await this.#insertWinners(part, meeting);
     }
   }
 
-  placed(encoding: string): Placed {
-    const { batch, bySequence } = this.#staged;
-    const letters = undecodedLetters(batch, encoding);
-    for (const [seq, refusal] of this.#refusals) {
-      letters.push(letterOf(batch, bySequence[seq] ?? 0, { refusal, encoding }));
-    }
-    const isMerged = this.#ends.every((end) => end === rowEnd.merged);
-    return { ends: isMerged ? undefined : this.#ends, letters };
-  }
-
   #end(seq: number, end: RowEnd): void {
-    this.#ends[this.#staged.bySequence[seq] ?? 0] = end;
+    this.ends[seq] = end;
   }
 
   #refuse(seq: number, refusal: Refusal): void {
     this.#end(seq, rowEnd.deadLetter);
-    this.#refusals.set(seq, refusal);
+    this.refusals.set(seq, refusal);
   }
 
   async #insertAll(part: Part): Promise<void> {
-    const { table } = this.#staged.batch;
+    const { table } = this.#rows;
     await this.#isolate(part, async (first, last) => {
       const pick = between(part.seqs, first, last);
       const made = await this.#savepoint.attempt(insertAll(table.name, part, pick));
@@ -147,7 +172,7 @@ class Placing {
     meeting: Meeting,
     pickOf: (first: number, last: number) => string,
   ): Promise<Rest> {
-    const { table } = this.#staged.batch;
+    const { table } = this.#rows;
     const rest: Rest = { seqs: [], beaten: new Set() };
     await this.#isolate(part, async (first, last) => {
       const pick = pickOf(first, last);
@@ -198,7 +223,7 @@ class Placing {
     const isVersioned = typeof meeting === 'object' && part.columns.includes(meeting.newest);
     const version = isVersioned ? meeting.newest : undefined;
     const [judged] = await this.#connection.script(
-      judgeRows(this.#staged.batch.table.name, part, { seqs, version }),
+      judgeRows(this.#rows.table.name, part, { seqs, version }),
     );
     for (const row of judged?.rows ?? []) {
       const seq = Number(row['seq']);

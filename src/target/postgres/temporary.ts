@@ -1,9 +1,9 @@
-// Brings the rows of a batch into temporary tables, one pair for each column set: a raw one of
-// types that no row can fail in, filled by COPY, then a typed one with the table's own types,
-// modifiers and collations. The step between them is where a row that does not fit (any more) is
-// refused, and only there. Both empty themselves at the end of the transaction.
+// Rows on their way into a table, in temporary tables, one pair for each column set: a raw one of
+// types that no row can fail in, then a typed one with the table's own types, modifiers and
+// collations. The step between them is where a row that does not fit (any more) is refused, and
+// only there. Both empty themselves at the end of the transaction.
 import { createHash } from 'node:crypto';
-import type { ColumnType } from '../../accept/columns.ts';
+import type { Column, ColumnType, Table } from '../../accept/columns.ts';
 import type { Batch } from '../../merge/batch.ts';
 import { isolate } from '../../merge/isolate.ts';
 import { keyPlaces, sequenceOrder, waves } from '../../merge/waves.ts';
@@ -13,11 +13,18 @@ import { numberedRows } from './copy.ts';
 import type { Refusal, Savepoint } from './savepoint.ts';
 import { integers, name, tableName } from './text.ts';
 
-/** A row of the batch is known in the temporary tables by `seq`: its rank in sequence order. */
-export interface Staged {
-  readonly batch: Batch;
-  readonly bySequence: Int32Array;
+/** A row is known in the temporary tables by `seq`: its rank in sequence order, from 0. */
+export interface Temporary {
+  /** The table that they are for. */
+  readonly table: Table;
+  readonly count: number;
+  /** By wave. */
   readonly parts: readonly Part[];
+}
+
+/** What a batch's rows are there: `bySequence[seq]` is the row of the batch. */
+export interface BroughtBatch extends Temporary {
+  readonly bySequence: Int32Array;
 }
 
 /** The rows of one column set and wave. */
@@ -30,19 +37,21 @@ export interface Part {
   readonly raw: string;
   readonly typed: string;
   readonly types: readonly ColumnType[];
+  /** Whether the raw table has texts as text; else as bytes, which any encoding can hold. */
+  readonly isText: boolean;
   /** Ascending. */
   seqs: readonly number[];
 }
 
 /** A part's column in the temporary tables. */
-export const staged = (part: Part, column: string): string => `c${part.columns.indexOf(column)}`;
+export const fieldOf = (part: Part, column: string): string => `c${part.columns.indexOf(column)}`;
 
-/** Opens the transaction by `opening` and sends all rows. Nothing is refused yet. */
-export async function stage(
+/** Opens the transaction by `opening` and sends all rows by COPY. Nothing is refused yet. */
+export async function bring(
   connection: Connection,
   batch: Batch,
   opening: string,
-): Promise<Staged> {
+): Promise<BroughtBatch> {
   const bySequence = sequenceOrder(batch);
   const wave = waves(batch, bySequence);
   const numbers = [ranks(batch.order), ranks(bySequence), wave];
@@ -51,9 +60,9 @@ export async function stage(
   for (const [set] of batch.columnSets.entries()) {
     const rows = bySequence.filter((row) => batch.sets[row] === set);
     if (rows.length === 0) continue;
-    const [first, ...others] = partsOf(batch, set, { rows, wave, seq: numbers[1] ?? wave });
+    const [first, ...others] = partsOfBatch(batch, set, { rows, wave, seq: numbers[1] ?? wave });
     if (!first) continue;
-    const { raw, typed } = createTables(batch, first);
+    const { raw, typed } = createTables(batch.table, first);
     const columns = ['ord', 'seq', 'wave', ...first.columns.map((_, i) => `c${i}`)].join();
     const copy = `COPY ${first.raw} (${columns}) FROM STDIN (FORMAT binary)`;
     const text = `${before} ${raw}; ${typed}; ${copy}`;
@@ -63,7 +72,7 @@ export async function stage(
   }
   if (before !== '') await connection.script(before);
   parts.sort((a, b) => a.wave - b.wave);
-  return { batch, bySequence, parts };
+  return { table: batch.table, count: batch.count, bySequence, parts };
 }
 
 function ranks(order: Int32Array): Int32Array {
@@ -74,7 +83,7 @@ function ranks(order: Int32Array): Int32Array {
   return rank;
 }
 
-function partsOf(
+function partsOfBatch(
   batch: Batch,
   set: number,
   of: { readonly rows: Int32Array; readonly wave: Int32Array; readonly seq: Int32Array },
@@ -82,15 +91,6 @@ function partsOf(
   const columns = (batch.columnSets[set] ?? []).flatMap(
     (place) => batch.journaled.columns[place] ?? [],
   );
-  const present = new Set(batch.table.columns.map((column) => column.name));
-  const lost = columns.find((column) => !present.has(column.name));
-  if (lost) {
-    const message = `Column ${lost.name} of journaled rows is no longer in ${batch.table.name}.`;
-    throw new TargetError('hold', '42703', message);
-  }
-  const names = columns.map((column) => column.name);
-  const marks = [batch.table.name, batch.table.fingerprint, batch.journaled.fingerprint, ...names];
-  const digest = createHash('sha256').update(JSON.stringify(marks)).digest('hex').slice(0, 24);
   const byWave = new Map<number, number[]>();
   for (const row of of.rows) {
     const wave = of.wave[row] ?? 0;
@@ -98,19 +98,52 @@ function partsOf(
     seqs.push(of.seq[row] ?? 0);
     byWave.set(wave, seqs);
   }
+  const key = keyPlaces(batch, set) ? batch.rules.key : [];
+  return partsOf(batch.table, { columns, key, byWave, isText: false });
+}
+
+/**
+ * The parts of one column set; `byWave` has the seqs of each wave. Throws 'hold' where the table
+ * has lost one of the columns.
+ */
+export function partsOf(
+  table: Table,
+  of: {
+    readonly columns: readonly Column[];
+    readonly key: readonly string[];
+    readonly byWave: ReadonlyMap<number, readonly number[]>;
+    readonly isText: boolean;
+  },
+): Part[] {
+  const { columns, key, byWave, isText } = of;
+  const present = new Set(table.columns.map((column) => column.name));
+  const lost = columns.find((column) => !present.has(column.name));
+  if (lost) {
+    const message = `Column ${lost.name} of journaled rows is no longer in ${table.name}.`;
+    throw new TargetError('hold', '42703', message);
+  }
+  const types = columns.map((column) => column.type);
+  const names = columns.map((column) => column.name);
+  const raws = types.map((type) => rawType(type, isText));
+  const marks = [table.name, table.fingerprint, ...names, ...raws];
+  const digest = createHash('sha256').update(JSON.stringify(marks)).digest('hex').slice(0, 24);
   return [...byWave].map(([wave, seqs]) => ({
     wave,
     columns: names,
-    key: keyPlaces(batch, set) ? batch.rules.key : [],
+    key,
     raw: `pg_temp.holdfast_raw_${digest}`,
     typed: `pg_temp.holdfast_rows_${digest}`,
-    types: columns.map((column) => column.type),
+    types,
+    isText,
     seqs,
   }));
 }
 
-/** Types that every value of the row format fits into; texts are bytes until they are cast. */
-function rawType(type: ColumnType): string {
+/**
+ * A type that every value of the row format fits into as it is. Texts are text where `isText` (the
+ * database's encoding must be UTF8), else bytes until they are cast.
+ */
+export function rawType(type: ColumnType, isText: boolean): string {
   switch (type.kind) {
     case 'int':
       return `int${type.bytes}`;
@@ -121,31 +154,34 @@ function rawType(type: ColumnType): string {
     case 'jsonb':
     case 'enum':
     case 'cast':
-      return 'bytea';
+      return isText ? 'text' : 'bytea';
     default:
       return type.kind;
   }
 }
 
-function createTables(batch: Batch, part: Part): { readonly raw: string; readonly typed: string } {
-  const raws = part.types.map((type, i) => `, c${i} ${rawType(type)}`);
+/** The statements that make a part's tables where they are not there yet. */
+export function createTables(
+  table: Table,
+  part: Part,
+): { readonly raw: string; readonly typed: string } {
+  const raws = part.types.map((type, i) => `, c${i} ${rawType(type, part.isText)}`);
   const own = part.columns.map((column, i) => `, t.${name(column)} AS c${i}`);
   return {
     raw: `CREATE TEMP TABLE IF NOT EXISTS ${part.raw.replace('pg_temp.', '')}
       (ord int, seq int, wave int${raws.join('')}) ON COMMIT DELETE ROWS`,
     typed: `CREATE TEMP TABLE IF NOT EXISTS ${part.typed.replace('pg_temp.', '')}
       ON COMMIT DELETE ROWS AS SELECT 0 AS ord, 0 AS seq, 0 AS wave${own.join('')}
-      FROM ${tableName(batch.table.name)} t WITH NO DATA`,
+      FROM ${tableName(table.name)} t WITH NO DATA`,
   };
 }
 
 /** The raw value as the server would read it from text, or as it is. */
-function readable(type: ColumnType, column: string): string {
+export function readable(type: ColumnType, column: string, isText: boolean): string {
   // The first byte of a jsonb is its version.
-  if (type.kind === 'jsonb') return `convert_from(substring(${column} FROM 2), 'UTF8')`;
-  return rawType(type) === 'bytea' && type.kind !== 'bytea'
-    ? `convert_from(${column}, 'UTF8')`
-    : column;
+  const value = type.kind === 'jsonb' ? `substring(${column} FROM 2)` : column;
+  const isBytes = rawType(type, isText) === 'bytea' && type.kind !== 'bytea';
+  return isBytes ? `convert_from(${value}, 'UTF8')` : value;
 }
 
 /**
@@ -154,7 +190,7 @@ function readable(type: ColumnType, column: string): string {
  */
 export async function convert(
   connection: Connection,
-  { batch, parts }: Staged,
+  { table, parts }: Temporary,
   {
     savepoint,
     refused,
@@ -164,13 +200,13 @@ export async function convert(
   },
 ): Promise<void> {
   if (parts.length === 0) return;
-  const casts = await castTypes(connection, batch.table.name);
+  const casts = await castTypes(connection, table.name);
   for (const part of parts) {
     // The cast names the type without its modifier, and the assignment applies that: an explicit
     // cast to varchar(3) would cut a longer text without a word.
     const values = part.types.map((type, i) => {
       const cast = casts.get(part.columns[i] ?? '');
-      return `, ${readable(type, `c${i}`)}::${cast}`;
+      return `, ${readable(type, `c${i}`, part.isText)}::${cast}`;
     });
     const insert = `INSERT INTO ${part.typed} SELECT ord, seq, wave${values.join('')}
       FROM ${part.raw} WHERE wave = ${part.wave} AND`;
@@ -203,7 +239,10 @@ export const seqIndex = (table: string): string =>
 /**
  * Per column the type to cast to: its own, a domain's base type, in both cases without modifier.
  */
-async function castTypes(connection: Connection, table: string): Promise<Map<string, string>> {
+export async function castTypes(
+  connection: Connection,
+  table: string,
+): Promise<Map<string, string>> {
   const rows = await connection.query(
     `WITH RECURSIVE bases (name, type) AS (
        SELECT attname, atttypid FROM pg_attribute
