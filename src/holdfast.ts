@@ -69,14 +69,13 @@ export async function open(given: OpenOptions, ports: Ports = systemPorts): Prom
     ports.target ??
     (await openTarget(options.target, { clock: ports.clock, positions: isStandby(options) }));
   const { journal, requests } = await openJournal(options, ports, metrics);
-  const { loadersMax } = target.capabilities;
   const streams = new Streams({
     options,
     clock: ports.clock,
     journal,
     requests,
     metrics,
-    loadersMax,
+    capabilities: target.capabilities,
   });
   let tellDeath: (error: Error) => void = () => undefined;
   const died = new Promise<Error>((resolve) => {

@@ -40,6 +40,19 @@ export const limits = {
   rejectionsListedMax: 1000,
   retryMsMin: 20,
   retryMsMax: 5_000,
+  /** How often it is asked whether what was committed is confirmed. */
+  confirmPollMs: 200,
+  /** Records of one batch of a staged stream, and of one merge. */
+  stageRowsMax: 5_000,
+  mergeRowsMax: 20_000,
+  mergersDefault: 2,
+  mergersMax: 64,
+  mergeEveryMs: 1_000,
+  /** This many rows begin a merge before its time. */
+  mergeRows: 20_000,
+  stagingRetentionMs: 24 * 60 * 60 * 1000,
+  /** How often the days of a staging table are looked at. */
+  stagingUpkeepMs: 60_000,
   /** How often an idle stream's `settled` is read again from the target (DESIGN §6). */
   idleCheckMs: 3_000,
 } as const;

@@ -7,6 +7,9 @@ export function optionRules(options: Options): string[] {
   return [
     ...targetRules(options),
     ...Object.entries(options.streams).flatMap(([name, rules]) => streamRules(name, rules)),
+    ...Object.entries(options.streams).flatMap(([name, rules]) =>
+      stagingRules(`streams.${name}`, rules, options.target),
+    ),
     ...limitRules(options.limits),
     ...serverRules(options),
   ];
@@ -58,6 +61,20 @@ function streamRules(name: string, rules: StreamRules): string[] {
     );
   }
   if (loaders > lanes) problem('.loaders', `is ${loaders}, more than the ${lanes} lanes to share`);
+  return problems;
+}
+
+function stagingRules(path: string, rules: StreamRules, target: string): string[] {
+  const problems: string[] = [];
+  if (rules.route === 'staged' && target.startsWith('sqlite:')) {
+    problems.push(`${path}.route: SQLite has one writer at a time; it takes 'direct' only`);
+  }
+  if (rules.staging === 'unlogged' && rules.route === 'direct') {
+    problems.push(`${path}.staging: goes with route: 'staged'`);
+  }
+  if (rules.staging === 'unlogged' && !target.startsWith('postgres')) {
+    problems.push(`${path}.staging: only PostgreSQL has unlogged tables`);
+  }
   return problems;
 }
 

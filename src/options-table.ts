@@ -1,5 +1,6 @@
 // Every option: its path ('*' stands for any name), what fits, its default in words, its meaning.
 // options.ts checks by this table and docs/options.md is generated from it.
+import { isDuration } from './duration.ts';
 import { limits } from './limits.ts';
 
 /** Says what is wrong with a value, or undefined where it fits. */
@@ -140,7 +141,37 @@ export const optionTable: readonly OptionRow[] = [
   row(
     [stream('batchRowsMax'), 'number', `${limits.batchRowsMax}`],
     whole(1, 1_000_000),
-    'Records of one transaction.',
+    'Records of one transaction; 5000 by default where the route is staged.',
+  ),
+  row(
+    [stream('route'), "'direct' or 'staged'", "'direct'"],
+    oneOf(['direct', 'staged']),
+    'Straight into the table, or first into a staging table from which mergers bring the rows on.',
+  ),
+  row(
+    [stream('staging'), "'logged' or 'unlogged'", "'logged'"],
+    oneOf(['logged', 'unlogged']),
+    "The staging table's kind (PostgreSQL): a crash empties an unlogged one, the journal fills it.",
+  ),
+  row(
+    [stream('mergeEveryMs'), 'milliseconds', ms(limits.mergeEveryMs)],
+    whole(1, 24 * 60 * 60 * 1000),
+    'How often staged rows are merged.',
+  ),
+  row(
+    [stream('mergeRows'), 'number', `${limits.mergeRows}`],
+    whole(1, 1_000_000_000),
+    'So many staged rows are merged before that time.',
+  ),
+  row(
+    [stream('mergers'), 'number', `${limits.mergersDefault}`],
+    whole(0, limits.mergersMax),
+    'How many connections merge staged rows at once; 0 leaves that to other processes.',
+  ),
+  row(
+    [stream('stagingRetention'), 'duration', "'24h'"],
+    must("a time such as '90s', '24h' or '7d', or milliseconds", isDuration),
+    'How long merged days of the staging table stay; `holdfast archive` keeps them for good.',
   ),
   row(
     ['confirm', "'commit', 'standby' or { afterMs: NUMBER }", "'commit'"],

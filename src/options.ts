@@ -6,6 +6,7 @@ import { limits } from './limits.ts';
 import type { OnConflict } from './merge/batch.ts';
 import { optionRules } from './options-rules.ts';
 import { type OptionRow, optionTable } from './options-table.ts';
+import type { Route } from './target/target.ts';
 
 export interface StreamOptions {
   readonly table: string;
@@ -19,6 +20,20 @@ export interface StreamOptions {
   readonly inexact?: 'refuse' | 'round';
   readonly loaders?: number;
   readonly batchRowsMax?: number;
+  /**
+   * 'direct': a batch goes straight into the table. 'staged': it is first committed to a staging
+   * table beside it, and merged from there by `mergers`, every `mergeEveryMs` or as soon as
+   * `mergeRows` wait.
+   */
+  readonly route?: Route;
+  /** 'unlogged' (PostgreSQL): a crash of the server empties it, and the journal fills it again. */
+  readonly staging?: 'logged' | 'unlogged';
+  readonly mergeEveryMs?: number;
+  readonly mergeRows?: number;
+  /** 0: this process only stages; others merge. */
+  readonly mergers?: number;
+  /** How long merged days of the staging table stay: '24h', '7d', or milliseconds. */
+  readonly stagingRetention?: string | number;
 }
 
 export type Confirm = 'commit' | 'standby' | { readonly afterMs: number };
@@ -90,6 +105,12 @@ export const defaults = {
     inexact: 'refuse',
     loaders: limits.loadersDefault,
     batchRowsMax: limits.batchRowsMax,
+    route: 'direct',
+    staging: 'logged',
+    mergeEveryMs: limits.mergeEveryMs,
+    mergeRows: limits.mergeRows,
+    mergers: limits.mergersDefault,
+    stagingRetention: '24h',
   },
   limits: {
     memoryBytesMax: limits.memoryBytesMax,
@@ -146,7 +167,9 @@ function complete(input: OpenOptions): Options {
 }
 
 function completeStream(given: StreamOptions): StreamRules {
-  const stream = { ...defaults.stream, ...provided(given) };
+  const isStaged = given.route === 'staged';
+  const batchRowsMax = isStaged ? limits.stageRowsMax : defaults.stream.batchRowsMax;
+  const stream = { ...defaults.stream, batchRowsMax, ...provided(given) };
   // One loader a lane is the most that can work.
   const loaders = given.loaders ?? Math.min(defaults.stream.loaders, stream.lanes);
   return { ...stream, loaders };

@@ -6,6 +6,7 @@ import { compileRows } from './accept/compile.ts';
 import { laneCount } from './accept/lanes.ts';
 import type { RowBuffer } from './accept/row-buffer.ts';
 import type { RowReader, RowRules } from './accept/rows.ts';
+import { durationMs } from './duration.ts';
 import { HoldfastError } from './errors.ts';
 import type { Parcel, Placed, RequestKeep } from './journal/group.ts';
 import type { Journal } from './journal/journal.ts';
@@ -16,6 +17,7 @@ import { limits } from './limits.ts';
 import type { StreamSettings, StreamState } from './merge/stream.ts';
 import type { Confirm, StreamRules } from './options.ts';
 import { type AskLedger, Pending } from './pending.ts';
+import type { Capabilities } from './target/target.ts';
 import { Watermarks } from './watermarks.ts';
 
 export interface StreamParts {
@@ -85,8 +87,10 @@ export class OpenStream {
     return this.#reader.rules;
   }
 
-  settings(confirm: Confirm, loadersMax: number): StreamSettings {
-    const { key, onConflict, table, loaders, batchRowsMax } = this.rules;
+  settings(confirm: Confirm, capabilities: Capabilities): StreamSettings {
+    const { key, onConflict, table, loaders, batchRowsMax, mergers } = this.rules;
+    const { route, staging, mergeEveryMs, mergeRows, stagingRetention } = this.rules;
+    const { loadersMax, mergersMax } = capabilities;
     return {
       id: this.id,
       rules: { stream: this.name, key, onConflict },
@@ -95,6 +99,12 @@ export class OpenStream {
       loaders: Math.min(loaders, loadersMax, this.lanes),
       batchRowsMax,
       batchBytesMax: limits.batchBytesMax,
+      route,
+      staging,
+      mergers: Math.min(mergers, mergersMax),
+      mergeEveryMs,
+      mergeRows,
+      stagingRetentionMs: durationMs(stagingRetention),
       confirm,
       last: [...this.marks.journaled],
     };

@@ -12,6 +12,7 @@ import type { LoadingEvents } from './merge/stream.ts';
 import { countUp, type Metrics } from './metrics.ts';
 import type { Options } from './options.ts';
 import { OpenStream } from './stream.ts';
+import type { Capabilities } from './target/target.ts';
 
 export interface StreamsParts {
   readonly options: Options;
@@ -19,7 +20,7 @@ export interface StreamsParts {
   readonly journal: Journal;
   readonly requests: Requests;
   readonly metrics: Metrics;
-  readonly loadersMax: number;
+  readonly capabilities: Capabilities;
 }
 
 /** How long `open` waits for a table that it has never seen. */
@@ -55,6 +56,7 @@ export class Streams {
           stream.pending.onLanes(lanes);
           this.#age(stream);
         }),
+      onStaged: (id, lanes) => on(id, (stream) => stream.marks.stage(lanes)),
       onSettled: (id, settled) =>
         on(id, (stream) => {
           stream.marks.settle(settled);
@@ -117,7 +119,7 @@ export class Streams {
   }
 
   async #openOne(name: string, loading: LoadingCalls): Promise<void> {
-    const { options, journal, requests, loadersMax } = this.#parts;
+    const { options, journal, requests, capabilities } = this.#parts;
     const rules = options.streams[name];
     if (!rules) return;
     const known = journal.dictionary.streams.find((entry) => entry.name === name);
@@ -128,7 +130,7 @@ export class Streams {
     const stream = new OpenStream({ name, rules, journal, requests, askLedger }, table);
     this.#byName.set(name, stream);
     this.#byId.set(stream.id, stream);
-    loading.openStream(stream.settings(options.confirm, loadersMax));
+    loading.openStream(stream.settings(options.confirm, capabilities));
     loading.extend(journal.end, [stream.id]);
   }
 

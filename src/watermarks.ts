@@ -12,6 +12,8 @@ export class Watermarks {
   /** Records taken that are not journaled yet. */
   taken = 0;
   readonly journaled: Float64Array;
+  /** In the direct route the same as `settled`. */
+  readonly staged: Float64Array;
   readonly settled: Float64Array;
   readonly confirmed: Float64Array;
   /** Per lane, how its settled records ended. */
@@ -21,6 +23,7 @@ export class Watermarks {
   constructor(journaled: Float64Array, confirmed: Float64Array) {
     this.journaled = journaled;
     this.confirmed = confirmed;
+    this.staged = confirmed.slice();
     this.settled = confirmed.slice();
   }
 
@@ -37,8 +40,7 @@ export class Watermarks {
     return {
       accepted: this.accepted,
       journaled: sum(this.journaled),
-      // The direct route stages and merges in one transaction.
-      staged: settled,
+      staged: sum(this.staged),
       settled,
       confirmed: Math.min(sum(this.confirmed), settled),
     };
@@ -47,8 +49,9 @@ export class Watermarks {
   /** The lanes as the target has them, all or some; where they went back, the ends go with them. */
   adopt(lanes: readonly LaneState[]): void {
     for (const state of lanes) {
-      const { lane, settled } = state;
-      assert(settled <= (this.journaled[lane] ?? 0), `lane ${lane} is not ahead of its journal`);
+      const { lane, staged, settled } = state;
+      assert(staged <= (this.journaled[lane] ?? 0), `lane ${lane} is not ahead of its journal`);
+      this.staged[lane] = staged;
       this.settled[lane] = settled;
       this.#ends[lane] = addCounts(noCounts, state);
       // A history that lacks confirmed records (failover, P3): the journal must keep them again.
@@ -56,9 +59,15 @@ export class Watermarks {
     }
   }
 
+  /** Less than before where staged rows were lost; never less than what is settled. */
+  stage(lanes: readonly { readonly lane: number; readonly last: number }[]): void {
+    for (const { lane, last } of lanes) this.staged[lane] = Math.max(last, this.settled[lane] ?? 0);
+  }
+
   settle(all: readonly Settled[]): void {
     for (const one of all) {
       this.settled[one.lane] = one.last;
+      this.staged[one.lane] = Math.max(this.staged[one.lane] ?? 0, one.last);
       const counts = one.ends ? countEnds(decodeEnds(one)) : { ...noCounts, merged: one.rowCount };
       this.#ends[one.lane] = addCounts(this.#ends[one.lane] ?? noCounts, counts);
     }

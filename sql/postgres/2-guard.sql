@@ -49,5 +49,3 @@ BEGIN
   END IF;
 END
 $guard$;
-
-INSERT INTO holdfast_version (version) VALUES (1) ON CONFLICT DO NOTHING;

@@ -32,9 +32,10 @@ export async function findStrangeLane(
   parts: AgeParts,
 ): Promise<number | undefined> {
   const sums = new Map<number, Sum>();
-  for (const { lane, settled } of lanes) {
-    if (settled === 0) continue;
-    const [row] = await session.ledger(parts.stream, { lane, first: settled, last: settled });
+  for (const { lane, staged } of lanes) {
+    if (staged === 0) continue;
+    const range = { lane, first: staged, last: staged, isStagedToo: true };
+    const [row] = await session.ledger(parts.stream, range);
     if (row) sums.set(lane, { row, digest: 0, next: undefined });
   }
   return sums.size === 0 ? undefined : compare(sums, parts);

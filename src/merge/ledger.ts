@@ -41,17 +41,15 @@ export function ledgerRows(batch: Batch, ends: Uint8Array | undefined): LedgerRo
   }
   return batch.slices.map((slice, at) => {
     const own = bySlice[at] ?? new Uint8Array(0);
-    const counts = countEnds(own);
-    return {
-      lane: slice.lane,
-      first: slice.first,
-      last: slice.last,
-      rowCount: own.length,
-      digest: slice.digest,
-      ...counts,
-      ends: counts.merged === own.length ? null : encodeEnds(own),
-    };
+    const { lane, first, last, digest } = slice;
+    return { lane, first, last, rowCount: own.length, digest, ...booked(own) };
   });
+}
+
+/** Ends as the ledger has them; one RowEnd per record. */
+export function booked(ends: Uint8Array): EndCounts & Pick<LedgerRow, 'ends'> {
+  const counts = countEnds(ends);
+  return { ...counts, ends: counts.merged === ends.length ? null : encodeEnds(ends) };
 }
 
 export function countEnds(ends: Uint8Array): EndCounts {
@@ -112,8 +110,7 @@ export function countsWithin(
 export function withEnd(row: LedgerRow, sequence: number, end: RowEnd): LedgerRow {
   const ends = decodeEnds(row);
   ends[sequence - row.first] = end;
-  const counts = countEnds(ends);
-  return { ...row, ...counts, ends: counts.merged === ends.length ? null : encodeEnds(ends) };
+  return { ...row, ...booked(ends) };
 }
 
 export const noCounts: EndCounts = { merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 };

@@ -1,39 +1,58 @@
-// One loader: one session that brings the records of its lanes into the table, batch after batch,
-// one transaction in flight. Its loop never gives a record up: a batch is left only when the
-// target says that it is settled, or when the lanes have to be read again.
+// One loader: one session that brings the records of its lanes to the target, batch after batch, one
+// transaction in flight. Its loop never gives a record up: a batch is left only when the target says
+// that it is there, or when the lanes have to be read again. What "there" means is the route's:
+// settled in the table (direct.ts), or staged (staged.ts).
 import assert from 'node:assert/strict';
 import type { Table } from '../accept/columns.ts';
-import type { Clock } from '../clock.ts';
-import type { Confirming } from '../confirm.ts';
 import type { Disk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Position } from '../journal/block.ts';
 import { limits } from '../limits.ts';
-import { type LaneState, type Rung, type Session, TargetError } from '../target/target.ts';
+import {
+  type LaneState,
+  type MergeResult,
+  type Rung,
+  type Session,
+  TargetError,
+} from '../target/target.ts';
 import { Assembly } from './assemble.ts';
-import { type Batch, rowEnd } from './batch.ts';
+import type { Batch } from './batch.ts';
 import { Feed } from './feed.ts';
 import { Ladder } from './ladder.ts';
-import { decodeEnds, type LedgerRow, ledgerRows } from './ledger.ts';
-import type { LoadingEvents, Settled, StreamSettings } from './stream.ts';
+import { type LedgerRow, ledgerRows } from './ledger.ts';
+import { Link, type LinkParts, lanesLost } from './link.ts';
 
-export interface LoaderParts {
-  readonly clock: Clock;
+/** Where a batch was committed: a position in the log of one history (P2); '' where none is told. */
+export interface Commit {
+  readonly position: string;
+  readonly identity: string;
+}
+
+export interface LoaderRoute {
+  /** One whole transaction; see Session.merge and Staging.stage. */
+  send(session: Session, batch: Batch, rung: Rung): Promise<MergeResult>;
+  /** A batch is there: its rows as the ledger has them. */
+  sent(rows: readonly LedgerRow[], commit: Commit): void;
+  /** The target says that these lanes stand elsewhere than `from`, ahead or back. */
+  moved(
+    session: Session,
+    lanes: readonly { readonly state: LaneState; readonly from: number }[],
+  ): Promise<void>;
+  /** Asks whether more has been confirmed; nothing waits for that where `isIdle`. */
+  confirm(session: Session): Promise<void>;
+  readonly isIdle: boolean;
+}
+
+export interface LoaderParts extends LinkParts {
   readonly disk: Disk;
   readonly directory: string;
   readonly writer: string;
-  readonly settings: StreamSettings;
-  readonly events: LoadingEvents;
-  readonly confirming: Confirming;
-  /** A new session, checked to be of the target's newest history. */
-  connect(): Promise<Session>;
+  readonly route: LoaderRoute;
   /** The stream's epoch and table, shared by its loaders. */
   readonly shared: { epoch: number; table: Table };
   /** Which of the stream's loaders this is. */
   readonly index: number;
 }
-
-const confirmPollMs = 200;
 
 /** What to do after an attempt failed. */
 type After = 'again' | 'reread';
@@ -41,13 +60,12 @@ type After = 'again' | 'reread';
 export class Loader {
   readonly #parts: LoaderParts;
   readonly #feed: Feed;
-  readonly #settled: Float64Array;
+  /** Per lane, what the target has. */
+  readonly #staged: Float64Array;
   readonly #ladder = new Ladder();
   readonly #stop = new AbortController();
-  #session: Session | undefined;
+  readonly #link: Link;
   #wake: () => void = () => undefined;
-  #isHeld = false;
-  #failures = 0;
   #pollAtMs = 0;
   /** A batch is about as large as the one before. */
   #bytesHint = 64 * 1024;
@@ -55,7 +73,8 @@ export class Loader {
   constructor(parts: LoaderParts) {
     const { disk, directory, settings, index } = parts;
     this.#parts = parts;
-    this.#settled = new Float64Array(settings.lanes);
+    this.#link = new Link(parts, this.#stop.signal);
+    this.#staged = new Float64Array(settings.lanes);
     const serves = (lane: number) => lane % settings.loaders === index;
     this.#feed = new Feed({ disk, directory, stream: settings.id, serves }, settings.lanes);
   }
@@ -73,7 +92,7 @@ export class Loader {
   }
 
   /**
-   * Begins after what is settled; runs until stopped, fenced, or the journal turns out to be
+   * Begins after what the target has; runs until stopped, fenced, or the journal turns out to be
    * damaged.
    */
   async run(lanes: readonly LaneState[]): Promise<void> {
@@ -87,25 +106,25 @@ export class Loader {
       }
     } finally {
       this.#feed.close();
-      await this.#session?.close();
+      await this.#link.close();
     }
   }
 
   /** Under steady load there is no idle moment: asks by time. */
   async #pollConfirming(): Promise<void> {
-    const { clock, confirming } = this.#parts;
-    if (confirming.isIdle || clock.monotonicMs() < this.#pollAtMs) return;
-    this.#pollAtMs = clock.monotonicMs() + confirmPollMs;
+    const { clock, route } = this.#parts;
+    if (route.isIdle || clock.monotonicMs() < this.#pollAtMs) return;
+    this.#pollAtMs = clock.monotonicMs() + limits.confirmPollMs;
     try {
-      await this.#confirm(await this.#connected());
+      await route.confirm(await this.#link.connected());
     } catch (error) {
       await this.#failed(error, undefined);
     }
   }
 
   #adopt(lanes: readonly LaneState[]): void {
-    for (const { lane, settled } of lanes) this.#settled[lane] = settled;
-    this.#feed.seek(this.#settled);
+    for (const { lane, staged } of lanes) this.#staged[lane] = staged;
+    this.#feed.seek(this.#staged);
   }
 
   #take(): Batch | undefined {
@@ -121,11 +140,11 @@ export class Loader {
   }
 
   async #idle(): Promise<void> {
-    const { clock, confirming } = this.#parts;
+    const { clock, route } = this.#parts;
     const pause = new AbortController();
     const signal = AbortSignal.any([pause.signal, this.#stop.signal]);
     this.#wake = () => pause.abort();
-    await clock.sleep(confirming.isIdle ? limits.idleCheckMs : limits.retryMsMin, signal);
+    await clock.sleep(route.isIdle ? limits.idleCheckMs : limits.retryMsMin, signal);
     this.#wake = () => undefined;
     if (signal.aborted) return;
     try {
@@ -137,45 +156,27 @@ export class Loader {
 
   /** An idle stream looks whether the target went back, and what has been confirmed (DESIGN §6). */
   async #check(): Promise<void> {
-    const session = await this.#connected();
-    await this.#confirm(session);
+    const session = await this.#link.connected();
+    await this.#parts.route.confirm(session);
     await this.#reread(session);
     // A column that was added can be written from now on, not only after the next batch.
     if (this.#parts.index === 0) await this.#describe(session);
-  }
-
-  async #confirm(session: Session): Promise<void> {
-    const { confirming, settings, events } = this.#parts;
-    const lanes = await confirming.poll(session, this.#streamId());
-    if (lanes.length > 0) events.onConfirmed(settings.id, lanes);
   }
 
   #streamId() {
     return { writer: this.#parts.writer, stream: this.#parts.settings.rules.stream };
   }
 
-  async #connected(): Promise<Session> {
-    if (this.#session) return this.#session;
-    const session = await this.#parts.connect();
-    this.#session = session;
-    return session;
-  }
-
-  #drop(): void {
-    this.#session?.destroy();
-    this.#session = undefined;
-  }
-
-  /** One batch, attempt after attempt, until it is settled or the lanes were read again. */
+  /** One batch, attempt after attempt, until it is there or the lanes were read again. */
   async #settle(given: Batch): Promise<void> {
     let batch = given;
     let rung: Rung = this.#ladder.next();
-    const { clock, events, shared } = this.#parts;
+    const { clock, events, shared, route } = this.#parts;
     while (!this.#stop.signal.aborted) {
       const begun = clock.monotonicMs();
       try {
-        const session = await this.#connected();
-        const { ends, position } = await session.merge(batch, rung);
+        const session = await this.#link.connected();
+        const { ends, position } = await route.send(session, batch, rung);
         events.onBatch(batch.count + batch.undecoded.length, (clock.monotonicMs() - begun) / 1000);
         if (rung === 'optimistic') this.#ladder.passed();
         this.#done(ledgerRows(batch, ends), { position, identity: session.identity });
@@ -186,7 +187,7 @@ export class Loader {
           assert.equal(rung, 'optimistic', 'the merge rung isolates rows itself');
           rung = 'merge';
           this.#ladder.failed();
-          this.#drop();
+          this.#link.drop();
           continue;
         }
         if ((await this.#failed(error, batch)) === 'reread') return;
@@ -195,55 +196,35 @@ export class Loader {
     }
   }
 
-  #done(rows: readonly LedgerRow[], commit: { position: string; identity: string }): void {
-    const { settings, events, confirming } = this.#parts;
-    for (const { lane, last } of rows) this.#settled[lane] = last;
-    this.#running();
-    events.onSettled(settings.id, rows.map(bare));
-    const confirmed = confirming.add(
-      rows.map(({ lane, last }) => ({ lane, last })),
-      commit,
-    );
-    if (confirmed.length > 0) events.onConfirmed(settings.id, confirmed);
-  }
-
-  #running(): void {
-    this.#failures = 0;
-    if (!this.#isHeld) return;
-    this.#isHeld = false;
-    this.#parts.events.onState(this.#parts.settings.id, { state: 'running' });
+  #done(rows: readonly LedgerRow[], commit: Commit): void {
+    for (const { lane, last } of rows) this.#staged[lane] = last;
+    this.#link.passed();
+    this.#parts.route.sent(rows, commit);
   }
 
   async #failed(error: unknown, batch: Batch | undefined): Promise<After> {
-    if (!(error instanceof TargetError) || error.code === 'lanes') throw error;
-    const { events, settings } = this.#parts;
-    const suspect = this.#session?.id ?? '';
-    this.#drop();
-    events.onRetry(error.code === '' ? error.kind : error.code);
+    if (!(error instanceof TargetError) || error.code === lanesLost) throw error;
+    const suspect = this.#link.id;
+    this.#link.drop();
+    this.#parts.events.onRetry(error.code === '' ? error.kind : error.code);
     switch (error.kind) {
       case 'ambiguous':
         return batch ? this.#resolve(batch, suspect) : 'reread';
       case 'moved':
-        return this.#retrying(async (session) => this.#reread(session));
+        return this.#retrying((session) => this.#reread(session));
       case 'altered':
-        return this.#retrying(async (session) => this.#describe(session));
+        return this.#retrying((session) => this.#describe(session));
       case 'fenced':
         throw new HoldfastError('HF_TARGET', error.message, { cause: error });
       case 'hold':
+        await this.#link.failed(error);
+        return this.#probe();
       case 'lost':
       case 'readonly':
-        // A target that cannot be reached keeps the rows; say so once it lasts.
-        if (error.kind === 'hold' || this.#failures > 0) {
-          this.#isHeld = true;
-          const code = error.code === '' ? '' : ` (${error.code})`;
-          events.onState(settings.id, { state: 'held', reason: `${error.message}${code}` });
-        }
-        await this.#pause();
-        return this.#isHeld && error.kind === 'hold' ? this.#probe() : 'again';
       case 'transient':
       case 'conflict':
       case 'row':
-        await this.#pause();
+        await this.#link.failed(error);
         return 'again';
     }
   }
@@ -251,35 +232,16 @@ export class Loader {
   /** After a hold the table may be another one: look at it before the next attempt. */
   async #probe(): Promise<After> {
     try {
-      await this.#describe(await this.#connected());
+      await this.#describe(await this.#link.connected());
     } catch (error) {
       if (!(error instanceof TargetError)) throw error;
-      this.#drop();
+      this.#link.drop();
     }
     return 'again';
   }
 
-  /** Jittered, growing, bounded; ends at once when stopped. */
-  async #pause(): Promise<void> {
-    const { clock } = this.#parts;
-    const bound = Math.min(limits.retryMsMin * 2 ** this.#failures, limits.retryMsMax);
-    this.#failures++;
-    await clock.sleep(bound / 2 + (bound / 2) * clock.random(), this.#stop.signal);
-  }
-
-  /** Runs `step` on a working session, however long that takes; 'reread' where it says so. */
   async #retrying(step: (session: Session) => Promise<After>): Promise<After> {
-    while (!this.#stop.signal.aborted) {
-      try {
-        return await step(await this.#connected());
-      } catch (error) {
-        if (!(error instanceof TargetError) || error.code === 'lanes') throw error;
-        this.#drop();
-        this.#parts.events.onRetry(error.code === '' ? error.kind : error.code);
-        await this.#pause();
-      }
-    }
-    return 'reread';
+    return (await this.#link.retrying(step)) ?? 'reread';
   }
 
   async #describe(session: Session): Promise<After> {
@@ -295,15 +257,16 @@ export class Loader {
   async #resolve(batch: Batch, suspect: string): Promise<After> {
     return this.#retrying(async (session) => {
       const states = await session.resolve(batch, suspect);
-      const settled = new Map(states.map((state) => [state.lane, state.settled]));
-      const isSettled = batch.slices.every(({ lane, last }) => settled.get(lane) === last);
-      if (!isSettled) {
-        const isOpen = batch.slices.every(({ lane, first }) => settled.get(lane) === first - 1);
+      const staged = new Map(states.map((state) => [state.lane, state.staged]));
+      const isThere = batch.slices.every(({ lane, last }) => staged.get(lane) === last);
+      if (!isThere) {
+        const isOpen = batch.slices.every(({ lane, first }) => staged.get(lane) === first - 1);
         return isOpen ? 'again' : this.#reread(session);
       }
       const rows: LedgerRow[] = [];
       for (const { lane, first, last } of batch.slices) {
-        rows.push(...(await session.ledger(this.#streamId(), { lane, first, last })));
+        const range = { lane, first, last, isStagedToo: true };
+        rows.push(...(await session.ledger(this.#streamId(), range)));
       }
       this.#done(rows, { position: '', identity: session.identity });
       return 'reread';
@@ -312,37 +275,25 @@ export class Loader {
 
   /** Takes the target's word for where the lanes stand; the journal supplies what it has not. */
   async #reread(session: Session): Promise<After> {
-    const { events, settings, confirming, shared } = this.#parts;
+    const { settings, shared, route, index } = this.#parts;
     const all = await session.lanes(this.#streamId());
-    this.#running();
-    const own = all.filter(({ lane }) => lane % settings.loaders === this.#parts.index);
-    const wanted = Math.ceil((settings.lanes - this.#parts.index) / settings.loaders);
+    this.#link.passed();
+    const own = all.filter(({ lane }) => lane % settings.loaders === index);
+    const wanted = Math.ceil((settings.lanes - index) / settings.loaders);
     if (own.length < wanted || own.some(({ epoch }) => epoch < shared.epoch)) {
       // A history before our claim (failover, restored backup): claim them again.
-      throw new TargetError('moved', 'lanes', 'The target does not know that the lanes are ours.');
+      throw new TargetError(
+        'moved',
+        lanesLost,
+        'The target does not know that the lanes are ours.',
+      );
     }
-    const moved = own.filter(({ lane, settled }) => settled !== this.#settled[lane]);
+    const moved = own
+      .map((state) => ({ state, from: this.#staged[state.lane] ?? 0 }))
+      .filter(({ state, from }) => state.staged !== from);
     if (moved.length === 0) return 'again';
-    if (moved.some(({ lane, settled }) => settled < (this.#settled[lane] ?? 0))) {
-      confirming.forget();
-    }
-    for (const { lane, settled } of moved) {
-      const first = (this.#settled[lane] ?? 0) + 1;
-      if (settled < first) continue;
-      const rows = await session.ledger(this.#streamId(), { lane, first, last: settled });
-      events.onSettled(settings.id, rows.map(bare));
-    }
-    events.onLanes(settings.id, moved);
-    const ahead = moved.map(({ lane, settled }) => ({ lane, last: settled }));
-    const confirmed = confirming.add(ahead, { position: '', identity: session.identity });
-    if (confirmed.length > 0) events.onConfirmed(settings.id, confirmed);
+    await route.moved(session, moved);
     this.#adopt(own);
     return 'reread';
   }
 }
-
-const bare = ({ lane, first, last, rowCount, ends }: LedgerRow): Settled => {
-  const own = { lane, first, last, rowCount, ends };
-  assert(!ends || decodeEnds(own).some((end) => end !== rowEnd.merged), 'ends say something');
-  return own;
-};

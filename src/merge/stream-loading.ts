@@ -1,5 +1,6 @@
 // A stream on the loaders' side: takes its lanes over in the target, then runs its loaders until
 // stopped. It never starts them where the target knows more than the journal (P4).
+import type { Table } from '../accept/columns.ts';
 import type { Clock } from '../clock.ts';
 import { Confirming } from '../confirm.ts';
 import type { Disk } from '../disk.ts';
@@ -8,8 +9,18 @@ import type { Position } from '../journal/block.ts';
 import { limits } from '../limits.ts';
 import { type Claim, type LaneState, type Session, TargetError } from '../target/target.ts';
 import { findStrangeLane } from './age.ts';
+import { DirectRoute } from './direct.ts';
 import { Loader } from './loader.ts';
+import { Merger } from './merger.ts';
+import { StagedRoute, stagedStream, stagingOf } from './staged.ts';
 import type { LoadingEvents, StreamSettings } from './stream.ts';
+import { Watch } from './watch.ts';
+
+/** What the loaders and mergers of a stream know together. */
+interface Shared {
+  epoch: number;
+  table: Table;
+}
 
 export interface StreamLoadingParts {
   readonly clock: Clock;
@@ -26,6 +37,10 @@ export class StreamLoading {
   readonly #parts: StreamLoadingParts;
   readonly #stop = new AbortController();
   #loaders: Loader[] = [];
+  #mergers: Merger[] = [];
+  #watch: Watch | undefined;
+  /** Records staged since the mergers were last woken. */
+  #waiting = 0;
   #end: Position = { segment: 0, offset: 0 };
   #failures = 0;
   #isAgeChecked = false;
@@ -41,7 +56,11 @@ export class StreamLoading {
 
   stop(): void {
     this.#stop.abort();
-    for (const loader of this.#loaders) loader.stop();
+    for (const runner of this.#runners()) runner.stop();
+  }
+
+  #runners() {
+    return [...this.#loaders, ...this.#mergers, ...(this.#watch ? [this.#watch] : [])];
   }
 
   /** Runs until stopped. Never rejects for what the target or its administrator can repair. */
@@ -81,8 +100,8 @@ export class StreamLoading {
       stream: settings.rules.stream,
       lanes: settings.lanes,
       owner,
-      route: 'direct',
-    } as const;
+      route: settings.route,
+    };
     const { shared, lanes } = await this.#claim(session, claim);
     // Later the journal has grown; what it knew at open says nothing any more.
     if (!this.#isAgeChecked) this.#checkAge(lanes);
@@ -95,26 +114,53 @@ export class StreamLoading {
     if (confirmed.length > 0) events.onConfirmed(settings.id, confirmed);
     events.onState(settings.id, { state: 'running' });
     this.#failures = 0;
-    this.#loaders = Array.from({ length: settings.loaders }, (_, index) => {
-      const loader = new Loader({ ...this.#parts, confirming, shared, index });
-      loader.extend(this.#end);
-      return loader;
-    });
+    this.#make(shared, confirming);
     if (this.#stop.signal.aborted) return;
     await this.#runAll(lanes);
   }
 
-  /** All loaders end together: where one cannot go on, the lanes are taken over anew. */
+  #make(shared: Shared, confirming: Confirming): void {
+    const { settings, events, writer } = this.#parts;
+    const stream = { writer, stream: settings.rules.stream };
+    const isStaged = settings.route === 'staged';
+    const route = isStaged
+      ? new StagedRoute(settings, events, (records) => this.#staged(records))
+      : new DirectRoute({ stream, settings, events, confirming });
+    this.#loaders = Array.from({ length: settings.loaders }, (_, index) => {
+      const loader = new Loader({ ...this.#parts, route, shared, index });
+      loader.extend(this.#end);
+      return loader;
+    });
+    if (!isStaged) return;
+    this.#watch = new Watch({ ...this.#parts, stream, confirming, shared });
+    const onMerged = (): void => this.#watch?.wake();
+    this.#mergers = Array.from(
+      { length: settings.mergers },
+      () => new Merger({ ...this.#parts, shared, onMerged }),
+    );
+  }
+
+  /** Enough for a merge before its time wakes the mergers. */
+  #staged(records: number): void {
+    this.#waiting += records;
+    if (this.#waiting < this.#parts.settings.mergeRows) return;
+    this.#waiting = 0;
+    for (const merger of this.#mergers) merger.wake();
+  }
+
+  /** All end together: where one cannot go on, the lanes are taken over anew. */
   async #runAll(lanes: readonly LaneState[]): Promise<void> {
-    const running = this.#loaders.map(async (loader) => {
+    const running = this.#runners().map(async (runner) => {
       try {
-        await loader.run(lanes);
+        await runner.run(lanes);
       } finally {
-        for (const other of this.#loaders) other.stop();
+        for (const other of this.#runners()) other.stop();
       }
     });
     const ends = await Promise.allSettled(running);
     this.#loaders = [];
+    this.#mergers = [];
+    this.#watch = undefined;
     const failed = ends.find((end) => end.status === 'rejected');
     if (failed) throw failed.reason;
   }
@@ -124,6 +170,9 @@ export class StreamLoading {
     try {
       const table = await session.describe(settings.table);
       events.onTable(settings.id, table);
+      if (settings.route === 'staged') {
+        await stagingOf(session).open(stagedStream(settings, table));
+      }
       const { epoch, lanes } = await session.claim(claim);
       const { disk, directory } = this.#parts;
       const parts = { disk, directory, id: settings.id, stream: claim };
@@ -140,11 +189,11 @@ export class StreamLoading {
   /** P4: a target that is ahead of the journal means that the journal is an older copy. */
   #checkAge(lanes: readonly LaneState[]): void {
     const { settings } = this.#parts;
-    const ahead = lanes.find(({ lane, settled }) => settled > (settings.last[lane] ?? 0));
+    const ahead = lanes.find(({ lane, staged }) => staged > (settings.last[lane] ?? 0));
     if (!ahead) return;
-    const { lane, settled } = ahead;
+    const { lane, staged } = ahead;
     const end = settings.last[lane] ?? 0;
-    throw olderJournal(`lane ${lane} is settled to ${settled} there and ends at ${end} here`);
+    throw olderJournal(`lane ${lane} reaches ${staged} there and ends at ${end} here`);
   }
 }
 

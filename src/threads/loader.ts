@@ -25,6 +25,7 @@ const loading: LoadingCalls = new Loading({
   events: {
     onTable: tell('onTable'),
     onLanes: tell('onLanes'),
+    onStaged: tell('onStaged'),
     onSettled: tell('onSettled'),
     onConfirmed: tell('onConfirmed'),
     onState: tell('onState'),

@@ -4,7 +4,7 @@
 import type { Batch } from '../../merge/batch.ts';
 import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';
 import { toLedgerRow } from '../rows.ts';
-import type { StreamId } from '../target.ts';
+import type { LedgerRange, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 
@@ -83,7 +83,7 @@ export async function settle(
   );
 }
 
-const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
+export const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
   row_count AS "rowCount", merged, duplicates, superseded, dead_letters AS "deadLetters", digest,
   ends`;
 
@@ -91,12 +91,13 @@ const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
 export async function ledger(
   connection: Connection,
   { writer, stream }: StreamId,
-  range: { readonly lane: number; readonly first: number; readonly last: number },
+  range: LedgerRange,
 ): Promise<LedgerRow[]> {
   const rows = await connection.query(
     `SELECT ${ledgerColumns} FROM holdfast_ledger WHERE writer = $1 AND stream = $2 AND lane = $3
-       AND last_sequence >= $4 AND first_sequence <= $5 ORDER BY last_sequence`,
-    [writer, stream, range.lane, range.first, range.last],
+       AND last_sequence >= $4 AND first_sequence <= $5
+       AND (merged_at IS NOT NULL OR $6) ORDER BY last_sequence`,
+    [writer, stream, range.lane, range.first, range.last, range.isStagedToo === true],
   );
   return rows.map(toLedgerRow);
 }
@@ -110,6 +111,7 @@ export async function prune(
     `WITH gone AS (
        DELETE FROM holdfast_ledger l USING unnest($3::int[], $4::bigint[]) AS u (lane, last)
        WHERE l.writer = $1 AND l.stream = $2 AND l.lane = u.lane AND l.last_sequence <= u.last
+         AND l.merged_at IS NOT NULL
        RETURNING 1)
      SELECT count(*) AS rows FROM gone`,
     [writer, stream, upTo.map(({ lane }) => lane), upTo.map(({ last }) => last)],

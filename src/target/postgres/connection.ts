@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import pg from 'pg';
-import { from as copyFrom } from 'pg-copy-streams';
+import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import type { Clock } from '../../clock.ts';
 import { TargetError } from '../target.ts';
 import { classify } from './sqlstates.ts';
@@ -102,6 +102,16 @@ export class Connection {
     stream.end();
     await once(stream, 'finish');
     return stream.rowCount;
+  }
+
+  /** The bytes of a COPY … TO STDOUT, whole. */
+  copyOut(text: string): Promise<Buffer> {
+    return this.#send(async () => {
+      const stream = this.#client.query(copyTo(text));
+      const chunks: Buffer[] = [];
+      for await (const chunk of stream) chunks.push(chunk as Buffer);
+      return Buffer.concat(chunks);
+    });
   }
 
   /**

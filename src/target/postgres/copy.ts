@@ -14,7 +14,7 @@ const runBytesMin = 8 * 1024;
 /**
  * Collects small pieces into chunks; each chunk is new, since the socket keeps it until written.
  */
-class Gather {
+export class Gather {
   #chunk = Buffer.allocUnsafe(chunkBytes);
   #length = 0;
 
@@ -32,6 +32,11 @@ class Gather {
 
   int32(value: number): void {
     this.#length = this.#chunk.writeInt32BE(value, this.#length);
+  }
+
+  int64(value: number): void {
+    this.#length = this.#chunk.writeInt32BE(Math.floor(value / 2 ** 32), this.#length);
+    this.#length = this.#chunk.writeUInt32BE(value % 2 ** 32, this.#length);
   }
 
   int16(value: number): void {
@@ -73,11 +78,31 @@ export function* plainRows(batch: Batch, rows: Iterable<number>): Generator<Uint
   yield trailer;
 }
 
-/** The same with int4 fields before the row's own: what `numbers` says of the row. */
-export function* numberedRows(
+/** Fields before a row's own. */
+export interface Prefix {
+  readonly fields: number;
+  /** Of all of them, lengths included. */
+  readonly bytes: number;
+  put(gather: Gather, row: number): void;
+}
+
+/** int4 fields: what each of `numbers` says of the row. */
+export const numberPrefix = (numbers: readonly Int32Array[]): Prefix => ({
+  fields: numbers.length,
+  bytes: numbers.length * 8,
+  put: (gather, row) => {
+    for (const number of numbers) {
+      gather.int32(4);
+      gather.int32(number[row] ?? 0);
+    }
+  },
+});
+
+/** The given rows, each behind what `prefix` puts before it. */
+export function* prefixedRows(
   batch: Batch,
   rows: Iterable<number>,
-  numbers: readonly Int32Array[],
+  prefix: Prefix,
 ): Generator<Uint8Array> {
   const { bytes, starts, tupleEnds } = batch;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -86,12 +111,9 @@ export function* numberedRows(
   for (const row of rows) {
     const start = starts[row] ?? 0;
     const end = tupleEnds[row] ?? 0;
-    yield* gather.room(end - start + numbers.length * 8);
-    gather.int16(view.getInt16(start) + numbers.length);
-    for (const number of numbers) {
-      gather.int32(4);
-      gather.int32(number[row] ?? 0);
-    }
+    yield* gather.room(end - start + prefix.bytes);
+    gather.int16(view.getInt16(start) + prefix.fields);
+    prefix.put(gather, row);
     gather.put(bytes, start + 2, end);
   }
   yield* gather.flush();

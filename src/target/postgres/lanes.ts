@@ -8,11 +8,16 @@ import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { integers, literal } from './text.ts';
 
-const columns = `lane, epoch, staged, settled, merged, duplicates, superseded,
-  dead_letters AS "deadLetters"`;
+// A lane of a staged stream has its settled end in a row of its own.
+const selectLanes = `SELECT l.lane, l.epoch, l.staged, coalesce(m.settled, l.settled) AS settled,
+    coalesce(m.merged, l.merged) AS merged, coalesce(m.duplicates, l.duplicates) AS duplicates,
+    coalesce(m.superseded, l.superseded) AS superseded,
+    coalesce(m.dead_letters, l.dead_letters) AS "deadLetters"
+  FROM holdfast_lanes l LEFT JOIN holdfast_merges m
+    ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane`;
 
-const ofStream = ({ writer, stream }: StreamId): string =>
-  `writer = ${literal(writer)} AND stream = ${literal(stream)}`;
+const ofStream = ({ writer, stream }: StreamId, table = ''): string =>
+  `${table}writer = ${literal(writer)} AND ${table}stream = ${literal(stream)}`;
 
 export const begin = 'BEGIN ISOLATION LEVEL READ COMMITTED';
 
@@ -21,27 +26,61 @@ const resolveTriesMax = 5;
 
 export async function claim(
   connection: Connection,
-  { writer, stream, lanes: count, owner }: Claim,
+  { writer, stream, lanes: count, owner, route }: Claim,
 ): Promise<{ epoch: number; lanes: LaneState[] }> {
   const own = ofStream({ writer, stream });
   return connection.transaction(async () => {
-    const results = await connection.script(`${begin};
+    await connection.script(`${begin};
       INSERT INTO holdfast_lanes (writer, stream, lane)
         SELECT ${literal(writer)}::uuid, ${literal(stream)}, lane
         FROM generate_series(0, ${count - 1}) AS lane ON CONFLICT DO NOTHING;
-      SELECT ${columns} FROM holdfast_lanes WHERE ${own} ORDER BY lane FOR UPDATE;
+      SELECT 1 FROM holdfast_lanes WHERE ${own} ORDER BY lane FOR UPDATE;
       UPDATE holdfast_lanes SET owner = ${literal(owner)},
         epoch = (SELECT max(epoch) + 1 FROM holdfast_lanes WHERE ${own}) WHERE ${own}`);
-    const found = (results[2]?.rows ?? []).map(toLane);
+    if (route === 'staged') await toStaged(connection, { writer, stream });
+    else await toDirect(connection, { writer, stream });
+    const found = await lanes(connection, { writer, stream });
     await connection.commit();
-    const epoch = 1 + found.reduce((highest, lane) => Math.max(highest, lane.epoch), 0);
-    return { epoch, lanes: found.map((lane) => ({ ...lane, epoch })) };
+    return { epoch: found[0]?.epoch ?? 0, lanes: found };
   });
+}
+
+/** The lanes' settled ends move to rows that mergers may move without the lane rows' locks. */
+async function toStaged(connection: Connection, of: StreamId): Promise<void> {
+  await connection.script(`
+    INSERT INTO holdfast_merges (writer, stream, lane, settled, merged, duplicates, superseded,
+        dead_letters)
+      SELECT writer, stream, lane, settled, merged, duplicates, superseded, dead_letters
+      FROM holdfast_lanes WHERE ${ofStream(of)} ORDER BY lane ON CONFLICT DO NOTHING;
+    INSERT INTO holdfast_claims (stream, lane)
+      SELECT stream, lane FROM holdfast_lanes WHERE ${ofStream(of)} ORDER BY lane
+      ON CONFLICT DO NOTHING`);
+}
+
+/** And back, once nothing waits in the staging table. */
+async function toDirect(connection: Connection, of: StreamId): Promise<void> {
+  const [, waiting] = await connection.script(`
+    SELECT 1 FROM holdfast_merges WHERE ${ofStream(of)} ORDER BY lane FOR UPDATE;
+    SELECT coalesce(sum(row_count), 0) AS records FROM holdfast_ledger
+      WHERE ${ofStream(of)} AND merged_at IS NULL`);
+  const records = Number(waiting?.rows[0]?.['records']);
+  if (records > 0) {
+    const message =
+      `${records} records of stream ${of.stream} wait in its staging table. ` +
+      "Open it with route: 'staged' until they are merged.";
+    throw new TargetError('hold', '', message);
+  }
+  await connection.script(`
+    UPDATE holdfast_lanes l SET staged = m.settled, settled = m.settled, merged = m.merged,
+        duplicates = m.duplicates, superseded = m.superseded, dead_letters = m.dead_letters
+      FROM holdfast_merges m WHERE ${ofStream(of, 'm.')}
+        AND l.writer = m.writer AND l.stream = m.stream AND l.lane = m.lane;
+    DELETE FROM holdfast_merges WHERE ${ofStream(of)}`);
 }
 
 export async function lanes(connection: Connection, stream: StreamId): Promise<LaneState[]> {
   const [result] = await connection.script(
-    `SELECT ${columns} FROM holdfast_lanes WHERE ${ofStream(stream)} ORDER BY lane`,
+    `${selectLanes} WHERE ${ofStream(stream, 'l.')} ORDER BY l.lane`,
   );
   return (result?.rows ?? []).map(toLane);
 }
@@ -52,11 +91,10 @@ export async function resolve(
   batch: Batch,
   options: { readonly suspect: string; readonly lockMsMax: number },
 ): Promise<LaneState[]> {
-  const own = ofStream({ writer: batch.writer, stream: batch.rules.stream });
+  const own = ofStream({ writer: batch.writer, stream: batch.rules.stream }, 'l.');
   const numbers = integers(batch.slices.map((slice) => slice.lane));
   const locked = `${begin}; SET LOCAL lock_timeout = ${options.lockMsMax};
-    SELECT ${columns} FROM holdfast_lanes WHERE ${own} AND lane = ANY (${numbers}::int[])
-    ORDER BY lane FOR UPDATE`;
+    ${selectLanes} WHERE ${own} AND l.lane = ANY (${numbers}::int[]) ORDER BY l.lane FOR UPDATE OF l`;
   for (let tries = 1; ; tries++) {
     try {
       return await connection.transaction(async () => {

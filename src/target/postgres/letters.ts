@@ -85,10 +85,12 @@ export async function replayLetter(
   assert.equal(batch.count, 1, 'a replay is of one row');
   return connection.transaction(async () => {
     await connection.script(opening(batch));
-    await connection.query(
-      `SELECT 1 FROM holdfast_lanes WHERE writer = $1 AND stream = $2 AND lane = $3 FOR UPDATE`,
-      [id.writer, id.stream, id.lane],
-    );
+    for (const table of totalsTables) {
+      await connection.query(
+        `SELECT 1 FROM ${table} WHERE writer = $1 AND stream = $2 AND lane = $3 FOR UPDATE`,
+        [id.writer, id.stream, id.lane],
+      );
+    }
     const [found] = await connection.query(
       `SELECT state FROM holdfast_dead_letters WHERE ${ofLetter} FOR UPDATE`,
       idValues(id),
@@ -119,6 +121,9 @@ async function renew(
   );
 }
 
+/** Where a lane's totals stand: in the first of these that has the lane. */
+const totalsTables = ['holdfast_merges', 'holdfast_lanes'];
+
 const totals: { readonly [end: number]: string } = {
   [rowEnd.merged]: 'merged',
   [rowEnd.duplicate]: 'duplicates',
@@ -134,11 +139,14 @@ async function move(connection: Connection, id: DeadLetterId, end: RowEnd): Prom
        last_at = clock_timestamp() WHERE ${ofLetter}`,
     idValues(id),
   );
-  await connection.query(
-    `UPDATE holdfast_lanes SET dead_letters = dead_letters - 1, ${total} = ${total} + 1
-     WHERE writer = $1 AND stream = $2 AND lane = $3`,
-    [id.writer, id.stream, id.lane],
-  );
+  for (const table of totalsTables) {
+    const changed = await connection.query(
+      `UPDATE ${table} SET dead_letters = dead_letters - 1, ${total} = ${total} + 1
+       WHERE writer = $1 AND stream = $2 AND lane = $3 RETURNING 1`,
+      [id.writer, id.stream, id.lane],
+    );
+    if (changed.length > 0) break;
+  }
   const { lane, sequence } = id;
   const [before] = await ledger(connection, id, { lane, first: sequence, last: sequence });
   if (!before) return;

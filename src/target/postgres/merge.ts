@@ -33,7 +33,7 @@ export async function merge(
         ? await copyStraight(connection, batch, options.encoding)
         : await placeRows(connection, batch, { opening: opening(batch), ...options });
     await settle(connection, batch, placed);
-    const position = await commit(connection, options.positions);
+    const position = await commitAt(connection, options.positions);
     return placed.ends ? { ends: placed.ends, position } : { position };
   });
 }
@@ -41,7 +41,9 @@ export async function merge(
 /**
  * The statements that open the transaction of a batch, ending in the guard; `of` may lack slices.
  */
-export function opening(of: Batch): string {
+export function opening(
+  of: Pick<Batch, 'writer' | 'epoch' | 'rules' | 'slices' | 'table'>,
+): string {
   const table = tableName(of.table.name);
   const guard = [
     literal(of.writer),
@@ -57,7 +59,7 @@ export function opening(of: Batch): string {
 }
 
 /** COMMIT, and the log's position after it; the same round trip, which must be answered whole. */
-async function commit(connection: Connection, positions: boolean): Promise<string> {
+export async function commitAt(connection: Connection, positions: boolean): Promise<string> {
   if (!positions) {
     await connection.commit();
     return '';

@@ -11,6 +11,7 @@ import { claim, lanes, resolve } from './lanes.ts';
 import { dropLetter, type LetterFilter, readLetters, replayLetter } from './letters.ts';
 import { merge } from './merge.ts';
 import { prepare } from './schema.ts';
+import { PostgresStaging } from './staging/session.ts';
 
 export interface SessionOptions {
   readonly identity: string;
@@ -23,7 +24,7 @@ export interface SessionOptions {
 export class PostgresSession implements seam.Session {
   readonly identity: string;
   readonly id: string;
-  readonly staging = undefined;
+  readonly staging: PostgresStaging;
   readonly #connection: Connection;
   readonly #options: SessionOptions;
 
@@ -32,6 +33,7 @@ export class PostgresSession implements seam.Session {
     this.#options = options;
     this.identity = options.identity;
     this.id = options.id;
+    this.staging = new PostgresStaging(connection, options);
   }
 
   get isClosed(): boolean {

@@ -46,7 +46,7 @@ export function postgresTarget(url: string, options: PostgresOptions): Target {
 class PostgresTarget implements Target {
   readonly capabilities: Target['capabilities'] = {
     loadersMax: 64,
-    mergersMax: 0,
+    mergersMax: 64,
     standby: true,
   };
   readonly #hosts: readonly string[];

@@ -9,7 +9,7 @@ import { isolate } from '../../merge/isolate.ts';
 import { keyPlaces, sequenceOrder, waves } from '../../merge/waves.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
-import { numberedRows } from './copy.ts';
+import { numberPrefix, prefixedRows } from './copy.ts';
 import type { Refusal, Savepoint } from './savepoint.ts';
 import { integers, name, tableName } from './text.ts';
 
@@ -67,7 +67,7 @@ export async function bring(
     const copy = `COPY ${first.raw} (${columns}) FROM STDIN (FORMAT binary)`;
     const text = `${before} ${raw}; ${typed}; ${copy}`;
     before = '';
-    await connection.copyIn(text, numberedRows(batch, rows, numbers));
+    await connection.copyIn(text, prefixedRows(batch, rows, numberPrefix(numbers)));
     parts.push(first, ...others);
   }
   if (before !== '') await connection.script(before);

@@ -1,0 +1,88 @@
+-- The staged route: a batch is first committed to a staging table of its stream, and merges bring it
+-- into the stream's table later. Streams of the direct route leave all of this empty.
+
+-- A batch that is staged stands in the ledger with `merged_at` null; its `ends` are then only those
+-- that were decided before the merge (dead letters that never decoded, duplicates that were collapsed).
+ALTER TABLE holdfast_ledger ADD COLUMN IF NOT EXISTS merged_at timestamptz DEFAULT now();
+ALTER TABLE holdfast_ledger DROP CONSTRAINT IF EXISTS holdfast_ledger_check1;
+ALTER TABLE holdfast_ledger DROP CONSTRAINT IF EXISTS holdfast_ledger_ends;
+ALTER TABLE holdfast_ledger ADD CONSTRAINT holdfast_ledger_ends CHECK (
+  row_count >= merged + duplicates + superseded + dead_letters
+  AND (merged_at IS NULL OR row_count = merged + duplicates + superseded + dead_letters)
+);
+CREATE INDEX IF NOT EXISTS holdfast_ledger_waiting
+  ON holdfast_ledger (stream, lane, writer, last_sequence) WHERE merged_at IS NULL;
+
+-- What the lane's owner has told last; partitions of the staging table with later records are kept.
+ALTER TABLE holdfast_lanes ADD COLUMN IF NOT EXISTS confirmed bigint NOT NULL DEFAULT 0;
+
+-- What a lane of a staged stream has in holdfast_lanes for the direct route: its `settled` and its
+-- totals. They stand apart, so that a merge and the staging of the next batch never wait for each
+-- other. `source` stands for (writer, stream, lane) in the staging table.
+CREATE TABLE IF NOT EXISTS holdfast_merges (
+  writer       uuid   NOT NULL,
+  stream       text   NOT NULL,
+  lane         int    NOT NULL,
+  source       int    NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
+  settled      bigint NOT NULL DEFAULT 0,
+  merged       bigint NOT NULL DEFAULT 0,
+  duplicates   bigint NOT NULL DEFAULT 0,
+  superseded   bigint NOT NULL DEFAULT 0,
+  dead_letters bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (writer, stream, lane),
+  CHECK (settled = merged + duplicates + superseded + dead_letters)
+) WITH (fillfactor = 30);
+
+-- A merger holds the lock of a row while it merges that lane of every writer: rows of one key are in
+-- lanes of one number, so two mergers never meet at a key.
+CREATE TABLE IF NOT EXISTS holdfast_claims (
+  stream text NOT NULL,
+  lane   int  NOT NULL,
+  PRIMARY KEY (stream, lane)
+);
+
+-- Each staged stream: its staging table, what its rows are for, and what they mean. `fields`: per
+-- column of the staging table the column that was journaled; `sets`: the sets of columns that rows
+-- provide, as places in `fields`. Both only grow.
+CREATE TABLE IF NOT EXISTS holdfast_stages (
+  stream  text  PRIMARY KEY,
+  staging text  NOT NULL,
+  target  text  NOT NULL,
+  rules   jsonb NOT NULL,
+  fields  jsonb NOT NULL DEFAULT '[]',
+  sets    jsonb NOT NULL DEFAULT '[]'
+);
+
+-- The first thing that the transaction of a staged batch does; see holdfast_guard.
+CREATE OR REPLACE PROCEDURE holdfast_stage_guard(
+  batch_writer uuid, batch_stream text, batch_epoch bigint,
+  batch_lanes int[], batch_firsts bigint[]
+) LANGUAGE plpgsql AS $guard$
+DECLARE
+  found_lane record;
+  place int := 0;
+  moved text;
+BEGIN
+  FOR found_lane IN
+    SELECT l.lane, l.epoch, l.staged FROM holdfast_lanes l
+    WHERE l.writer = batch_writer AND l.stream = batch_stream AND l.lane = ANY (batch_lanes)
+    ORDER BY l.lane FOR UPDATE
+  LOOP
+    place := place + 1;
+    IF found_lane.epoch > batch_epoch THEN
+      RAISE EXCEPTION 'lane % belongs to epoch %, this batch to %',
+        found_lane.lane, found_lane.epoch, batch_epoch USING ERRCODE = 'HF002';
+    END IF;
+    IF found_lane.lane <> batch_lanes[place] OR found_lane.epoch <> batch_epoch
+      OR found_lane.staged <> batch_firsts[place] - 1 THEN
+      moved := coalesce(moved, format('lane %s is staged to %s in epoch %s',
+        found_lane.lane, found_lane.staged, found_lane.epoch));
+    END IF;
+  END LOOP;
+  IF moved IS NOT NULL OR place <> cardinality(batch_lanes) THEN
+    RAISE EXCEPTION '%', coalesce(moved, 'a lane of the batch is missing') USING ERRCODE = 'HF001';
+  END IF;
+END
+$guard$;
+
+INSERT INTO holdfast_version (version) VALUES (2) ON CONFLICT DO NOTHING;

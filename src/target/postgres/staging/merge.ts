@@ -1,0 +1,165 @@
+// The transaction of a merge (L2 to L3): claims, what waits under them, rows, and the books of all of
+// it together. Nothing is decided from memory: a merge that comes late, twice or after a crash finds
+// `settled` where the last one left it.
+import { renderRow } from '../../../accept/render.ts';
+import { rowEnd } from '../../../merge/batch.ts';
+import { booked } from '../../../merge/ledger.ts';
+import type { MergedTurn, MergeTurn } from '../../staging.ts';
+import { TargetError } from '../../target.ts';
+import type { Letter } from '../books.ts';
+import type { Connection } from '../connection.ts';
+import { commitAt } from '../merge.ts';
+import type { Refusal } from '../savepoint.ts';
+import { insertStraight, placeStaged, placesOf, type RefusedRow, type StagedRows } from './rows.ts';
+import { mergedStage } from './table.ts';
+import { claimLanes, lanesWaiting, sendBack, takeBatches, type WaitingBatch } from './turn.ts';
+
+export async function mergeTurn(
+  connection: Connection,
+  turn: MergeTurn,
+  positions: boolean,
+): Promise<MergedTurn | undefined> {
+  const waiting = await lanesWaiting(connection, turn);
+  if (waiting.lanes.length === 0) return undefined;
+  return connection.transaction(async () => {
+    const lanes = await claimLanes(connection, turn, waiting);
+    const stage = await mergedStage(connection, turn.stream);
+    const stream = turn.stream.rules.stream;
+    const taken = stage && (await takeBatches(connection, turn, { lanes, stage }));
+    if (!taken || taken.batches.length + taken.broken.length === 0) {
+      await connection.commit();
+      return undefined;
+    }
+    if (taken.broken.length > 0) {
+      await sendBack(connection, stream, { broken: taken.broken, stage });
+      const lost = taken.broken.reduce((sum, { ends }) => sum + ends.length, 0);
+      const position = await commitAt(connection, positions);
+      return { records: 0, lost, optimistic: 'not tried', position };
+    }
+    const rows = { stream: turn.stream, stage, taken };
+    const optimistic = await settleRows(connection, rows, turn.isOptimistic);
+    const records = taken.batches.reduce((sum, { ends }) => sum + ends.length, 0);
+    const position = await commitAt(connection, positions);
+    return { records, lost: 0, optimistic, position };
+  });
+}
+
+async function settleRows(
+  connection: Connection,
+  rows: StagedRows,
+  isOptimistic: boolean,
+): Promise<MergedTurn['optimistic']> {
+  const { batches, sets } = rows.taken;
+  const stream = rows.stream.rules.stream;
+  if (sets.size === 0 || (isOptimistic && (await insertStraight(connection, rows)))) {
+    await book(connection, stream, { batches, letters: [] });
+    return sets.size === 0 ? 'not tried' : 'passed';
+  }
+  const placed = await placeStaged(connection, rows);
+  const places = placesOf(batches);
+  const refused = await placed.refused();
+  const letters: Letter[] = [];
+  const writers: string[] = [];
+  placed.ends.forEach((end, seq) => {
+    const place = places[seq];
+    const batch = place && batches[place.batch];
+    if (!batch) throw new TargetError('hold', '', 'More rows were staged than were counted.');
+    batch.ends[place.at] = end;
+    if (end !== rowEnd.deadLetter) return;
+    const reason = placed.refusals.get(seq);
+    const row = refused.get(seq);
+    if (!reason || !row) throw new TargetError('hold', '', 'A refused row cannot be read back.');
+    letters.push(letterOf({ reason, row, lane: batch.lane, sequence: batch.first + place.at }));
+    writers.push(batch.writer);
+  });
+  await book(connection, stream, { batches, letters, writers });
+  return isOptimistic ? 'failed' : 'not tried';
+}
+
+function letterOf(of: {
+  readonly reason: Refusal;
+  readonly row: RefusedRow;
+  readonly lane: number;
+  readonly sequence: number;
+}): Letter {
+  const { fields, ...tuple } = of.row;
+  const columns = fields.map(({ column }) => column);
+  const set = columns.map((_, place) => place);
+  const { code, sqlState, message } = of.reason;
+  return {
+    lane: of.lane,
+    sequence: of.sequence,
+    row: renderRow({ name: '', columns, keys: [], fingerprint: '', warnings: [] }, set, tuple),
+    raw: null,
+    code,
+    sqlState,
+    message: message.replaceAll('\0', '?'),
+  };
+}
+
+const bookSql = `
+WITH batches AS (
+  SELECT * FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::int[],
+    $8::int[], $9::int[], $10::bytea[])
+    AS b (writer, lane, first, last, merged, duplicates, superseded, dead_letters, ends)
+), booked AS (
+  UPDATE holdfast_ledger l SET merged = b.merged, duplicates = b.duplicates,
+    superseded = b.superseded, dead_letters = b.dead_letters, ends = b.ends, merged_at = now()
+  FROM batches b
+  WHERE l.stream = $1 AND l.writer = b.writer AND l.lane = b.lane AND l.last_sequence = b.last
+    AND l.merged_at IS NULL
+  RETURNING 1
+), kept AS (
+  INSERT INTO holdfast_dead_letters (stream, writer, lane, sequence, row_json, code, sqlstate, message)
+  SELECT $1, * FROM unnest($11::uuid[], $12::int[], $13::bigint[], $14::text[], $15::text[],
+    $16::text[], $17::text[])
+), lanes AS (
+  SELECT writer, lane, min(first) AS first, max(last) AS last, sum(merged) AS merged,
+    sum(duplicates) AS duplicates, sum(superseded) AS superseded, sum(dead_letters) AS dead_letters
+  FROM batches GROUP BY writer, lane
+), moved AS (
+  UPDATE holdfast_merges m SET settled = s.last, merged = m.merged + s.merged,
+    duplicates = m.duplicates + s.duplicates, superseded = m.superseded + s.superseded,
+    dead_letters = m.dead_letters + s.dead_letters
+  FROM lanes s
+  WHERE m.stream = $1 AND m.writer = s.writer AND m.lane = s.lane AND m.settled = s.first - 1
+  RETURNING 1
+) SELECT (SELECT count(*) FROM booked) = (SELECT count(*) FROM batches)
+    AND (SELECT count(*) FROM moved) = (SELECT count(*) FROM lanes) AS "isWhole"`;
+
+/** The ledger, the lanes' totals and `settled`, and dead letters, in one round trip. */
+async function book(
+  connection: Connection,
+  stream: string,
+  of: {
+    readonly batches: readonly WaitingBatch[];
+    readonly letters: readonly Letter[];
+    /** Per letter. */
+    readonly writers?: readonly string[];
+  },
+): Promise<void> {
+  const { batches, letters, writers = [] } = of;
+  const rows = batches.map(({ ends }) => booked(ends));
+  const [result] = await connection.query(bookSql, [
+    stream,
+    batches.map(({ writer }) => writer),
+    batches.map(({ lane }) => lane),
+    batches.map(({ first }) => first),
+    batches.map(({ last }) => last),
+    rows.map((row) => row.merged),
+    rows.map((row) => row.duplicates),
+    rows.map((row) => row.superseded),
+    rows.map((row) => row.deadLetters),
+    rows.map((row) => row.ends && Buffer.from(row.ends)),
+    writers,
+    letters.map((letter) => letter.lane),
+    letters.map((letter) => letter.sequence),
+    letters.map((letter) => letter.row),
+    letters.map((letter) => letter.code),
+    letters.map((letter) => letter.sqlState),
+    letters.map((letter) => letter.message),
+  ]);
+  if (result?.['isWhole'] === true) return;
+  // The claims are ours: only a trigger or a person could have moved these rows.
+  throw new TargetError('hold', '', 'The books of staged batches moved under a merge.');
+}

@@ -1,0 +1,216 @@
+// The staged rows of taken batches on their way into the table: straight, by one INSERT … SELECT for
+// each set of columns, or by way of temporary tables, where each finds its own end.
+import { rowEnd } from '../../../merge/batch.ts';
+import { columnsOfSet, type Field } from '../../staged-layout.ts';
+import type { StagedStream } from '../../staging.ts';
+import { TargetError } from '../../target.ts';
+import type { Connection } from '../connection.ts';
+import { type PlacedTemporary, placeTemporary } from '../place.ts';
+import { castTypes, createTables, type Part, partsOf, readable } from '../temporary.ts';
+import { integers, list, name, tableName } from '../text.ts';
+import type { KnownStage } from './table.ts';
+import type { Taken, WaitingBatch } from './turn.ts';
+
+export interface StagedRows {
+  readonly stream: StagedStream;
+  readonly stage: KnownStage;
+  readonly taken: Taken;
+}
+
+/** The batches' ranges as a relation: consecutive ones of a source are one range. */
+function ranges(batches: readonly WaitingBatch[]): string {
+  const joined: { source: number; first: number; last: number }[] = [];
+  for (const { source, first, last } of batches) {
+    const before = joined.at(-1);
+    if (before?.source === source) before.last = last;
+    else joined.push({ source, first, last });
+  }
+  const sources = integers(joined.map(({ source }) => source));
+  const firsts = integers(joined.map(({ first }) => first));
+  const lasts = integers(joined.map(({ last }) => last));
+  return `unnest(${sources}::int[], ${firsts}::bigint[], ${lasts}::bigint[]) WITH ORDINALITY
+    AS r (source, first, last, place)`;
+}
+
+const stagedRows = ({ stage, taken }: StagedRows): string =>
+  `${ranges(taken.batches)} JOIN ${name(stage.staging)} s ON s.holdfast_source = r.source
+   AND s.holdfast_sequence BETWEEN r.first AND r.last`;
+
+const keyFields = (fields: readonly Field[], key: readonly string[]): (Field | undefined)[] =>
+  key.map((column) => fields.find((field) => field.column.name === column));
+
+const savepoint = 'holdfast_merge';
+
+/** Whether all rows went in; else nothing did, and the transaction stands as before. */
+export async function insertStraight(connection: Connection, rows: StagedRows): Promise<boolean> {
+  const { stream, stage, taken } = rows;
+  const casts = await castTypes(connection, stream.table.name);
+  const inserts = [...taken.sets.keys()].map((set) => {
+    const fields = columnsOfSet(stage.layout, set);
+    partsOf(stream.table, partOf(rows, fields, new Map()));
+    const values = fields.map(
+      ({ name: field, column }) =>
+        `${readable(column.type, `s.${name(field)}`, true)}::${casts.get(column.name)}`,
+    );
+    const key = keyFields(fields, stream.rules.key);
+    const sorted = key.flatMap((field) => (field ? values[fields.indexOf(field)] : []));
+    const order = sorted.length > 0 ? `ORDER BY ${sorted.join(', ')}` : '';
+    return `INSERT INTO ${tableName(stream.table.name)}
+      (${list(fields.map(({ column }) => column.name))}) OVERRIDING SYSTEM VALUE
+      SELECT ${values.join(', ')} FROM ${stagedRows(rows)} WHERE s.holdfast_set = ${set} ${order}`;
+  });
+  try {
+    const made = await connection.script(`SAVEPOINT ${savepoint}; ${inserts.join('; ')}`);
+    const counts = made.slice(1).map(({ rowCount }) => rowCount);
+    if ([...taken.sets.values()].every((count, i) => counts[i] === count)) return true;
+  } catch (error) {
+    if (!(error instanceof TargetError)) throw error;
+    if (error.kind !== 'row' && error.kind !== 'conflict') throw error;
+  }
+  await connection.script(`ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`);
+  return false;
+}
+
+function partOf(
+  { stream }: StagedRows,
+  fields: readonly Field[],
+  byWave: ReadonlyMap<number, readonly number[]>,
+) {
+  const columns = fields.map(({ column }) => column);
+  const isWhole = keyFields(fields, stream.rules.key).every((field) => field !== undefined);
+  return { columns, key: isWhole ? stream.rules.key : [], byWave, isText: true };
+}
+
+/** A row that was refused, whole, as the journal had it. */
+export interface RefusedRow {
+  readonly fields: readonly Field[];
+  /** Its tuple is bytes[start .. end). */
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface PlacedRows extends PlacedTemporary {
+  /** By seq: the rows in the order of the batches, then of their sequences. */
+  refused(): Promise<ReadonlyMap<number, RefusedRow>>;
+}
+
+/** Every row finds its end. */
+export async function placeStaged(connection: Connection, rows: StagedRows): Promise<PlacedRows> {
+  const { stream, stage, taken } = rows;
+  const parts: Part[] = [];
+  const first: { readonly part: Part; readonly fields: readonly Field[] }[] = [];
+  for (const set of taken.sets.keys()) {
+    const fields = columnsOfSet(stage.layout, set);
+    const [shape] = partsOf(stream.table, partOf(rows, fields, new Map([[0, []]])));
+    if (!shape) continue;
+    const { raw, typed } = createTables(stream.table, shape);
+    await connection.script(`${raw}; ${typed}; ${fillRaw(rows, { set, fields, raw: shape.raw })}`);
+    const waves = await connection.query(
+      `SELECT wave, array_agg(seq ORDER BY seq) AS seqs FROM ${shape.raw} GROUP BY wave`,
+    );
+    const byWave = new Map(
+      waves.map((row): [number, number[]] => [Number(row['wave']), row['seqs'] as number[]]),
+    );
+    parts.push(...partsOf(stream.table, partOf(rows, fields, byWave)));
+    first.push({ part: shape, fields });
+  }
+  parts.sort((a, b) => a.wave - b.wave);
+  const count = [...taken.sets.values()].reduce((sum, own) => sum + own, 0);
+  const placed = await placeTemporary(
+    connection,
+    { table: stream.table, count, parts },
+    stream.rules.onConflict,
+  );
+  const { ends, refusals } = placed;
+  const refused = async () => {
+    const all = new Map<number, RefusedRow>();
+    for (const { part, fields } of first) {
+      await readRefused(connection, { part, fields, seqs: [...refusals.keys()], into: all });
+    }
+    return all;
+  };
+  return { ends, refusals, refused };
+}
+
+/** `seq` counts over all sets: the order in which the rows take effect (P9). */
+function fillRaw(
+  rows: StagedRows,
+  { set, fields, raw }: { set: number; fields: readonly Field[]; raw: string },
+): string {
+  const keys = keyFields(fields, rows.stream.rules.key).flatMap((field) => field ?? []);
+  const order = keys.length > 0 ? `ORDER BY ${list(keys.map((field) => field.name))}` : '';
+  const columns = fields.map((_, i) => `c${i}`);
+  const values = fields.map((field) => name(field.name));
+  const isOne = rows.taken.sets.size === 1;
+  return `INSERT INTO ${raw} (${['ord', 'seq', 'wave', ...columns].join(', ')})
+    SELECT row_number() OVER (${order}) - 1, seq, ${isOne ? '0' : 'wave'}, ${values.join(', ')}
+    FROM (${isOne ? numbered(rows) : withWaves(rows)}) n WHERE holdfast_set = ${set}`;
+}
+
+const numbered = (rows: StagedRows): string =>
+  `SELECT s.*, row_number() OVER (ORDER BY r.place, s.holdfast_sequence) - 1 AS seq
+   FROM ${stagedRows(rows)}`;
+
+/**
+ * How often the set changes among the rows of a key before it; see merge/waves.ts. Where equal keys
+ * may differ in their bytes, or stand in two fields, any two rows may be of one key.
+ */
+function withWaves(rows: StagedRows): string {
+  const { key } = rows.stream.rules;
+  const fields = key.map((column) =>
+    rows.stage.layout.fields.filter((field) => field.column.name === column),
+  );
+  const isBytewise = fields.every(([field, ...more]) => {
+    return more.length === 0 && field?.column.bytewiseEqual === true;
+  });
+  const names = fields.flatMap(([field]) => field?.name ?? []);
+  const parted = isBytewise && names.length > 0 ? `PARTITION BY ${list(names)}` : '';
+  return `SELECT c.*, coalesce(sum(changes) OVER (${parted} ORDER BY seq), 0)::int AS wave
+    FROM (SELECT n.*, (holdfast_set <> lag(holdfast_set) OVER (${parted} ORDER BY seq))::int
+      AS changes FROM (${numbered(rows)}) n) c`;
+}
+
+/** Behind the head of a binary COPY. */
+const copyHeadBytes = 19;
+
+async function readRefused(
+  connection: Connection,
+  of: {
+    readonly part: Part;
+    readonly fields: readonly Field[];
+    readonly seqs: readonly number[];
+    readonly into: Map<number, RefusedRow>;
+  },
+): Promise<void> {
+  const { part, fields, seqs, into } = of;
+  if (seqs.length === 0) return;
+  const columns = fields.map((_, i) => `c${i}`).join(', ');
+  const where = `seq = ANY (${integers(seqs)}::int[])`;
+  const [found] = await connection.script(
+    `SELECT seq FROM ${part.raw} WHERE ${where} ORDER BY seq`,
+  );
+  const bytes = await connection.copyOut(
+    `COPY (SELECT ${columns} FROM ${part.raw} WHERE ${where} ORDER BY seq) TO STDOUT (FORMAT binary)`,
+  );
+  let at = copyHeadBytes;
+  for (const row of found?.rows ?? []) {
+    const start = at;
+    at += 2;
+    for (const _ of fields) at += 4 + Math.max(bytes.readInt32BE(at), 0);
+    into.set(Number(row['seq']), { fields, bytes, start, end: at });
+  }
+}
+
+/** Per seq the batch and the sequence that it stands for. */
+export function placesOf(
+  batches: readonly WaitingBatch[],
+): { readonly batch: number; readonly at: number }[] {
+  return batches.flatMap(({ ends }, batch) => {
+    const places: { batch: number; at: number }[] = [];
+    ends.forEach((end, at) => {
+      if (end === rowEnd.merged) places.push({ batch, at });
+    });
+    return places;
+  });
+}
