@@ -15,7 +15,8 @@ export function streamStatus(
   const totals = lanes
     ? lanes.reduce((sum, lane) => addCounts(sum, lane), noCounts)
     : stream.marks.totals;
-  const settled = lanes ? lanes.reduce((sum, lane) => sum + lane.settled, 0) : watermarks.settled;
+  const sumOf = (place: 'staged' | 'settled'): number =>
+    lanes ? lanes.reduce((sum, lane) => sum + lane[place], 0) : watermarks[place];
   const { accepted } = watermarks;
   const inFlight = inFlightOf(stream, lanes);
   const { merged, duplicates, superseded, deadLetters } = totals;
@@ -28,7 +29,7 @@ export function streamStatus(
     deadLetters,
     inFlight,
     unaccounted: accepted - merged - duplicates - superseded - deadLetters - inFlight,
-    watermarks: { ...watermarks, staged: settled, settled },
+    watermarks: { ...watermarks, staged: sumOf('staged'), settled: sumOf('settled') },
     table: stream.rules.table,
     key: stream.rules.key,
     lanes: stream.lanes,

@@ -83,6 +83,7 @@ export class Merger {
       stream: stagedStream(settings, shared.table),
       rowsMax: limits.mergeRowsMax,
       start: clock.random(),
+      share: 1 / settings.mergers,
       isOptimistic: this.#ladder.next() === 'optimistic',
     };
     const merged = await stagingOf(session).merge(turn);

@@ -25,6 +25,8 @@ export interface MergeTurn {
   readonly rowsMax: number;
   /** Where among the lanes to begin, so that mergers do not all ask for the same: 0 up to 1. */
   readonly start: number;
+  /** Of the lanes, what one merger takes where much is waiting: above 0, up to 1. */
+  readonly share: number;
   /** Begin with plain inserts, which a key that is there already makes vain. */
   readonly isOptimistic: boolean;
 }

@@ -10,7 +10,14 @@ import type { Letter } from '../books.ts';
 import type { Connection } from '../connection.ts';
 import { commitAt } from '../merge.ts';
 import type { Refusal } from '../savepoint.ts';
-import { insertStraight, placeStaged, placesOf, type RefusedRow, type StagedRows } from './rows.ts';
+import {
+  countRows,
+  insertStraight,
+  placeStaged,
+  placesOf,
+  type RefusedRow,
+  type StagedRows,
+} from './rows.ts';
 import { mergedStage } from './table.ts';
 import { claimLanes, lanesWaiting, sendBack, takeBatches, type WaitingBatch } from './turn.ts';
 
@@ -24,38 +31,60 @@ export async function mergeTurn(
   return connection.transaction(async () => {
     const lanes = await claimLanes(connection, turn, waiting);
     const stage = await mergedStage(connection, turn.stream);
-    const stream = turn.stream.rules.stream;
-    const taken = stage && (await takeBatches(connection, turn, { lanes, stage }));
-    if (!taken || taken.batches.length + taken.broken.length === 0) {
+    const taken = await takeBatches(connection, turn, lanes);
+    if (!stage || taken.batches.length + taken.broken.length === 0) {
       await connection.commit();
       return undefined;
     }
-    if (taken.broken.length > 0) {
-      await sendBack(connection, stream, { broken: taken.broken, stage });
-      const lost = taken.broken.reduce((sum, { ends }) => sum + ends.length, 0);
-      const position = await commitAt(connection, positions);
-      return { records: 0, lost, optimistic: 'not tried', position };
-    }
     const rows = { stream: turn.stream, stage, taken };
-    const optimistic = await settleRows(connection, rows, turn.isOptimistic);
-    const records = taken.batches.reduce((sum, { ends }) => sum + ends.length, 0);
+    const done = await settleRows(connection, rows, turn.isOptimistic);
     const position = await commitAt(connection, positions);
-    return { records, lost: 0, optimistic, position };
+    return { ...done, position };
   });
 }
+
+type Done = Omit<MergedTurn, 'position'>;
+
+const recordsOf = (batches: readonly WaitingBatch[]): number =>
+  batches.reduce((sum, { ends }) => sum + ends.length, 0);
 
 async function settleRows(
   connection: Connection,
   rows: StagedRows,
   isOptimistic: boolean,
-): Promise<MergedTurn['optimistic']> {
-  const { batches, sets } = rows.taken;
+): Promise<Done> {
+  const { batches } = rows.taken;
   const stream = rows.stream.rules.stream;
-  if (sets.size === 0 || (isOptimistic && (await insertStraight(connection, rows)))) {
-    await book(connection, stream, { batches, letters: [] });
-    return sets.size === 0 ? 'not tried' : 'passed';
+  const records = recordsOf(batches);
+  const isOneSet = rows.stage.layout.sets.length === 1;
+  const isEmpty = rows.taken.rows === 0;
+  if (rows.taken.broken.length === 0 && (isEmpty || (isOptimistic && isOneSet))) {
+    if (isEmpty || (await insertStraight(connection, rows, [0]))) {
+      await book(connection, stream, { batches, letters: [] });
+      return { records, lost: 0, optimistic: isEmpty ? 'not tried' : 'passed' };
+    }
   }
-  const placed = await placeStaged(connection, rows);
+  const { sets, broken } = await countRows(connection, rows);
+  const gone = [...rows.taken.broken, ...broken];
+  if (gone.length > 0) {
+    await sendBack(connection, stream, { broken: gone, stage: rows.stage });
+    return { records: 0, lost: recordsOf(gone), optimistic: 'not tried' };
+  }
+  if (isOptimistic && !isOneSet && (await insertStraight(connection, rows, [...sets.keys()]))) {
+    await book(connection, stream, { batches, letters: [] });
+    return { records, lost: 0, optimistic: 'passed' };
+  }
+  await placeAll(connection, rows, sets);
+  return { records, lost: 0, optimistic: isOptimistic ? 'failed' : 'not tried' };
+}
+
+async function placeAll(
+  connection: Connection,
+  rows: StagedRows,
+  sets: ReadonlyMap<number, number>,
+): Promise<void> {
+  const { batches } = rows.taken;
+  const placed = await placeStaged(connection, rows, sets);
   const places = placesOf(batches);
   const refused = await placed.refused();
   const letters: Letter[] = [];
@@ -72,8 +101,7 @@ async function settleRows(
     letters.push(letterOf({ reason, row, lane: batch.lane, sequence: batch.first + place.at }));
     writers.push(batch.writer);
   });
-  await book(connection, stream, { batches, letters, writers });
-  return isOptimistic ? 'failed' : 'not tried';
+  await book(connection, rows.stream.rules.stream, { batches, letters, writers });
 }
 
 function letterOf(of: {

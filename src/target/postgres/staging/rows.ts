@@ -17,35 +17,58 @@ export interface StagedRows {
   readonly taken: Taken;
 }
 
-/** The batches' ranges as a relation: consecutive ones of a source are one range. */
-function ranges(batches: readonly WaitingBatch[]): string {
-  const joined: { source: number; first: number; last: number }[] = [];
-  for (const { source, first, last } of batches) {
-    const before = joined.at(-1);
-    if (before?.source === source) before.last = last;
-    else joined.push({ source, first, last });
-  }
-  const sources = integers(joined.map(({ source }) => source));
-  const firsts = integers(joined.map(({ first }) => first));
-  const lasts = integers(joined.map(({ last }) => last));
-  return `unnest(${sources}::int[], ${firsts}::bigint[], ${lasts}::bigint[]) WITH ORDINALITY
-    AS r (source, first, last, place)`;
+/** The rows of the taken batches, `s`, each with the `place` of its batch; no row of another batch. */
+function stagedRows({ stage, taken: { batches } }: StagedRows): string {
+  const sources = integers(batches.map(({ source }) => source));
+  const firsts = integers(batches.map(({ first }) => first));
+  const lasts = integers(batches.map(({ last }) => last));
+  const digests = integers(batches.map(({ digest }) => digest | 0));
+  return `unnest(${sources}::int[], ${firsts}::bigint[], ${lasts}::bigint[], ${digests}::int[])
+      WITH ORDINALITY AS r (source, first, last, digest, place)
+    JOIN ${name(stage.staging)} s ON s.holdfast_source = r.source
+      AND s.holdfast_sequence BETWEEN r.first AND r.last AND s.holdfast_digest = r.digest`;
 }
 
-const stagedRows = ({ stage, taken }: StagedRows): string =>
-  `${ranges(taken.batches)} JOIN ${name(stage.staging)} s ON s.holdfast_source = r.source
-   AND s.holdfast_sequence BETWEEN r.first AND r.last`;
+/** How many rows there are of each set of columns, and the batches that lack some of theirs. */
+export interface CountedRows {
+  readonly sets: ReadonlyMap<number, number>;
+  readonly broken: readonly WaitingBatch[];
+}
+
+export async function countRows(connection: Connection, rows: StagedRows): Promise<CountedRows> {
+  const { batches } = rows.taken;
+  const found = new Array<number>(batches.length).fill(0);
+  const sets = new Map<number, number>();
+  const [counted] = await connection.script(
+    `SELECT r.place, s.holdfast_set AS set, count(*) AS rows FROM ${stagedRows(rows)} GROUP BY 1, 2`,
+  );
+  for (const row of counted?.rows ?? []) {
+    const place = Number(row['place']) - 1;
+    const set = Number(row['set']);
+    found[place] = (found[place] ?? 0) + Number(row['rows']);
+    sets.set(set, (sets.get(set) ?? 0) + Number(row['rows']));
+  }
+  return { sets, broken: batches.filter((batch, place) => found[place] !== batch.rows) };
+}
 
 const keyFields = (fields: readonly Field[], key: readonly string[]): (Field | undefined)[] =>
   key.map((column) => fields.find((field) => field.column.name === column));
 
 const savepoint = 'holdfast_merge';
 
-/** Whether all rows went in; else nothing did, and the transaction stands as before. */
-export async function insertStraight(connection: Connection, rows: StagedRows): Promise<boolean> {
+/**
+ * Whether all rows went in; else nothing did, and the transaction stands as before. A record stands
+ * once in a day's staging table, so where as many rows went in as there are records, each batch was
+ * whole: they need not be counted before.
+ */
+export async function insertStraight(
+  connection: Connection,
+  rows: StagedRows,
+  sets: readonly number[],
+): Promise<boolean> {
   const { stream, stage, taken } = rows;
   const casts = await castTypes(connection, stream.table.name);
-  const inserts = [...taken.sets.keys()].map((set) => {
+  const inserts = sets.map((set) => {
     const fields = columnsOfSet(stage.layout, set);
     partsOf(stream.table, partOf(rows, fields, new Map()));
     const values = fields.map(
@@ -53,7 +76,7 @@ export async function insertStraight(connection: Connection, rows: StagedRows): 
         `${readable(column.type, `s.${name(field)}`, true)}::${casts.get(column.name)}`,
     );
     const key = keyFields(fields, stream.rules.key);
-    const sorted = key.flatMap((field) => (field ? values[fields.indexOf(field)] : []));
+    const sorted = key.flatMap((field) => (field ? (values[fields.indexOf(field)] ?? []) : []));
     const order = sorted.length > 0 ? `ORDER BY ${sorted.join(', ')}` : '';
     return `INSERT INTO ${tableName(stream.table.name)}
       (${list(fields.map(({ column }) => column.name))}) OVERRIDING SYSTEM VALUE
@@ -61,8 +84,8 @@ export async function insertStraight(connection: Connection, rows: StagedRows): 
   });
   try {
     const made = await connection.script(`SAVEPOINT ${savepoint}; ${inserts.join('; ')}`);
-    const counts = made.slice(1).map(({ rowCount }) => rowCount);
-    if ([...taken.sets.values()].every((count, i) => counts[i] === count)) return true;
+    const count = made.slice(1).reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0);
+    if (count === taken.rows) return true;
   } catch (error) {
     if (!(error instanceof TargetError)) throw error;
     if (error.kind !== 'row' && error.kind !== 'conflict') throw error;
@@ -95,17 +118,23 @@ export interface PlacedRows extends PlacedTemporary {
   refused(): Promise<ReadonlyMap<number, RefusedRow>>;
 }
 
-/** Every row finds its end. */
-export async function placeStaged(connection: Connection, rows: StagedRows): Promise<PlacedRows> {
+/** Every row finds its end. `sets` says which there are. */
+export async function placeStaged(
+  connection: Connection,
+  rows: StagedRows,
+  sets: ReadonlyMap<number, number>,
+): Promise<PlacedRows> {
   const { stream, stage, taken } = rows;
   const parts: Part[] = [];
   const first: { readonly part: Part; readonly fields: readonly Field[] }[] = [];
-  for (const set of taken.sets.keys()) {
+  for (const set of sets.keys()) {
     const fields = columnsOfSet(stage.layout, set);
     const [shape] = partsOf(stream.table, partOf(rows, fields, new Map([[0, []]])));
     if (!shape) continue;
     const { raw, typed } = createTables(stream.table, shape);
-    await connection.script(`${raw}; ${typed}; ${fillRaw(rows, { set, fields, raw: shape.raw })}`);
+    await connection.script(
+      `${raw}; ${typed}; ${fillRaw(rows, { set, fields, raw: shape.raw, isOne: sets.size === 1 })}`,
+    );
     const waves = await connection.query(
       `SELECT wave, array_agg(seq ORDER BY seq) AS seqs FROM ${shape.raw} GROUP BY wave`,
     );
@@ -116,10 +145,9 @@ export async function placeStaged(connection: Connection, rows: StagedRows): Pro
     first.push({ part: shape, fields });
   }
   parts.sort((a, b) => a.wave - b.wave);
-  const count = [...taken.sets.values()].reduce((sum, own) => sum + own, 0);
   const placed = await placeTemporary(
     connection,
-    { table: stream.table, count, parts },
+    { table: stream.table, count: taken.rows, parts },
     stream.rules.onConflict,
   );
   const { ends, refusals } = placed;
@@ -136,13 +164,13 @@ export async function placeStaged(connection: Connection, rows: StagedRows): Pro
 /** `seq` counts over all sets: the order in which the rows take effect (P9). */
 function fillRaw(
   rows: StagedRows,
-  { set, fields, raw }: { set: number; fields: readonly Field[]; raw: string },
+  of: { set: number; fields: readonly Field[]; raw: string; isOne: boolean },
 ): string {
+  const { set, fields, raw, isOne } = of;
   const keys = keyFields(fields, rows.stream.rules.key).flatMap((field) => field ?? []);
   const order = keys.length > 0 ? `ORDER BY ${list(keys.map((field) => field.name))}` : '';
   const columns = fields.map((_, i) => `c${i}`);
   const values = fields.map((field) => name(field.name));
-  const isOne = rows.taken.sets.size === 1;
   return `INSERT INTO ${raw} (${['ord', 'seq', 'wave', ...columns].join(', ')})
     SELECT row_number() OVER (${order}) - 1, seq, ${isOne ? '0' : 'wave'}, ${values.join(', ')}
     FROM (${isOne ? numbered(rows) : withWaves(rows)}) n WHERE holdfast_set = ${set}`;

@@ -1,6 +1,6 @@
 // The staging table of a stream: made, grown with its layout, cut into a partition a day. Its rows
 // are the journal's tuples behind fields of ours; types that no row can fail in (rawType), no
-// constraint, and one index, by which a merge finds the records of a batch.
+// constraint on them, and one index, by which a merge finds the records of a batch.
 import type { ColumnType } from '../../../accept/columns.ts';
 import { extended, type Layout } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
@@ -142,8 +142,8 @@ async function makeTable(
       holdfast_set      int    NOT NULL,
       holdfast_day      date   NOT NULL DEFAULT ${today}
     ) PARTITION BY RANGE (holdfast_day);
-    CREATE INDEX IF NOT EXISTS ${name(`${staging}_place`)}
-      ON ${table} (holdfast_source, holdfast_sequence);
+    CREATE UNIQUE INDEX IF NOT EXISTS ${name(`${staging}_place`)}
+      ON ${table} (holdfast_source, holdfast_sequence, holdfast_day);
     ${fields.join('\n')}`);
   await makePartitions(connection, staging, isLogged);
 }

@@ -19,14 +19,15 @@ export interface WaitingBatch {
   readonly digest: number;
   /** Per record: `merged` where it waits for the merge, or the end that it has already. */
   readonly ends: Uint8Array;
+  /** How many of its records wait: so many rows of it must be in the staging table. */
+  readonly rows: number;
 }
 
-/** Claimed lanes and their consecutive batches, by lane, writer and sequence. */
+/** What a merge takes, by lane, writer and sequence. */
 export interface Taken {
   readonly batches: readonly WaitingBatch[];
-  /** How many of their rows there are of each set of columns. */
-  readonly sets: ReadonlyMap<number, number>;
-  /** Batches whose rows are not all there, or that do not follow on what is settled. */
+  readonly rows: number;
+  /** Batches that do not follow on what is settled in their lane. */
   readonly broken: readonly WaitingBatch[];
 }
 
@@ -35,10 +36,11 @@ const nobody = '00000000-0000-0000-0000-000000000000';
 export interface LanesWaiting {
   /** All that have something to merge, from the turn's `start` on. */
   readonly lanes: readonly number[];
-  /** How many of them hold about `rowsMax` records: the rest is for other mergers. */
+  /** How many of them this merger takes. */
   readonly count: number;
 }
 
+/** Little is merged by one; of much, each merger takes its share of the lanes. */
 export async function lanesWaiting(connection: Connection, turn: MergeTurn): Promise<LanesWaiting> {
   const rows = await connection.query(
     `SELECT lane, sum(row_count) AS records FROM holdfast_ledger
@@ -46,10 +48,10 @@ export async function lanesWaiting(connection: Connection, turn: MergeTurn): Pro
     [turn.stream.rules.stream],
   );
   const records = rows.reduce((sum, row) => sum + Number(row['records']), 0);
-  const count = Math.ceil((turn.rowsMax * rows.length) / Math.max(records, 1));
+  const share = records <= turn.rowsMax ? 1 : turn.share;
   const from = Math.floor(turn.start * rows.length);
   const lanes = [...rows.slice(from), ...rows.slice(0, from)].map((row) => Number(row['lane']));
-  return { lanes, count: Math.min(count, rows.length) };
+  return { lanes, count: Math.ceil(rows.length * share) };
 }
 
 /**
@@ -74,46 +76,43 @@ export async function claimLanes(
 /** Ledger rows that one merge looks at. */
 const batchesMax = 4_000;
 
-/** The batches of claimed lanes that come next, up to `rowsMax` records. */
+/**
+ * The batches of claimed lanes that come next, up to `rowsMax` records: the oldest of all lanes,
+ * whose keys lie together as a rule.
+ */
 export async function takeBatches(
   connection: Connection,
   turn: MergeTurn,
-  of: { readonly lanes: readonly number[]; readonly stage: KnownStage },
+  lanes: readonly number[],
 ): Promise<Taken> {
-  const rows = await connection.query(
+  const found = await connection.query(
     `SELECT l.writer, l.lane, m.source, m.settled, l.first_sequence AS first,
        l.last_sequence AS last, l.row_count AS "rowCount", l.digest, l.ends
      FROM holdfast_ledger l
      JOIN holdfast_merges m ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
      WHERE l.stream = $1 AND l.lane = ANY ($2::int[]) AND l.merged_at IS NULL
-     ORDER BY l.lane, l.writer, l.last_sequence LIMIT ${batchesMax}`,
-    [turn.stream.rules.stream, of.lanes],
+     ORDER BY l.at, l.lane, l.writer, l.last_sequence LIMIT ${batchesMax}`,
+    [turn.stream.rules.stream, lanes],
   );
-  const candidates: WaitingBatch[] = [];
+  const batches: WaitingBatch[] = [];
   const broken: WaitingBatch[] = [];
   const next = new Map<number, number>();
   let records = 0;
-  for (const row of rows) {
+  for (const row of found) {
     const batch = toWaiting(row);
-    const expected = next.get(batch.source) ?? Number(row['settled']) + 1;
-    if (batch.first !== expected) broken.push(batch);
-    next.set(batch.source, batch.last + 1);
     if (records > 0 && records + batch.ends.length > turn.rowsMax) break;
     records += batch.ends.length;
-    candidates.push(batch);
+    const expected = next.get(batch.source) ?? Number(row['settled']) + 1;
+    next.set(batch.source, batch.last + 1);
+    (batch.first === expected ? batches : broken).push(batch);
   }
-  const found = await countRows(connection, of.stage, candidates);
-  candidates.forEach((batch, i) => {
-    const wanted = batch.ends.reduce((sum, end) => sum + Number(end === rowEnd.merged), 0);
-    if (found.rows[i] !== wanted) broken.push(batch);
-  });
-  const lost = new Set(broken.map(({ source }) => source));
-  const batches = candidates.filter(({ source }) => !lost.has(source));
-  return { batches, broken, sets: lost.size === 0 ? found.sets : new Map() };
+  batches.sort((a, b) => a.source - b.source || a.first - b.first);
+  return { batches, broken, rows: batches.reduce((sum, { rows }) => sum + rows, 0) };
 }
 
 function toWaiting(row: Row): WaitingBatch {
-  const ends = row['ends'] instanceof Uint8Array ? row['ends'] : null;
+  const given = row['ends'] instanceof Uint8Array ? row['ends'] : null;
+  const ends = decodeEnds({ ends: given, rowCount: Number(row['rowCount']) });
   return {
     writer: String(row['writer']),
     lane: Number(row['lane']),
@@ -121,39 +120,9 @@ function toWaiting(row: Row): WaitingBatch {
     first: Number(row['first']),
     last: Number(row['last']),
     digest: Number(row['digest']),
-    ends: decodeEnds({ ends, rowCount: Number(row['rowCount']) }),
+    ends,
+    rows: ends.reduce((sum, end) => sum + Number(end === rowEnd.merged), 0),
   };
-}
-
-/** Per batch, how many of its rows are there with its digest; and of each set, all batches together. */
-async function countRows(
-  connection: Connection,
-  { staging }: KnownStage,
-  batches: readonly WaitingBatch[],
-): Promise<{ readonly rows: readonly number[]; readonly sets: ReadonlyMap<number, number> }> {
-  const rows = new Array<number>(batches.length).fill(0);
-  const sets = new Map<number, number>();
-  const counted = await connection.query(
-    `SELECT r.place, s.holdfast_set AS set, count(*) AS rows
-     FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::int[]) WITH ORDINALITY
-       AS r (source, first, last, digest, place)
-     JOIN ${name(staging)} s ON s.holdfast_source = r.source
-       AND s.holdfast_sequence BETWEEN r.first AND r.last AND s.holdfast_digest = r.digest
-     GROUP BY r.place, s.holdfast_set`,
-    [
-      batches.map(({ source }) => source),
-      batches.map(({ first }) => first),
-      batches.map(({ last }) => last),
-      batches.map(({ digest }) => digest | 0),
-    ],
-  );
-  for (const row of counted) {
-    const place = Number(row['place']) - 1;
-    const set = Number(row['set']);
-    rows[place] = (rows[place] ?? 0) + Number(row['rows']);
-    sets.set(set, (sets.get(set) ?? 0) + Number(row['rows']));
-  }
-  return { rows, sets };
 }
 
 /**
