@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { systemDisk } from '../src/disk.ts';
+import { benchArticle } from './article.ts';
 import { type Bench, printTable } from './figures.ts';
 import { benchJournal } from './journal.ts';
 import { describeMachine } from './machine.ts';
 import { benchPath } from './path.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
+  ['article', benchArticle],
   ['journal', benchJournal],
   ['path', benchPath],
 ]);
