@@ -161,7 +161,7 @@ function told({ closed, paced }: Round): string {
   const count = Math.round(rate(closed)).toLocaleString('en');
   const ms = `${mean(load.answerMs).toFixed(1)} ms, p99 ${p99(load.answerMs).toFixed(1)}`;
   const why = load.firstFailure ?? paced.load.firstFailure;
-  const failure = why === undefined ? '' : `, first failure: ${why}`;
+  const failure = why === undefined ? '' : `, first failure: ${why.message}`;
   return `${count} rows/s, ${ms}, others ${Math.round(others * 100)} %${failure}`;
 }
 

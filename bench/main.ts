@@ -10,11 +10,13 @@ import { type Bench, printTable } from './figures.ts';
 import { benchJournal } from './journal.ts';
 import { describeMachine } from './machine.ts';
 import { benchPath } from './path.ts';
+import { benchStaged } from './staged.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['article', benchArticle],
   ['journal', benchJournal],
   ['path', benchPath],
+  ['staged', benchStaged],
 ]);
 
 function checkNode(): void {

@@ -86,7 +86,7 @@ export class Load {
   readonly answerMs: number[] = [];
   /** Until the row has its end in the table, where that is not the answer; of a sample. */
   readonly settledMs: number[] = [];
-  firstFailure: unknown;
+  firstFailure: Error | undefined;
   readonly #rows = new Sequence();
   readonly #way: OpenWay;
   /** By key: the newest version that was answered with success, and the newest handed over. */
@@ -142,7 +142,7 @@ export class Load {
         this.#settling.push(timed);
       }
     } catch (error) {
-      this.firstFailure ??= error;
+      this.firstFailure ??= error instanceof Error ? error : new Error(String(error));
     }
     this.answerMs.push(performance.now() - since);
   }

@@ -91,9 +91,9 @@ class Batches {
       this.#waiting = this.#waiting.slice(batchRowsMax);
       try {
         await retrying(this.#pool, () => this.#pool.upsertMany(newestPerKey(batch)));
-        for (const { resolve } of batch) resolve(answered);
+        for (const waiting of batch) waiting.resolve(answered);
       } catch (error) {
-        for (const { reject } of batch) reject(error);
+        for (const waiting of batch) waiting.reject(error);
       }
     }
     this.#working--;
