@@ -15,6 +15,10 @@ export interface MariadbServer {
   stop(): Promise<void>;
 }
 
+/** Where Debian puts them. */
+const installer = '/usr/bin/mariadb-install-db';
+const program = '/usr/sbin/mariadbd';
+
 const number = (flag: string): number =>
   Number(execFileSync('id', [flag, 'mysql'], { encoding: 'utf8' }));
 
@@ -45,12 +49,12 @@ export async function startMariadb(): Promise<MariadbServer> {
   const port = await freePort();
   const own = ['--no-defaults', `--datadir=${folder}`, '--skip-name-resolve'];
   const install = ['--auth-root-authentication-method=normal', '--skip-test-db'];
-  execFileSync('mariadb-install-db', [...own, ...install], { ...user, stdio: 'ignore' });
+  execFileSync(installer, [...own, ...install], { ...user, stdio: 'ignore' });
   const sockets = [`--port=${port}`, '--bind-address=127.0.0.1', `--socket=${folder}/socket`];
   const log = ['--server-id=1', '--log-bin=bin', '--binlog-format=ROW', '--sync-binlog=1'];
   const more = ['--innodb-flush-log-at-trx-commit=1', '--character-set-server=utf8mb4'];
   const child = spawn(
-    'mariadbd',
+    program,
     [...own, ...sockets, ...log, ...more, '--local-infile=1', `--pid-file=${folder}/pid`],
     { ...user, stdio: 'ignore' },
   );
