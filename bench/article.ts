@@ -47,6 +47,8 @@ const producers = 1_024;
 const closedMs = 3_000;
 const pacedRows = 1_000;
 const pacedMs = 2_000;
+/** Of a run's time. */
+const warmUpShare = 0.3;
 /** Rounds are not begun after this. */
 const budgetMs = 160_000;
 
@@ -69,11 +71,6 @@ interface Round {
 
 type Drive = (load: Load) => Promise<void>;
 
-const drives: { readonly [mode in keyof Round]: Drive } = {
-  closed: (load) => load.closedLoop(producers, closedMs),
-  paced: (load) => load.paced(pacedRows, pacedMs),
-};
-
 export async function benchArticle({ say }: BenchOptions): Promise<Figures> {
   const servers = await Promise.all([startMariadbServer(), startPostgresServer()]);
   try {
@@ -93,7 +90,7 @@ async function measureAll(servers: readonly Server[], say: BenchOptions['say']) 
       for (const server of servers) {
         const name = `${server.name}.${way.name}`;
         if (missing.has(name)) continue;
-        const measured = await measure(server, way);
+        const measured = await measure(server, way, round === 0 ? warmUpShare : 1);
         if (typeof measured === 'string') {
           missing.add(name);
           say(`${name}: the product does not have it yet (${measured})`);
@@ -110,10 +107,10 @@ async function measureAll(servers: readonly Server[], say: BenchOptions['say']) 
 }
 
 /** Both modes; where the product refuses its options, why. */
-async function measure(server: Server, way: Way): Promise<Round | string> {
+async function measure(server: Server, way: Way, share: number): Promise<Round | string> {
   try {
-    const closed = await run(server, way, drives.closed);
-    const paced = await run(server, way, drives.paced);
+    const closed = await run(server, way, (load) => load.closedLoop(producers, closedMs * share));
+    const paced = await run(server, way, (load) => load.paced(pacedRows, pacedMs * share));
     return { closed, paced };
   } catch (error) {
     if (error instanceof HoldfastError && error.code === 'HF_USAGE') return error.message;

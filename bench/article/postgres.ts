@@ -125,7 +125,7 @@ export async function startPostgresServer(): Promise<Server> {
         },
         contents: () => contents(url),
         async drop() {
-          await query(server.url, `DROP DATABASE ${name}`);
+          await query(server.url, `DROP DATABASE ${name} WITH (FORCE)`);
         },
       };
     },
