@@ -9,7 +9,9 @@
 //            connections. (A plain INSERT would fail for each row whose key is there: by the share
 //            of those that we chose. That would be no measurement.)
 //   upserts  the same statement for up to 500 rows, in the order they came, only the newest of a key:
-//            10 workers, each taking what waits. Deadlocks of both are tried again 3 times.
+//            10 workers, each taking what waits. Deadlocks of both are tried again 3 times. (Sorted by
+//            key first they do not deadlock; on PostgreSQL, which waits a second before it looks for
+//            one, that alone is worth a factor of ten and more.)
 //   direct   holdfast.write of each row, conflicts by `newest: version`.
 //   staged   the same with route 'staged'.
 // Producers and way share one process; every commit, and Holdfast's journal, is synced (MariaDB: also
