@@ -5,14 +5,18 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { systemDisk } from '../src/disk.ts';
+import { benchArticle } from './article.ts';
 import { type Bench, printTable } from './figures.ts';
 import { benchJournal } from './journal.ts';
 import { describeMachine } from './machine.ts';
 import { benchPath } from './path.ts';
+import { benchStaged } from './staged.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
+  ['article', benchArticle],
   ['journal', benchJournal],
   ['path', benchPath],
+  ['staged', benchStaged],
 ]);
 
 function checkNode(): void {

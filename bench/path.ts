@@ -11,20 +11,18 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { from as copyFrom } from 'pg-copy-streams';
-import { type PostgresServer, startPostgres } from '../test/support/postgres.ts';
 import { Child } from './children.ts';
 import { type BenchOptions, type Figure, type Figures, figureOf, type Run } from './figures.ts';
 import type { Load } from './generator.ts';
 import { CpuMeter, treeMs } from './machine.ts';
-import { CopyStream, createPayments } from './payments.ts';
-import type { Rows, Settled, Start } from './product.ts';
+import { createPayments } from './payments.ts';
+import { copyPayments, startBenchPostgres } from './postgres.ts';
+import type { Rows, Standing, Start } from './product.ts';
 
 const rowsPerRun = 1_000_000;
 const warmUpRows = 200_000;
 const rounds = 3;
 const connections = 8;
-const transactionRows = 20_000;
 /** No further round is begun after this. */
 const budgetMs = 150_000;
 
@@ -49,7 +47,7 @@ type Write = (rows: Rows) => Promise<unknown>;
 
 export async function benchPath(options: BenchOptions): Promise<Figures> {
   const directory = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
-  const server = await startPostgres();
+  const server = await startBenchPostgres();
   const { profileTo } = options;
   const execArgv =
     profileTo === undefined
@@ -58,7 +56,9 @@ export async function benchPath(options: BenchOptions): Promise<Figures> {
   const product = new Child('product.ts', { execArgv });
   const generator = new Child('generator.ts');
   try {
-    const client = await connect(server);
+    const client = new pg.Client({ connectionString: server.url });
+    await client.connect();
+    await client.query(createPayments);
     const target = server.url;
     const start: Start = { journal: join(directory, 'journal'), target };
     const url = await product.call<string>('start', start);
@@ -79,25 +79,10 @@ export async function benchPath(options: BenchOptions): Promise<Figures> {
   }
 }
 
-/** As PostgreSQL comes, but for the tests' small buffers. */
-async function connect(server: PostgresServer): Promise<pg.Client> {
-  const first = new pg.Client({ connectionString: server.url });
-  await first.connect();
-  await first.query("ALTER SYSTEM SET shared_buffers = '128MB'");
-  await first.query('ALTER SYSTEM RESET wal_level');
-  await first.query('ALTER SYSTEM RESET max_connections');
-  await first.end();
-  await server.restart();
-  const client = new pg.Client({ connectionString: server.url });
-  await client.connect();
-  await client.query(createPayments);
-  return client;
-}
-
 async function measureAll(parts: Parts, { say }: BenchOptions): Promise<Figures> {
   const { client, product, generator, url } = parts;
   const writes: readonly (readonly [string, Write])[] = [
-    ['bareCopy', (rows) => copyRows(client, rows)],
+    ['bareCopy', (rows) => copyPayments(client, 'payments', rows)],
     ['library', (rows) => product.call('write', rows)],
     ['http', (rows) => generator.call('load', { url, connections, ...rows } satisfies Load)],
   ];
@@ -127,13 +112,13 @@ async function measure(
 ): Promise<Measured & { readonly rssMax: number }> {
   await client.query('TRUNCATE payments');
   await client.query('CHECKPOINT');
-  const before = await product.call<Settled>('settle');
+  const before = await product.call<Standing>('reach', { mark: 'settled' });
   const meter = new CpuMeter();
   const productMs = treeMs(product.pid);
   const serverMs = treeMs(postmaster);
   const begun = performance.now();
   await run.write({ first: 0, rows: run.rows });
-  const after = await product.call<Settled>('settle');
+  const after = await product.call<Standing>('reach', { mark: 'settled' });
   const seconds = (performance.now() - begun) / 1000;
   const others = meter.others();
   const perRow = (ms: number): number => (ms * 1000) / run.rows;
@@ -146,22 +131,6 @@ async function measure(
   assert.equal(after.merged - before.merged, accepted, 'every row was merged');
   assert.equal(after.unaccounted, 0, 'the books balance');
   return { rate: run.rows / seconds, others, productCpu, serverCpu, rssMax: after.rssMax };
-}
-
-/** One COPY after another; the next transaction's keys are written while the last one is finishing. */
-async function copyRows(client: pg.Client, { first, rows }: Rows): Promise<void> {
-  const streams = [new CopyStream(transactionRows), new CopyStream(transactionRows)];
-  for (let done = 0, i = 0; done < rows; done += transactionRows, i++) {
-    const stream = streams[i % 2];
-    assert(stream);
-    stream.setKeys(first + done);
-    const copy = client.query(copyFrom('COPY payments FROM STDIN (FORMAT binary)'));
-    await new Promise<void>((resolve, reject) => {
-      copy.on('finish', resolve);
-      copy.on('error', reject);
-      copy.end(stream.bytes);
-    });
-  }
 }
 
 function report(runs: ReadonlyMap<string, readonly Measured[]>, rssMax: number): Figures {

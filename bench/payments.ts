@@ -1,5 +1,5 @@
-// The rows of bench path: one body of NDJSON, rendered once, whose keys are written over in place, so
-// that a generator costs next to nothing; and the same rows as tuples for the bare COPY.
+// The rows of benches path and staged: one body of NDJSON, rendered once, whose keys are written over
+// in place, so that a generator costs next to nothing; and the same rows as tuples for the bare COPY.
 import assert from 'node:assert/strict';
 import type { Column, ColumnType, Table } from '../src/accept/columns.ts';
 import { compileRows } from '../src/accept/compile.ts';
@@ -18,7 +18,7 @@ export const createPayments = `CREATE TABLE payments (
 )`;
 
 /** Keys have 16 digits from here on. */
-const keyBase = 1_000_000_000_000_000;
+export const firstKey = 1_000_000_000_000_000;
 const keyDigits = 16;
 
 const statuses = ['paid', 'pending', 'refunded', 'failed', 'chargeback'];
@@ -33,7 +33,7 @@ function line(i: number): string {
   const amount = `${spread % 100_000}.${String(i % 100).padStart(2, '0')}`;
   const note = i % 10 === 9 ? 'null' : `"${noteOf(i)}"`;
   return (
-    `{"tx_id":${keyBase},"user_id":${100_000 + (spread % 900_000)},"amount":${amount},` +
+    `{"tx_id":${firstKey},"user_id":${100_000 + (spread % 900_000)},"amount":${amount},` +
     `"status":"${statuses[i % statuses.length]}",` +
     `"created_at":"${seconds}.${String(spread % 1_000_000).padStart(6, '0')}Z","note":${note}}\n`
   );
@@ -66,7 +66,7 @@ export class Body {
     const view = this.#view;
     const keysAt = this.#keysAt;
     for (let i = 0; i < bodyRows; i++) {
-      const key = keyBase + first + i;
+      const key = firstKey + first + i;
       const high = Math.floor(key / 1e8);
       const low = key - high * 1e8;
       const at = keysAt[i] ?? 0;
@@ -135,7 +135,7 @@ export class CopyStream {
     const view = this.#view;
     const keysAt = this.#keysAt;
     for (let i = 0; i < keysAt.length; i++) {
-      const key = keyBase + first + i;
+      const key = firstKey + first + i;
       const at = keysAt[i] ?? 0;
       view.setUint32(at, Math.floor(key / 2 ** 32));
       view.setUint32(at + 4, key % 2 ** 32);

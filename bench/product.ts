@@ -1,16 +1,18 @@
-// The product of bench path in a process of its own: a Holdfast with its server, and a caller of the
-// library beside it.
+// The product of benches path and staged in a process of its own: a Holdfast with its server, and a
+// caller of the library beside it.
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { open } from '../src/holdfast.ts';
 import { type RunningServer, startServer } from '../src/server/server.ts';
-import type { Holdfast } from '../src/types.ts';
+import type { Holdfast, StreamStatus } from '../src/types.ts';
 import { answerCalls } from './children.ts';
 import { Body, bodyRows } from './payments.ts';
 
 export interface Start {
   readonly journal: string;
   readonly target: string;
+  /** Options of the stream beside its table and key. */
+  readonly stream?: object;
 }
 
 export interface Rows {
@@ -18,9 +20,11 @@ export interface Rows {
   readonly rows: number;
 }
 
-/** Counts of the stream once nothing of it is in flight. */
-export interface Settled {
+/** Where the stream stands. */
+export interface Standing {
   readonly accepted: number;
+  readonly staged: number;
+  readonly settled: number;
   readonly merged: number;
   readonly unaccounted: number;
   readonly rssMax: number;
@@ -36,8 +40,8 @@ function product() {
   return running;
 }
 
-async function start({ journal, target }: Start): Promise<string> {
-  const streams = { payments: { table: 'payments', key: ['tx_id'] } };
+async function start({ journal, target, stream }: Start): Promise<string> {
+  const streams = { payments: { table: 'payments', key: ['tx_id'], ...stream } };
   const holdfast = await open({ journal, target, streams });
   const server = await startServer(holdfast, { port: 0 });
   running = { holdfast, server };
@@ -59,23 +63,35 @@ async function write({ first, rows }: Rows): Promise<void> {
   await Promise.all(Array.from({ length: callsInFlight }, caller));
 }
 
-async function settle(): Promise<Settled> {
-  const { holdfast } = product();
+async function status(): Promise<StreamStatus> {
+  const stream = (await product().holdfast.status()).streams['payments'];
+  if (!stream) throw new Error('the stream is open');
+  const { state, reason } = stream;
+  if (state === 'held') throw new Error(`the stream is held: ${reason}`);
+  return stream;
+}
+
+async function standing(): Promise<Standing> {
+  const { accepted, merged, unaccounted, watermarks } = await status();
+  const { staged, settled } = watermarks;
+  const rssMax = process.resourceUsage().maxRSS / 1024;
+  return { accepted, staged, settled, merged, unaccounted, rssMax };
+}
+
+/** Waits until that watermark covers all that was accepted. */
+async function reach({ mark }: { readonly mark: 'staged' | 'settled' }): Promise<Standing> {
   for (;;) {
-    const stream = (await holdfast.status()).streams['payments'];
-    if (!stream) throw new Error('the stream is open');
-    const { accepted, merged, unaccounted, inFlight, reason } = stream;
-    if (reason !== undefined) throw new Error(`the stream is held: ${reason}`);
-    const rssMax = process.resourceUsage().maxRSS / 1024;
-    if (inFlight === 0) return { accepted, merged, unaccounted, rssMax };
+    const now = await standing();
+    if (now[mark] === now.accepted) return now;
     await sleep(pollMs);
   }
 }
 
-async function stop(): Promise<void> {
+/** Without `drainMs`: when all is settled, or after the product's own patience. */
+async function stop(options: { readonly drainMs?: number }): Promise<void> {
   const { holdfast, server } = product();
   await server.close();
-  await holdfast.close();
+  await holdfast.close(options);
 }
 
-answerCalls({ start, write, settle, stop });
+answerCalls({ start, write, standing, reach, stop });
