@@ -23,8 +23,11 @@ export class Ladder {
     this.#left = this.#pause;
   }
 
-  /** The optimistic rung went through. */
+  /**
+   * The optimistic rung went through. The pause only shrinks: where some batches conflict and some do
+   * not, each vain attempt costs a connection and the batch once more.
+   */
   passed(): void {
-    this.#pause = 0;
+    this.#pause >>= 1;
   }
 }

@@ -53,7 +53,7 @@ export async function settle(
 ): Promise<void> {
   const rows = ledgerRows(batch, ended.ends);
   const { letters } = ended;
-  const moved = await connection.query(settleSql, [
+  const moved = await connection.prepared(settleSql, [
     batch.writer,
     batch.rules.stream,
     rows.map((row) => row.lane),

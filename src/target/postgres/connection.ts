@@ -2,6 +2,7 @@
 // trip and the difference between lost (COMMIT not sent) and ambiguous (sent, not answered). After
 // an error it is either idle, outside any transaction, or closed: never in between.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import pg from 'pg';
@@ -62,6 +63,15 @@ export class Connection {
   /** One statement with parameters. */
   async query(text: string, values: readonly unknown[] = []): Promise<Row[]> {
     const result = await this.#send(() => this.#client.query<Row>(text, [...values]));
+    return result.rows;
+  }
+
+  /** The same for a text that is sent again and again: parsed and planned once a connection. */
+  async prepared(text: string, values: readonly unknown[]): Promise<Row[]> {
+    const name = createHash('sha256').update(text).digest('hex').slice(0, 32);
+    const result = await this.#send(() =>
+      this.#client.query<Row>({ name, text, values: [...values] }),
+    );
     return result.rows;
   }
 

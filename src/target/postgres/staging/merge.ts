@@ -125,6 +125,8 @@ function letterOf(of: {
   };
 }
 
+// Without `merged_at IS NULL`: a planner that has no statistics yet would go through all that waits,
+// once for each batch. That none is booked twice is what `settled` sees to.
 const bookSql = `
 WITH batches AS (
   SELECT * FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::int[],
@@ -135,7 +137,6 @@ WITH batches AS (
     superseded = b.superseded, dead_letters = b.dead_letters, ends = b.ends, merged_at = now()
   FROM batches b
   WHERE l.stream = $1 AND l.writer = b.writer AND l.lane = b.lane AND l.last_sequence = b.last
-    AND l.merged_at IS NULL
   RETURNING 1
 ), kept AS (
   INSERT INTO holdfast_dead_letters (stream, writer, lane, sequence, row_json, code, sqlstate, message)
@@ -168,7 +169,7 @@ async function book(
 ): Promise<void> {
   const { batches, letters, writers = [] } = of;
   const rows = batches.map(({ ends }) => booked(ends));
-  const [result] = await connection.query(bookSql, [
+  const [result] = await connection.prepared(bookSql, [
     stream,
     batches.map(({ writer }) => writer),
     batches.map(({ lane }) => lane),

@@ -145,7 +145,7 @@ RETURNING l.lane`;
 async function book(connection: Connection, batch: Batch, encoding: string): Promise<void> {
   const rows = ledgerRows(batch, undefined);
   const letters = undecodedLetters(batch, encoding);
-  const moved = await connection.query(bookSql, [
+  const moved = await connection.prepared(bookSql, [
     batch.writer,
     batch.rules.stream,
     rows.map((row) => row.lane),
