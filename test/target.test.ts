@@ -1,6 +1,7 @@
 // The contract of test/support/target-contract.ts for every dialect at hand.
 import { systemClock } from '../src/clock.ts';
 import { postgresTarget } from '../src/target/postgres/target.ts';
+import type { Route } from '../src/target/target.ts';
 import type { Cell, StoredRow } from './simulation/simulated-store.ts';
 import { SimulatedTarget } from './simulation/simulated-target.ts';
 import {
@@ -12,16 +13,17 @@ import {
 } from './support/postgres.ts';
 import { column } from './support/rows.ts';
 import { sqliteGround } from './support/sqlite.ts';
-import { contract } from './support/target-contract.ts';
+import { contract, stagedContract } from './support/target-contract.ts';
 import type { Ground } from './support/target-stream.ts';
 
-async function postgresGround(version: PostgresVersion): Promise<Ground> {
+async function postgresGround(version: PostgresVersion, route: Route): Promise<Ground> {
   const server = await startPostgres(version);
   const url = await createDatabase(server, 'contract');
   const target = postgresTarget(url, { clock: systemClock });
   const sql = (text: string) => query(url, text);
   return {
     target,
+    route,
     create: async (table, shape) => {
       await sql(`CREATE TABLE ${table} (
         id bigint NOT NULL ${shape === 'keyed' ? 'PRIMARY KEY' : ''},
@@ -41,6 +43,23 @@ async function postgresGround(version: PostgresVersion): Promise<Ground> {
     },
     drop: async (table) => {
       await sql(`DROP TABLE ${table}`);
+    },
+    staged: {
+      wipe: async (stream) => {
+        await sql(`TRUNCATE "holdfast_stage_${stream}"`);
+      },
+      lose: async (stream, id) => {
+        await sql(`DELETE FROM "holdfast_stage_${stream}" WHERE id = ${id}`);
+      },
+      age: async (stream, days) => {
+        const table = `holdfast_stage_${stream}`;
+        const [row = {}] = await sql(`SELECT to_char(day, 'YYYYMMDD') AS suffix, day::text AS first,
+          (day + 1)::text AS next FROM (SELECT (now() AT TIME ZONE 'UTC')::date - ${days} AS day) d`);
+        const [suffix, first, next] = ['suffix', 'first', 'next'].map((name) => String(row[name]));
+        await sql(`CREATE TABLE "${table}_p${suffix}" PARTITION OF "${table}"
+            FOR VALUES FROM ('${first}') TO ('${next}');
+          UPDATE "${table}" SET holdfast_day = '${first}'`);
+      },
     },
     close: async () => {
       await target.close();
@@ -87,7 +106,9 @@ async function simulatedGround(): Promise<Ground> {
 }
 
 for (const version of ['18', '15'] as const) {
-  if (hasPostgres(version)) contract(`PostgreSQL ${version}`, () => postgresGround(version));
+  if (!hasPostgres(version)) continue;
+  contract(`PostgreSQL ${version}`, () => postgresGround(version, 'direct'));
+  stagedContract(`PostgreSQL ${version}`, () => postgresGround(version, 'staged'));
 }
 contract('SQLite', sqliteGround);
 contract('the simulated target', simulatedGround);

@@ -40,7 +40,7 @@ async function fenced(ground: Ground, rung: Rung): Promise<void> {
     ...stream.id,
     lanes: 3,
     owner: 'another',
-    route: 'direct',
+    route: stream.route,
   });
   assert.equal(epoch, stream.epoch + 1);
   assert.equal(lanes[0]?.settled, 1);
@@ -83,7 +83,7 @@ async function claims(ground: Ground): Promise<void> {
     ...stream.id,
     lanes: 5,
     owner: 'more',
-    route: 'direct',
+    route: stream.route,
   });
   assert.equal(epoch, stream.epoch + 1);
   assert.deepEqual(
@@ -217,6 +217,17 @@ async function described(ground: Ground): Promise<void> {
   await assert.rejects(session.describe('no_such_table'), fails('hold'));
 }
 
+/** What is the same for every route. */
+export const commonBookCases: readonly Case[] = [
+  ['claims raise the epoch of every lane', claims],
+  ['compare finds equal, different and absent rows', compared],
+  ['a replayed dead letter moves in the books', replayed],
+  ['a replay never overwrites under update', replayUpdate],
+  ['a dropped dead letter stays one', dropped],
+  ['the ledger can be pruned up to a sequence', pruned],
+  ['a missing table is told from one that is there', described],
+];
+
 export const bookCases: readonly Case[] = [
   ...rungs.flatMap((rung): Case[] => [
     [`a lane that has moved refuses the batch (${rung})`, (g) => moved(g, rung)],
@@ -224,12 +235,6 @@ export const bookCases: readonly Case[] = [
     [`an altered table refuses the batch, then takes it (${rung})`, (g) => altered(g, rung)],
     [`a table that is gone holds the batch (${rung})`, (g) => gone(g, rung)],
   ]),
-  ['claims raise the epoch of every lane', claims],
   ['a resolved batch is found settled, or not', resolved],
-  ['compare finds equal, different and absent rows', compared],
-  ['a replayed dead letter moves in the books', replayed],
-  ['a replay never overwrites under update', replayUpdate],
-  ['a dropped dead letter stays one', dropped],
-  ['the ledger can be pruned up to a sequence', pruned],
-  ['a missing table is told from one that is there', described],
+  ...commonBookCases,
 ];

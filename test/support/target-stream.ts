@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import type { Table } from '../../src/accept/columns.ts';
 import type { Row } from '../../src/accept/rows.ts';
 import { type Batch, type OnConflict, rowEnd } from '../../src/merge/batch.ts';
-import { countEnds, decodeEnds } from '../../src/merge/ledger.ts';
+import { addCounts, countEnds, decodeEnds, noCounts } from '../../src/merge/ledger.ts';
+import type { MergedTurn, StagedStream, Staging } from '../../src/target/staging.ts';
 import {
+  type Route,
   type Rung,
   type Session,
   type StreamId,
@@ -23,6 +25,8 @@ export type Shape = 'keyed' | 'loose';
 
 export interface Ground {
   readonly target: Target;
+  /** Direct where left out. */
+  readonly route?: Route;
   /** Makes a table of that shape. */
   create(table: string, shape: Shape): Promise<void>;
   /** Its rows, ordered by id, amount, note; every value as text. */
@@ -32,7 +36,18 @@ export interface Ground {
   /** Adds a nullable bigint column. */
   widen(table: string, column: string): Promise<void>;
   drop(table: string): Promise<void>;
+  /** What only grounds with a staged route can do. */
+  readonly staged?: StagedGround;
   close(): Promise<void>;
+}
+
+export interface StagedGround {
+  /** Empties the stream's staging table, as a crash does with an unlogged one. */
+  wipe(stream: string): Promise<void>;
+  /** Takes out the staged row with this id. */
+  lose(stream: string, id: number): Promise<void>;
+  /** Makes the rows that are staged now some days older. */
+  age(stream: string, days: number): Promise<void>;
 }
 
 /** Name and body of one test. */
@@ -47,6 +62,16 @@ export const fails = (kind: TargetErrorKind) => (error: unknown) => {
   return true;
 };
 
+export interface StreamParts {
+  readonly target: Target;
+  readonly session: Session;
+  readonly id: StreamId;
+  readonly table: Table;
+  readonly onConflict: OnConflict;
+  readonly route: Route;
+  readonly epoch: number;
+}
+
 /** One stream with its writer, which climbs the ladder as a loader does. */
 export class Stream {
   readonly id: StreamId;
@@ -54,23 +79,21 @@ export class Stream {
   readonly #target: Target;
   readonly #onConflict: OnConflict;
   readonly #key: readonly string[];
+  readonly route: Route;
+  /** What it was made of: a further one differs in some of it. */
+  readonly parts: StreamParts;
   session: Session;
   epoch: number;
   readonly next: number[] = [];
 
-  constructor(of: {
-    readonly target: Target;
-    readonly session: Session;
-    readonly id: StreamId;
-    readonly table: Table;
-    readonly onConflict: OnConflict;
-    readonly epoch: number;
-  }) {
+  constructor(of: StreamParts) {
+    this.parts = of;
     this.#target = of.target;
     this.session = of.session;
     this.id = of.id;
     this.table = of.table;
     this.#onConflict = of.onConflict;
+    this.route = of.route;
     this.#key = of.table.keys[0] ?? [];
     this.epoch = of.epoch;
   }
@@ -94,7 +117,10 @@ export class Stream {
     ...lanes: readonly (readonly (Row | NotDecoded)[])[]
   ): Promise<EndName[]> {
     const batch = this.batch(...lanes);
-    const { ends } = await this.#climb(batch, rung);
+    const { ends } =
+      this.route === 'direct'
+        ? await this.#climb(batch, rung)
+        : await this.#stageAndMerge(batch, rung);
     lanes.forEach((records, lane) => {
       this.next[lane] = (this.next[lane] ?? 1) + records.length;
     });
@@ -103,6 +129,69 @@ export class Stream {
     assert.equal(given.length, batch.count, 'every row has its end');
     assert(ends === undefined || ends.some((end) => end !== rowEnd.merged), 'absent if all merged');
     return [...given].map((end) => names[end] ?? 'merged');
+  }
+
+  /** For a session's calls about the staging table. */
+  get staged(): StagedStream {
+    return { rules: this.options.rules, table: this.table, isLogged: true };
+  }
+
+  get staging(): Staging {
+    assert(this.session.staging, 'the target has a staged route');
+    return this.session.staging;
+  }
+
+  /** The next records, staged; nothing is merged. */
+  async stage(...lanes: readonly (readonly (Row | NotDecoded)[])[]): Promise<Batch> {
+    const batch = this.batch(...lanes);
+    await this.staging.stage(batch, this.staged);
+    lanes.forEach((records, lane) => {
+      this.next[lane] = (this.next[lane] ?? 1) + records.length;
+    });
+    return batch;
+  }
+
+  /** Merges until nothing waits; what each merge did. */
+  async mergeAll(rung: Rung = 'optimistic'): Promise<MergedTurn[]> {
+    const done: MergedTurn[] = [];
+    for (;;) {
+      const merged = await this.staging.merge({
+        stream: this.staged,
+        rowsMax: 20_000,
+        start: 0,
+        share: 1,
+        isOptimistic: rung === 'optimistic',
+      });
+      if (!merged) return done;
+      done.push(merged);
+    }
+  }
+
+  async #stageAndMerge(batch: Batch, rung: Rung) {
+    await this.staging.stage(batch, this.staged);
+    const [waiting] = await this.session.lanes(this.id);
+    assert(waiting && waiting.staged >= waiting.settled, 'staged goes before settled');
+    await this.mergeAll(rung);
+    return { ends: await this.endsOf(batch) };
+  }
+
+  /** How the ledger says that the batch's rows ended; absent where all were merged. */
+  async endsOf(batch: Batch): Promise<Uint8Array | undefined> {
+    const bySlice: Uint8Array[] = [];
+    for (const { lane, first, last } of batch.slices) {
+      const ends = new Uint8Array(last - first + 1).fill(255);
+      for (const row of await this.session.ledger(this.id, { lane, first, last })) {
+        ends.set(decodeEnds(row), row.first - first);
+      }
+      bySlice.push(ends);
+    }
+    const ends = Uint8Array.from({ length: batch.count }, (_, row) => {
+      const slice = batch.sliceOf[row] ?? 0;
+      return (
+        bySlice[slice]?.[(batch.sequences[row] ?? 0) - (batch.slices[slice]?.first ?? 0)] ?? 255
+      );
+    });
+    return ends.every((end) => end === rowEnd.merged) ? undefined : ends;
   }
 
   async #climb(batch: Batch, rung: Rung) {
@@ -127,7 +216,7 @@ export class Stream {
     await this.reconnect();
     const lanes = await this.session.lanes(this.id);
     for (const { lane, staged, settled, epoch: _, ...totals } of lanes) {
-      assert.equal(staged, settled, 'the direct route stages and settles at once');
+      assert.equal(staged, settled, 'nothing waits');
       const range = { lane, first: 1, last: settled };
       const rows = settled === 0 ? [] : await this.session.ledger(this.id, range);
       const sums = { merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 };
@@ -147,6 +236,12 @@ export class Stream {
       const { merged, duplicates, superseded, deadLetters } = totals;
       assert.equal(merged + duplicates + superseded + deadLetters, settled, 'the books balance');
     }
+  }
+
+  /** Over all lanes. */
+  async totals() {
+    const lanes = await this.session.lanes(this.id);
+    return lanes.reduce(addCounts, noCounts);
   }
 
   async letters() {
@@ -172,25 +267,26 @@ export async function joinTable(
   ground: Ground,
   table: string,
   onConflict: OnConflict = 'dead-letter',
+  name?: string,
 ): Promise<Stream> {
   made++;
   const { target } = ground;
   const session = await target.connect();
   await session.prepare(true);
   const writer = `00000000-0000-4000-8000-${String(made).padStart(12, '0')}`;
-  const id = { writer, stream: `stream ${made} ‘é’ \\ "${table}"` };
-  const { epoch } = await session.claim({
-    ...id,
-    lanes: 3,
-    owner: 'the contract',
-    route: 'direct',
-  });
+  const { route = 'direct' } = ground;
+  // The names of staging tables come from those of streams, which the options keep plain.
+  const plain = route === 'direct' ? `stream ${made} ‘é’ \\ "${table}"` : `stream-${made}.A`;
+  const stream = name ?? plain;
+  const id = { writer, stream };
+  const { epoch } = await session.claim({ ...id, lanes: 3, owner: 'the contract', route });
   return new Stream({
     target,
     session,
     id,
     table: await session.describe(table),
     onConflict,
+    route,
     epoch,
   });
 }
