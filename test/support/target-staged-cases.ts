@@ -154,7 +154,7 @@ async function altered(ground: Ground): Promise<void> {
 
 async function writers(ground: Ground): Promise<void> {
   const stream = await newStream(ground, 'keyed');
-  const other = await joinTable(ground, stream.table.name, 'dead-letter', stream.id.stream);
+  const other = await joinTable(ground, stream.table.name, { stream: stream.id.stream });
   await stream.stage([{ id: 1n }, { id: 2n, note: 'mine' }], [{ id: 3n }]);
   await other.stage([{ id: 1n }, { id: 2n, note: 'yours' }, { id: 4n }]);
   await stream.mergeAll();

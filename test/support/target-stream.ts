@@ -259,16 +259,16 @@ export async function newStream(
   made++;
   const table = `${shape}_${made}`;
   await ground.create(table, shape);
-  return joinTable(ground, table, onConflict);
+  return joinTable(ground, table, { onConflict });
 }
 
 /** A further stream, of a writer of its own, into a table that is there. */
 export async function joinTable(
   ground: Ground,
   table: string,
-  onConflict: OnConflict = 'dead-letter',
-  name?: string,
+  of: { readonly onConflict?: OnConflict; readonly stream?: string } = {},
 ): Promise<Stream> {
+  const { onConflict = 'dead-letter' } = of;
   made++;
   const { target } = ground;
   const session = await target.connect();
@@ -277,7 +277,7 @@ export async function joinTable(
   const { route = 'direct' } = ground;
   // The names of staging tables come from those of streams, which the options keep plain.
   const plain = route === 'direct' ? `stream ${made} ‘é’ \\ "${table}"` : `stream-${made}.A`;
-  const stream = name ?? plain;
+  const stream = of.stream ?? plain;
   const id = { writer, stream };
   const { epoch } = await session.claim({ ...id, lanes: 3, owner: 'the contract', route });
   return new Stream({
