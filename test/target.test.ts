@@ -3,6 +3,7 @@ import { systemClock } from '../src/clock.ts';
 import { postgresTarget } from '../src/target/postgres/target.ts';
 import type { Cell, StoredRow } from './simulation/simulated-store.ts';
 import { SimulatedTarget } from './simulation/simulated-target.ts';
+import { mariadbGround } from './support/mariadb-ground.ts';
 import {
   createDatabase,
   hasPostgres,
@@ -89,5 +90,9 @@ async function simulatedGround(): Promise<Ground> {
 for (const version of ['18', '15'] as const) {
   if (hasPostgres(version)) contract(`PostgreSQL ${version}`, () => postgresGround(version));
 }
+contract('MariaDB 10.11', () => mariadbGround('MariaDB 10.11'));
+contract('MariaDB 10.11 without LOAD DATA', () =>
+  mariadbGround('MariaDB 10.11', ['--local-infile=0']),
+);
 contract('SQLite', sqliteGround);
 contract('the simulated target', simulatedGround);
