@@ -16,8 +16,8 @@
 export type ColumnType =
   | { readonly kind: 'bool' }
   /**
-   * `min` and `max` in decimal digits, where the column holds less than its bytes could. `booleans`:
-   * true and false stand for 1 and 0.
+   * `min` and `max` in decimal digits, where the column holds less than its bytes could.
+   * `booleans`: true and false stand for 1 and 0.
    */
   | {
       readonly kind: 'int';

@@ -11,7 +11,9 @@ const refusing = (table: string): string =>
   ['INSERT', 'UPDATE']
     .map(
       (event) => `CREATE TRIGGER ${table}_${event} BEFORE ${event} ON ${table} FOR EACH ROW
-        BEGIN IF NEW.note = 'bad' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'bad'; END IF; END`,
+        BEGIN
+          IF NEW.note = 'bad' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'bad'; END IF;
+        END`,
     )
     .join(';');
 

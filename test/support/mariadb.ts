@@ -1,7 +1,7 @@
 // A real MariaDB or MySQL for tests. Each server has its own folder and port, flushes every commit,
 // and dies with this process at the latest. 10.11 is Debian's; the others come on demand, by
-// test/support/fetch-servers.ts. The data folder is made once per version and machine; servers start
-// from a copy of it.
+// test/support/fetch-servers.ts. The data folder is made once per version and machine; servers
+// start from a copy of it.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';

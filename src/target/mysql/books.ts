@@ -64,7 +64,9 @@ export async function settle(
 /** Lanes of one UPDATE: its SELECTs are nested in each other while they are read. */
 const lanesPerUpdate = 100;
 
-/** Not by ON DUPLICATE KEY UPDATE: MariaDB holds the CHECKs against the row that is not inserted. */
+/**
+ * Not by ON DUPLICATE KEY UPDATE: MariaDB holds the CHECKs against the row that is not inserted.
+ */
 function moveLanes(batch: Batch, rows: readonly LedgerRow[]): string[] {
   const own = ofStream({ writer: batch.writer, stream: batch.rules.stream });
   const statements: string[] = [];
@@ -127,8 +129,8 @@ const tooLarge = ({ lane, sequence }: Letter, size: number): TargetError =>
   );
 
 const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
-  row_count AS \`rowCount\`, merged, duplicates, superseded, dead_letters AS \`deadLetters\`, digest,
-  ends`;
+  row_count AS \`rowCount\`, merged, duplicates, superseded, dead_letters AS \`deadLetters\`,
+  digest, ends`;
 
 /** Ledger rows that overlap [first, last] of the lane, ascending. */
 export async function ledger(

@@ -136,8 +136,8 @@ export class Connection {
   }
 
   /**
-   * Ends the transaction. Resolves when the server answered COMMIT. Rejects with 'ambiguous' where it
-   * did not answer; after any other rejection nothing is committed.
+   * Ends the transaction. Resolves when the server answered COMMIT. Rejects with 'ambiguous' where
+   * it did not answer; after any other rejection nothing is committed.
    */
   async commit(): Promise<void> {
     await this.script('COMMIT').catch((error: unknown) => {
@@ -154,7 +154,9 @@ export class Connection {
     });
   }
 
-  /** Runs `work` between START TRANSACTION, which `work` sends itself, and the transaction's end. */
+  /**
+   * Runs `work` between START TRANSACTION, which `work` sends itself, and the transaction's end.
+   */
   async transaction<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -227,8 +229,8 @@ export class Connection {
   }
 
   /**
-   * What the driver threw, as a TargetError. Bugs (assertions, type errors) stay what they are. What
-   * ends an established connection is a loss; before that the number says why there is none.
+   * What the driver threw, as a TargetError. Bugs (assertions, type errors) stay what they are.
+   * What ends an established connection is a loss; before that the number says why there is none.
    */
   #fault(error: unknown, when: 'connecting' | 'established'): unknown {
     if (error instanceof TargetError || !(error instanceof Error)) return error;

@@ -22,8 +22,9 @@ export function ofTable(table: string): string {
 }
 
 /**
- * What a batch compares (P5): columns, keys and engine as the server writes them down, digested. Not
- * the counter of ids, the partitions or the comment of the table, which change while rows come in.
+ * What a batch compares (P5): columns, keys and engine as the server writes them down, digested.
+ * Not the counter of ids, the partitions or the comment of the table, which change while rows come
+ * in.
  */
 export function fingerprintOf(shown: Row | undefined): string {
   const text = String(shown?.['Create Table']);
@@ -101,8 +102,8 @@ export async function describe(
 }
 
 /**
- * A row must fit into one statement, where LOAD DATA is not to be had: written out, a tuple takes at
- * most twice its bytes, and a little for each column.
+ * A row must fit into one statement, where LOAD DATA is not to be had: written out, a tuple takes
+ * at most twice its bytes, and a little for each column.
  */
 const rowBytesMax = ({ packetBytesMax }: Server): number =>
   Math.max(512, Math.floor(packetBytesMax / 2) - 65_536);
@@ -112,11 +113,12 @@ async function checkRelation(connection: Connection, table: string): Promise<voi
     `SELECT table_type AS type, engine FROM information_schema.tables WHERE ${ofTable(table)}`,
   );
   if (!found) throw new TargetError('hold', 'ER_NO_SUCH_TABLE', `There is no table ${table}.`);
-  const { type, engine } = found;
+  const { type } = found;
+  const engine = String(found['engine']);
   if (type !== 'BASE TABLE' && type !== 'SYSTEM VERSIONED') {
     throw new TargetError('hold', '', `${table} is not a table.`);
   }
-  if (String(engine).toLowerCase() === 'innodb') return;
+  if (engine.toLowerCase() === 'innodb') return;
   const message = `${table} is of engine ${engine}, which has no transactions: what a batch wrote
     could not be undone, and a crash would lose it. ALTER TABLE ${table} ENGINE = InnoDB.`;
   throw new TargetError('hold', '', message.replaceAll(/\s+/g, ' '));

@@ -1,10 +1,10 @@
 // From the row format to text, in the two forms that the server takes rows in: the lines of a LOAD
 // DATA, and the values of an INSERT. Compiled once per column set.
 //
-// LOAD DATA … CHARACTER SET binary FIELDS TERMINATED BY tab ESCAPED BY backslash LINES TERMINATED BY
-// newline: bytes stand as they are, but for \\ \t \n behind a backslash; \N is null. Read as binary
-// every type gets exactly these bytes: texts (UTF-8 into utf8mb4), blobs, and a bit(n) its bits.
-// INSERT: numbers bare, texts quoted, bytes X'hex'.
+// LOAD DATA … CHARACTER SET binary FIELDS TERMINATED BY tab ESCAPED BY backslash LINES TERMINATED
+// BY newline: bytes stand as they are, but for \\ \t \n behind a backslash; \N is null. Read as
+// binary every type gets exactly these bytes: texts (UTF-8 into utf8mb4), blobs, and a bit(n) its
+// bits. INSERT: numbers bare, texts quoted, bytes X'hex'.
 import assert from 'node:assert/strict';
 import { dateText, type Moment, microsPerDay, momentOf } from '../../accept/calendar.ts';
 import type { Column } from '../../accept/columns.ts';
@@ -14,11 +14,11 @@ import type { TextBuffer } from './text-buffer.ts';
 
 export type Form = 'load' | 'insert';
 
-/** Writes one field that is not null, whose bytes are from.bytes[start .. start + length). */
-type FieldWriter = (out: TextBuffer, from: TupleBytes, start: number, length: number) => void;
+/** Writes one field that is not null: `at` is the place of its length. */
+type FieldWriter = (out: TextBuffer, from: TupleBytes, at: number) => void;
 
 /** Writes the fields of the tuple at `start`, separated. */
-export type TupleWriter = (out: TextBuffer, from: TupleBytes, start: number) => void;
+type TupleWriter = (out: TextBuffer, from: TupleBytes, start: number) => void;
 
 /** More than any field of fixed width takes beyond twice its bytes. */
 export const fieldBytesMax = 64;
@@ -55,8 +55,10 @@ function putInt(out: TextBuffer, value: number): void {
 function intWriter(column: Column): FieldWriter {
   const { type } = column;
   const unsigned = type.kind === 'int' && type.unsigned === true;
-  return (out, from, start, length) => {
+  return (out, from, at) => {
     const { view } = from;
+    const length = view.getInt32(at);
+    const start = at + 4;
     if (length === 2) putInt(out, unsigned ? view.getUint16(start) : view.getInt16(start));
     else if (length === 4) putInt(out, unsigned ? view.getUint32(start) : view.getInt32(start));
     else {
@@ -71,19 +73,19 @@ function intWriter(column: Column): FieldWriter {
 /** The last bytes of the number, as many as a bit(n) has. */
 function bitsWriter(bits: number): FieldWriter {
   const bytes = Math.ceil(bits / 8);
-  return (out, from, start, length) => {
-    out.escaped(from.bytes, { start: start + length - bytes, end: start + length }, inLines);
+  return (out, from, at) => {
+    const end = at + 4 + from.view.getInt32(at);
+    out.escaped(from.bytes, { start: end - bytes, end }, inLines);
   };
 }
 
 /** The digits of a numeric with `dscale` of them behind the point; see accept/numeric.ts. */
-const putNumeric: FieldWriter = (out, { view }, start) => {
-  const groups = view.getInt16(start);
-  const weight = view.getInt16(start + 2);
-  const dscale = view.getInt16(start + 6);
-  if (view.getInt16(start + 4) === 0x4000) out.byte(minus);
-  const group = (i: number): number =>
-    i >= 0 && i < groups ? view.getInt16(start + 8 + 2 * i) : 0;
+const putNumeric: FieldWriter = (out, { view }, at) => {
+  const groups = view.getInt16(at + 4);
+  const weight = view.getInt16(at + 6);
+  const dscale = view.getInt16(at + 10);
+  if (view.getInt16(at + 8) === 0x4000) out.byte(minus);
+  const group = (i: number): number => (i >= 0 && i < groups ? view.getInt16(at + 12 + 2 * i) : 0);
   if (weight < 0) out.byte(0x30);
   else {
     out.short(group(0));
@@ -97,8 +99,8 @@ const putNumeric: FieldWriter = (out, { view }, start) => {
 };
 
 function floatWriter(bytes: 4 | 8): FieldWriter {
-  return (out, { view }, start) => {
-    const value = bytes === 8 ? view.getFloat64(start) : view.getFloat32(start);
+  return (out, { view }, at) => {
+    const value = bytes === 8 ? view.getFloat64(at + 4) : view.getFloat32(at + 4);
     out.ascii(floatText(value, bytes));
   };
 }
@@ -110,44 +112,54 @@ function momentAt(view: DataView, at: number): Moment {
   return { days, micros: total - days * microsPerDay };
 }
 
-const putTimestamp: FieldWriter = (out, { view }, start) => {
-  const { days, micros } = momentAt(view, start);
+const putTimestamp: FieldWriter = (out, { view }, at) => {
+  const { days, micros } = momentAt(view, at + 4);
   out.date(days, dateText);
   out.byte(0x20);
   out.time(micros);
 };
 
-const putDate: FieldWriter = (out, { view }, start) => out.date(view.getInt32(start), dateText);
-const putTime: FieldWriter = (out, { view }, start) => out.time(momentAt(view, start).micros);
+const putDate: FieldWriter = (out, { view }, at) => out.date(view.getInt32(at + 4), dateText);
+const putTime: FieldWriter = (out, { view }, at) => out.time(momentAt(view, at + 4).micros);
 
 const quoted = (write: FieldWriter): FieldWriter => {
-  return (out, from, start, length) => {
+  return (out, from, at) => {
     out.byte(quote);
-    write(out, from, start, length);
+    write(out, from, at);
     out.byte(quote);
   };
 };
 
-const escapedWriter = (escapes: Uint8Array): FieldWriter => {
-  return (out, { bytes }, start, length) => {
-    out.escaped(bytes, { start, end: start + length }, escapes);
+/** `skipped` bytes in front of the text are not written. */
+const escapedWriter = (escapes: Uint8Array, skipped = 0): FieldWriter => {
+  return (out, { bytes, view }, at) => {
+    const start = at + 4;
+    out.escaped(bytes, { start: start + skipped, end: start + view.getInt32(at) }, escapes);
   };
 };
 
-const putHex: FieldWriter = (out, { bytes }, start, length) => {
+const putHex: FieldWriter = (out, { bytes, view }, at) => {
   out.ascii("X'");
-  out.hex(bytes, start, start + length);
+  out.hex(bytes, at + 4, at + 4 + view.getInt32(at));
   out.byte(quote);
+};
+
+/** Any value by its text; for types that are rarely met. */
+const plainWriter = (column: Column): FieldWriter => {
+  return (out, from, at) => {
+    const range = { start: at + 4, length: from.view.getInt32(at) };
+    out.ascii(String(fieldValue(column, from, range)));
+  };
 };
 
 /** `now` is the column that takes the value: its type may have been altered since. */
 function writerOf(column: Column, now: Column, form: Form): FieldWriter {
   const { type } = column;
-  const texts = escapedWriter(form === 'load' ? inLines : inQuotes);
+  const escapes = form === 'load' ? inLines : inQuotes;
   const inForm = form === 'load' ? (write: FieldWriter) => write : quoted;
   switch (type.kind) {
     case 'bool':
-      return (out, { bytes }, start) => out.byte(bytes[start] === 1 ? 0x31 : 0x30);
+      return plainWriter(column);
     case 'int': {
       const bits = form === 'load' ? /^bit\((\d+)\)/.exec(now.sqlType)?.[1] : undefined;
       return bits === undefined ? intWriter(column) : bitsWriter(Number(bits));
@@ -157,7 +169,7 @@ function writerOf(column: Column, now: Column, form: Form): FieldWriter {
     case 'float':
       return floatWriter(type.bytes);
     case 'bytea':
-      return form === 'load' ? texts : putHex;
+      return form === 'load' ? escapedWriter(escapes) : putHex;
     case 'date':
       return inForm(putDate);
     case 'time':
@@ -166,16 +178,15 @@ function writerOf(column: Column, now: Column, form: Form): FieldWriter {
     case 'timestamptz':
       return inForm(putTimestamp);
     case 'uuid':
-      return inForm((out, from, start, length) =>
-        out.ascii(String(fieldValue(column, from, { start, length }))),
-      );
+      return inForm(plainWriter(column));
     case 'jsonb':
-      return inForm((out, from, start, length) => texts(out, from, start + 1, length - 1));
+      // The first byte of a jsonb is its version.
+      return inForm(escapedWriter(escapes, 1));
     case 'text':
     case 'json':
     case 'enum':
     case 'cast':
-      return inForm(texts);
+      return inForm(escapedWriter(escapes));
   }
 }
 
@@ -193,12 +204,9 @@ export function compileTuple(
     for (let i = 0; i < writers.length; i++) {
       if (i > 0) out.byte(separator);
       const length = view.getInt32(at);
-      at += 4;
       if (length < 0) out.ascii(nothing);
-      else {
-        writers[i]?.(out, from, at, length);
-        at += length;
-      }
+      else writers[i]?.(out, from, at);
+      at += 4 + Math.max(length, 0);
     }
   };
 }

@@ -39,8 +39,8 @@ export async function readLetters(
   const own = stream === undefined ? '' : ` AND stream = ${literal(stream)}`;
   const which = id ? ofLetter(id) : `state = 'dead'${own}`;
   const rows = await connection.query(
-    `SELECT writer, stream, lane, sequence, code, \`sqlstate\`, message, row_json, raw, attempts, state,
-       ${millis('first_at')} AS \`firstAt\`, ${millis('last_at')} AS \`lastAt\`
+    `SELECT writer, stream, lane, sequence, code, \`sqlstate\`, message, row_json, raw, attempts,
+       state, ${millis('first_at')} AS \`firstAt\`, ${millis('last_at')} AS \`lastAt\`
      FROM holdfast_dead_letters WHERE ${which}
      ORDER BY first_at, stream, lane, sequence LIMIT ${limit ?? limitDefault}`,
   );

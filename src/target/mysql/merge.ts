@@ -1,6 +1,6 @@
 // The transaction of a batch. Its first round trip locks the table's metadata and the lanes, and is
-// judged before anything else is sent; its last is COMMIT alone. What it means is in PROTOCOL P1 and
-// P5; which rung it begins at is the ladder's affair.
+// judged before anything else is sent; its last is COMMIT alone. What it means is in PROTOCOL P1
+// and P5; which rung it begins at is the ladder's affair.
 import type { Batch } from '../../merge/batch.ts';
 import type { MergeResult, Rung } from '../target.ts';
 import { settle } from './books.ts';

@@ -1,4 +1,5 @@
-// The statements that find out what the table holds, and that write what is to be written. Text only.
+// The statements that find out what the table holds, and that write what is to be written. Text
+// only.
 import type { OnConflict } from '../../merge/batch.ts';
 import { type Part, staged, winnersTable } from './stage.ts';
 import { integers, list, name, tableName } from './text.ts';

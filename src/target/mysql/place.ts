@@ -20,7 +20,9 @@ export interface Placed {
   readonly letters: readonly Letter[];
 }
 
-/** Brings the rows to their ends. `onConflict` in place of the stream's: a replay never overwrites. */
+/**
+ * Brings the rows to their ends. `onConflict` in place of the stream's: a replay never overwrites.
+ */
 export async function placeRows(
   connection: Connection,
   batch: Batch,
@@ -32,8 +34,8 @@ export async function placeRows(
 }
 
 /**
- * How often the rows of one key choose a winner, where the one before was refused. What is left then
- * is refused too: a storm of one bad row must not take an hour.
+ * How often the rows of one key choose a winner, where the one before was refused. What is left
+ * then is refused too: a storm of one bad row must not take an hour.
  */
 const passesMax = 8;
 

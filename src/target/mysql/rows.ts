@@ -1,13 +1,13 @@
-// Rows of a batch into a table, the stream's own or a temporary one: by LOAD DATA LOCAL INFILE where
-// the server takes it, else by INSERTs of many rows, bounded by bytes. Neither has parameters, so
-// the bound of 65,535 placeholders does not come in.
+// Rows of a batch into a table, the stream's own or a temporary one: by LOAD DATA LOCAL INFILE
+// where the server takes it, else by INSERTs of many rows, bounded by bytes. Neither has
+// parameters, so the bound of 65,535 placeholders does not come in.
 import type { Column } from '../../accept/columns.ts';
-import { type TupleBytes, tupleBytes } from '../../accept/render.ts';
+import { tupleBytes } from '../../accept/render.ts';
 import type { Batch } from '../../merge/batch.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { classify } from './errnos.ts';
-import { compileTuple, type Form, fieldBytesMax, type TupleWriter } from './fields.ts';
+import { compileTuple, type Form, fieldBytesMax } from './fields.ts';
 import { list, name, tableName } from './text.ts';
 import { TextBuffer } from './text-buffer.ts';
 
@@ -32,39 +32,35 @@ export interface Sink {
 const namesOf = (sink: Sink): readonly string[] =>
   sink.names ?? sink.columns.map(({ now }) => now.name);
 
-function writeLead(out: TextBuffer, sink: Sink, row: number, separator: number): void {
-  for (const { numbers } of sink.lead) {
-    out.whole(numbers[row] ?? 0);
-    out.byte(separator);
-  }
-}
-
 /** The room that a row may need. */
 function roomOf(batch: Batch, row: number, sink: Sink): number {
   const tuple = (batch.tupleEnds[row] ?? 0) - (batch.starts[row] ?? 0);
   return 2 * tuple + (sink.columns.length + sink.lead.length + 1) * fieldBytesMax;
 }
 
-interface Writing {
-  readonly from: TupleBytes;
-  readonly write: TupleWriter;
+/** Writes a row of the batch, without what stands around it. */
+function rowWriter(batch: Batch, sink: Sink, form: Form): (out: TextBuffer, row: number) => void {
+  const from = tupleBytes(batch.bytes);
+  const write = compileTuple(sink.columns, form);
+  const separator = form === 'load' ? 0x09 : 0x2c;
+  return (out, row) => {
+    for (const { numbers } of sink.lead) {
+      out.whole(numbers[row] ?? 0);
+      out.byte(separator);
+    }
+    write(out, from, batch.starts[row] ?? 0);
+  };
 }
-
-const begin = (batch: Batch, sink: Sink, form: Form): Writing => ({
-  from: tupleBytes(batch.bytes),
-  write: compileTuple(sink.columns, form),
-});
 
 /** The lines of a LOAD DATA. Each chunk is new, since the socket keeps it until written. */
 export function* lines(batch: Batch, sink: Sink, rows: Iterable<number>): Generator<Uint8Array> {
-  const { from, write } = begin(batch, sink, 'load');
+  const write = rowWriter(batch, sink, 'load');
   const out = new TextBuffer(chunkBytes);
   for (const row of rows) {
     const room = roomOf(batch, row, sink);
     if (out.at + room > out.bytes.length && out.at > 0) yield out.take(Math.max(chunkBytes, room));
     else if (room > out.bytes.length) out.take(room);
-    writeLead(out, sink, row, 0x09);
-    write(out, from, batch.starts[row] ?? 0);
+    write(out, row);
     out.byte(0x0a);
   }
   if (out.at > 0) yield out.take(0);
@@ -76,7 +72,7 @@ function* inserts(
   sink: Sink,
   { rows, bytesMax }: { readonly rows: Iterable<number>; readonly bytesMax: number },
 ): Generator<string> {
-  const { from, write } = begin(batch, sink, 'insert');
+  const write = rowWriter(batch, sink, 'insert');
   const names = [...sink.lead.map((lead) => lead.name), ...namesOf(sink)];
   const head = `INSERT INTO ${tableName(sink.table)} (${list(names)}) VALUES `;
   const out = new TextBuffer(chunkBytes);
@@ -91,8 +87,7 @@ function* inserts(
     }
     out.byte(out.at === 0 ? 0x20 : 0x2c);
     out.byte(0x28);
-    writeLead(out, sink, row, 0x2c);
-    write(out, from, batch.starts[row] ?? 0);
+    write(out, row);
     out.byte(0x29);
   }
   if (out.at > 0) yield taken(0);
@@ -113,9 +108,9 @@ const loadOf = (sink: Sink, file: string): string => {
 };
 
 /**
- * All of the rows by one LOAD DATA. LOCAL turns errors into warnings, skips rows and cuts values: so
- * anything but one row stored for each row sent, and no warning, rejects with 'conflict' or 'row'.
- * What was stored by then stands in the open transaction.
+ * All of the rows by one LOAD DATA. LOCAL turns errors into warnings, skips rows and cuts values:
+ * so anything but one row stored for each row sent, and no warning, rejects with 'conflict' or
+ * 'row'. What was stored by then stands in the open transaction.
  */
 export async function loadRows(
   connection: Connection,
@@ -130,7 +125,8 @@ export async function loadRows(
   const [first] = await connection.query('SHOW WARNINGS LIMIT 1');
   const errno = Number(first?.['Code'] ?? 0);
   const isConflict = classify(connection.vendor, errno) === 'conflict';
-  const message = `${rows.length} rows were sent, ${affected} stored: ${first?.['Message'] ?? ''}`;
+  const reason = first === undefined ? 'no reason is told' : String(first['Message']);
+  const message = `${rows.length} rows were sent, ${affected} stored: ${reason}`;
   throw new TargetError(isConflict ? 'conflict' : 'row', String(errno || ''), message);
 }
 

@@ -1,5 +1,6 @@
-// What a server says of itself on a new connection, and what follows from it: whether it can be used
-// at all, and by which statements. By settings where there are some, else by vendor and version.
+// What a server says of itself on a new connection, and what follows from it: whether it can be
+// used at all, and by which statements. By settings where there are some, else by vendor and
+// version.
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import type { Vendor } from './errnos.ts';

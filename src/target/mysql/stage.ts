@@ -1,7 +1,8 @@
-// Brings the rows of a batch into temporary tables, one for each column set, of the table's own types
-// and collations: so the server itself reads the values, compares keys and contents, and a row that
-// does not fit (any more) is refused here. The tables are made before the transaction begins, since
-// not every server allows that within one, and anew each time, so that no rows are left in them.
+// Brings the rows of a batch into temporary tables, one for each column set, of the table's own
+// types and collations: so the server itself reads the values, compares keys and contents, and a
+// row that does not fit (any more) is refused here. The tables are made before the transaction
+// begins, since not every server allows that within one, and anew each time, so that no rows are
+// left in them.
 import type { Batch } from '../../merge/batch.ts';
 import { isolate } from '../../merge/isolate.ts';
 import { keyPlaces, sequenceOrder, waves } from '../../merge/waves.ts';
@@ -20,8 +21,8 @@ export interface Ways {
 }
 
 /**
- * A row of the batch is known in the temporary tables by `ord`, its rank in key order, which is also
- * the order in which rows are written; `seq` is its rank in sequence order.
+ * A row of the batch is known in the temporary tables by `ord`, its rank in key order, which is
+ * also the order in which rows are written; `seq` is its rank in sequence order.
  */
 export interface Staged {
   readonly batch: Batch;

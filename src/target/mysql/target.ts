@@ -17,7 +17,9 @@ export interface MysqlOptions {
   /** A round trip that takes longer ends the connection: 'lost', or 'ambiguous' after COMMIT. */
   readonly answerMsMax?: number;
   readonly connectMsMax?: number;
-  /** How long a statement waits for a lock before it is 'transient'; whole seconds, at least one. */
+  /**
+   * How long a statement waits for a lock before it is 'transient'; whole seconds, at least one.
+   */
   readonly lockMsMax?: number;
   /** How long `resolve` waits for the lanes before it ends the suspect, and again after that. */
   readonly resolveLockMsMax?: number;

@@ -1,5 +1,5 @@
-// Bytes of text in the making: numbers, times and escaped texts, written without an object for any of
-// them. Who writes has reserved the room before; nothing here checks it.
+// Bytes of text in the making: numbers, times and escaped texts, written without an object for any
+// of them. Who writes has reserved the room before; nothing here checks it.
 
 const zero = 0x30;
 
@@ -123,10 +123,10 @@ export class TextBuffer {
     const { start, end } = range;
     for (let i = start; i < end; i++) {
       const byte = from[i] ?? 0;
-      const escape = escapes[byte] ?? 0;
-      if (escape !== 0) {
+      const behind = escapes[byte] ?? 0;
+      if (behind !== 0) {
         bytes[at++] = 0x5c;
-        bytes[at++] = escape;
+        bytes[at++] = behind;
       } else bytes[at++] = byte;
     }
     this.at = at;
