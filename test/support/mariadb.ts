@@ -248,14 +248,18 @@ export async function createMariadb(
   return server.url + name;
 }
 
-/** Statements on a connection of their own; the rows of the last one. */
-export async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
-  const client = await mysql.createConnection({
+/** A session of somebody else. */
+export const connect = (url: string): Promise<mysql.Connection> =>
+  mysql.createConnection({
     uri: url,
     multipleStatements: true,
     dateStrings: true,
     supportBigNumbers: true,
   });
+
+/** Statements on a connection of their own; the rows of the last one. */
+export async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
+  const client = await connect(url);
   try {
     const [result, fields] = await client.query(text);
     const isList =
