@@ -8,11 +8,13 @@ import { systemDisk } from '../src/disk.ts';
 import { type Bench, printTable } from './figures.ts';
 import { benchJournal } from './journal.ts';
 import { describeMachine } from './machine.ts';
+import { benchMariadb } from './mariadb.ts';
 import { benchPath } from './path.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['journal', benchJournal],
   ['path', benchPath],
+  ['mariadb', benchMariadb],
 ]);
 
 function checkNode(): void {

@@ -19,6 +19,8 @@ export interface MariadbServer {
   /** Without a database, as root without a password. */
   readonly url: string;
   readonly port: number;
+  /** Of the running process. */
+  readonly pid: number;
   /** Starts it again in its folder and port, after any of the ends below. */
   start(): Promise<void>;
   /** In good order; stops being a server, and removes its folder. */
@@ -142,6 +144,11 @@ class Server implements MariadbServer {
 
   get url(): string {
     return `mysql://root@127.0.0.1:${this.port}/`;
+  }
+
+  get pid(): number {
+    assert(this.#child?.pid !== undefined, 'the server is running');
+    return this.#child.pid;
   }
 
   #arguments(): string[] {
