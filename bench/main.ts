@@ -9,12 +9,14 @@ import { benchArticle } from './article.ts';
 import { type Bench, printTable } from './figures.ts';
 import { benchJournal } from './journal.ts';
 import { describeMachine } from './machine.ts';
+import { benchMariadb } from './mariadb.ts';
 import { benchPath } from './path.ts';
 import { benchStaged } from './staged.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['article', benchArticle],
   ['journal', benchJournal],
+  ['mariadb', benchMariadb],
   ['path', benchPath],
   ['staged', benchStaged],
 ]);

@@ -1,82 +1,163 @@
-// MariaDB 10.11 for benches: each commit synced, in the binary log and in InnoDB's; else as it comes.
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chownSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+// bench mariadb: rows/s from NDJSON bytes to a MariaDB table with a primary key, until the last row is
+// settled, beside a plain LOAD DATA of the same rows. Rounds of both in turn, each into the same
+// table, emptied; then COUNT(*) must be what was accepted, and the books must balance.
+//
+// loadData: one connection, LOAD DATA LOCAL INFILE, lines written ahead, 20,000 rows a transaction.
+// direct: writeBytes of bodies of 500 rows, 8 calls in flight, in the product's process.
+// …Cpu: µs of CPU time a row, the product's; …ServerCpu: MariaDB's.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import process from 'node:process';
-import { setTimeout as sleep } from 'node:timers/promises';
-import mysql from 'mysql2/promise';
+import { Readable } from 'node:stream';
+import type { Connection } from 'mysql2/promise';
+import { connect, createMariadb, startMariadb } from '../test/support/mariadb.ts';
+import { Child } from './children.ts';
+import { type BenchOptions, type Figure, type Figures, figureOf, type Run } from './figures.ts';
+import { CpuMeter, treeMs } from './machine.ts';
+import { LoadLines } from './payments.ts';
+import type { Rows, Standing, Start } from './product.ts';
 
-export interface MariadbServer {
-  /** As root, without a database. */
-  readonly url: string;
-  stop(): Promise<void>;
+const rowsPerRun = 500_000;
+const warmUpRows = 100_000;
+const rounds = 3;
+const transactionRows = 20_000;
+/** No further round is begun after this. */
+const budgetMs = 120_000;
+
+const createPayments = `CREATE TABLE payments (
+  tx_id bigint PRIMARY KEY,
+  user_id bigint NOT NULL,
+  amount decimal(18,2) NOT NULL,
+  status varchar(20) NOT NULL,
+  created_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+  note text
+)`;
+
+interface Parts {
+  readonly client: Connection;
+  readonly product: Child;
+  readonly server: number;
 }
 
-/** Where Debian puts them. */
-const installer = '/usr/bin/mariadb-install-db';
-const program = '/usr/sbin/mariadbd';
-
-const number = (flag: string): number =>
-  Number(execFileSync('id', [flag, 'mysql'], { encoding: 'utf8' }));
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('a TCP server has a port');
-  return address.port;
+interface Measured {
+  readonly rate: number;
+  readonly others: number;
+  readonly productCpu: number;
+  readonly serverCpu: number;
 }
 
-async function answers(url: string): Promise<boolean> {
+type Write = (rows: Rows) => Promise<unknown>;
+
+export async function benchMariadb(options: BenchOptions): Promise<Figures> {
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
+  // As MariaDB comes, but for the tests' binary log and small buffers.
+  const settings = ['--skip-log-bin', '--innodb-buffer-pool-size=128M'];
+  const server = await startMariadb('MariaDB 10.11', settings);
+  const { profileTo } = options;
+  const execArgv =
+    profileTo === undefined
+      ? []
+      : ['--cpu-prof', `--cpu-prof-dir=${profileTo}`, '--cpu-prof-interval=500'];
+  const product = new Child('product.ts', { execArgv });
   try {
-    const connection = await mysql.createConnection(url);
-    await connection.end();
-    return true;
-  } catch {
-    return false;
+    const target = await createMariadb(server, 'bench');
+    const client = await connect(target);
+    await client.query(createPayments);
+    const start: Start = { journal: join(directory, 'journal'), target };
+    await product.call('start', start);
+    const figures = await measureAll({ client, product, server: server.pid }, options);
+    await product.call('stop', {});
+    await product.end();
+    await client.end();
+    return figures;
+  } finally {
+    product.kill();
+    await server.stop();
+    rmSync(directory, { recursive: true });
   }
 }
 
-export async function startMariadb(): Promise<MariadbServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-mariadb-'));
-  const user = process.getuid?.() === 0 ? { uid: number('-u'), gid: number('-g') } : {};
-  if (user.uid !== undefined) chownSync(folder, user.uid, user.gid);
-  const port = await freePort();
-  const own = ['--no-defaults', `--datadir=${folder}`, '--skip-name-resolve'];
-  const install = ['--auth-root-authentication-method=normal', '--skip-test-db'];
-  execFileSync(installer, [...own, ...install], { ...user, stdio: 'ignore' });
-  const sockets = [`--port=${port}`, '--bind-address=127.0.0.1', `--socket=${folder}/socket`];
-  const log = ['--server-id=1', '--log-bin=bin', '--binlog-format=ROW', '--sync-binlog=1'];
-  const more = ['--innodb-flush-log-at-trx-commit=1', '--character-set-server=utf8mb4'];
-  const child = spawn(
-    program,
-    [...own, ...sockets, ...log, ...more, '--local-infile=1', `--pid-file=${folder}/pid`],
-    { ...user, stdio: 'ignore' },
-  );
-  const url = `mysql://root@127.0.0.1:${port}`;
-  const kill = (): void => void child.kill('SIGKILL');
-  process.on('exit', kill);
-  for (let tries = 0; !(await answers(url)); tries++) {
-    if (tries === 400 || child.exitCode !== null) throw new Error('MariaDB did not start');
-    await sleep(25);
+async function measureAll(parts: Parts, { say }: BenchOptions): Promise<Figures> {
+  const writes: readonly (readonly [string, Write])[] = [
+    ['loadData', (rows) => loadRows(parts.client, rows)],
+    ['direct', (rows) => parts.product.call('write', rows)],
+  ];
+  const runs = new Map<string, Measured[]>(writes.map(([name]) => [name, []]));
+  const begun = performance.now();
+  for (let round = 0; round <= rounds && performance.now() - begun < budgetMs; round++) {
+    for (const [name, write] of writes) {
+      const rows = round === 0 ? warmUpRows : rowsPerRun;
+      const measured = await measure(parts, { rows, write, isBare: name === 'loadData' });
+      if (round > 0) runs.get(name)?.push(measured);
+      const others = Math.round(measured.others * 100);
+      const what = round === 0 ? 'warming up' : `round ${round} of ${rounds}`;
+      const rate = Math.round(measured.rate).toLocaleString('en');
+      say(`${what}: ${name} ${rate} rows/s, others ${others} %`);
+    }
   }
-  return {
-    url,
-    async stop() {
-      process.off('exit', kill);
-      await end(child);
-      rmSync(folder, { recursive: true });
-    },
-  };
+  return report(runs);
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exited;
+/** One run into the emptied table, until all is settled; checked. */
+async function measure(
+  { client, product, server }: Parts,
+  run: { readonly rows: number; readonly write: Write; readonly isBare: boolean },
+): Promise<Measured> {
+  await client.query('TRUNCATE payments');
+  const before = await product.call<Standing>('reach', { mark: 'settled' });
+  const meter = new CpuMeter();
+  const [productMs, serverMs] = [treeMs(product.pid), treeMs(server)];
+  const begun = performance.now();
+  await run.write({ first: 0, rows: run.rows });
+  const after = await product.call<Standing>('reach', { mark: 'settled' });
+  const seconds = (performance.now() - begun) / 1000;
+  const others = meter.others();
+  const perRow = (ms: number): number => (ms * 1000) / run.rows;
+  const productCpu = perRow(treeMs(product.pid) - productMs);
+  const serverCpu = perRow(treeMs(server) - serverMs);
+  const [counted] = await client.query('SELECT COUNT(*) AS count FROM payments');
+  const [row] = counted as { count: number }[];
+  assert.equal(Number(row?.count), run.rows, 'every row is in the table once');
+  const accepted = run.isBare ? 0 : run.rows;
+  assert.equal(after.accepted - before.accepted, accepted, 'every row was accepted');
+  assert.equal(after.merged - before.merged, accepted, 'every row was merged');
+  assert.equal(after.unaccounted, 0, 'the books balance');
+  return { rate: run.rows / seconds, others, productCpu, serverCpu };
+}
+
+/** One LOAD after another; each commits by itself. */
+async function loadRows(client: Connection, { first, rows }: Rows): Promise<void> {
+  await client.query("SET time_zone = '+00:00'");
+  const lines = new LoadLines(transactionRows);
+  for (let done = 0; done < rows; done += transactionRows) {
+    lines.setKeys(first + done);
+    await client.query({
+      sql: `LOAD DATA LOCAL INFILE 'rows' INTO TABLE payments CHARACTER SET utf8mb4
+        (tx_id, user_id, amount, status, created_at, note)`,
+      infileStreamFactory: () => Readable.from(lines.chunks(), { objectMode: false }),
+    });
+  }
+}
+
+function report(runs: ReadonlyMap<string, readonly Measured[]>): Figures {
+  const bare = runs.get('loadData') ?? [];
+  const figures: Record<string, Figure> = {};
+  const cpu: Record<string, Figure> = {};
+  for (const [name, own] of runs) {
+    const isBare = name === 'loadData';
+    const rates = own.map(({ rate, others }, i): Run => {
+      const of = bare[i]?.rate;
+      return { value: rate, others, ...(isBare || of === undefined ? {} : { of }) };
+    });
+    figures[name] = figureOf('rows/s', rates);
+    const costs = (of: 'productCpu' | 'serverCpu'): Figure =>
+      figureOf(
+        'µs/row',
+        own.map((run) => ({ value: run[of], others: run.others })),
+      );
+    cpu[`${name}ServerCpu`] = costs('serverCpu');
+    if (!isBare) cpu[`${name}Cpu`] = costs('productCpu');
+  }
+  return { ...figures, ...cpu };
 }

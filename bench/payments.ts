@@ -44,6 +44,16 @@ const fourDigits = Uint32Array.from({ length: 10_000 }, (_, i) =>
   Buffer.from(String(i).padStart(4, '0')).readUInt32BE(),
 );
 
+/** The digits of a key, written at `at`. */
+function putKey(view: DataView, at: number, key: number): void {
+  const high = Math.floor(key / 1e8);
+  const low = key - high * 1e8;
+  view.setUint32(at, fourDigits[Math.floor(high / 1e4)] ?? 0);
+  view.setUint32(at + 4, fourDigits[high % 1e4] ?? 0);
+  view.setUint32(at + 8, fourDigits[Math.floor(low / 1e4)] ?? 0);
+  view.setUint32(at + keyDigits - 4, fourDigits[low % 1e4] ?? 0);
+}
+
 /** A body of `bodyRows` lines behind `head` bytes left free. */
 export class Body {
   readonly bytes: Buffer;
@@ -63,18 +73,8 @@ export class Body {
 
   /** Gives the rows the keys from `first` on, ascending. */
   setKeys(first: number): void {
-    const view = this.#view;
     const keysAt = this.#keysAt;
-    for (let i = 0; i < bodyRows; i++) {
-      const key = firstKey + first + i;
-      const high = Math.floor(key / 1e8);
-      const low = key - high * 1e8;
-      const at = keysAt[i] ?? 0;
-      view.setUint32(at, fourDigits[Math.floor(high / 1e4)] ?? 0);
-      view.setUint32(at + 4, fourDigits[high % 1e4] ?? 0);
-      view.setUint32(at + 8, fourDigits[Math.floor(low / 1e4)] ?? 0);
-      view.setUint32(at + keyDigits - 4, fourDigits[low % 1e4] ?? 0);
-    }
+    for (let i = 0; i < bodyRows; i++) putKey(this.#view, keysAt[i] ?? 0, firstKey + first + i);
   }
 }
 
@@ -141,4 +141,44 @@ export class CopyStream {
       view.setUint32(at + 4, key % 2 ** 32);
     }
   }
+}
+
+/** The same rows as the lines of a LOAD DATA with its standard format. */
+export class LoadLines {
+  readonly #bytes: Buffer;
+  readonly #view: DataView;
+  readonly #keysAt: number[] = [];
+
+  constructor(rows: number) {
+    const { bytes } = new Body();
+    const lines = bytes.toString().trimEnd().split('\n').map(loadLine);
+    const part = lines.join('');
+    this.#bytes = Buffer.from(part.repeat(rows / bodyRows));
+    this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
+    let at = 0;
+    for (let row = 0; row < rows; row++) {
+      this.#keysAt.push(at);
+      at += lines[row % bodyRows]?.length ?? 0;
+    }
+  }
+
+  setKeys(first: number): void {
+    this.#keysAt.forEach((at, i) => {
+      putKey(this.#view, at, firstKey + first + i);
+    });
+  }
+
+  *chunks(): Generator<Uint8Array> {
+    const size = 128 * 1024;
+    for (let at = 0; at < this.#bytes.length; at += size) yield this.#bytes.subarray(at, at + size);
+  }
+}
+
+/** Amounts keep their digits, times lose what MySQL does not read. */
+function loadLine(line: string): string {
+  const amount = /"amount":([\d.]+)/.exec(line)?.[1] ?? '';
+  const row = JSON.parse(line) as { readonly [name: string]: string | number | null };
+  const time = String(row['created_at']).replace('T', ' ').replace('Z', '');
+  const note = row['note'] === null ? '\\N' : row['note'];
+  return `${firstKey}\t${row['user_id']}\t${amount}\t${row['status']}\t${time}\t${note}\n`;
 }

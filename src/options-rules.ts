@@ -21,15 +21,22 @@ const streamName = /^[A-Za-z0-9_.-]{1,64}$/;
 function targetRules({ target, confirm, streams }: Options): string[] {
   const problems: string[] = [];
   const isSqlite = target.startsWith('sqlite:');
-  if (!isSqlite && !/^postgres(?:ql)?:\/\//.test(target)) {
+  if (!isSqlite && !/^(?:postgres|postgresql|mysql|mariadb):\/\//.test(target)) {
     // The URL itself may hold a password.
-    problems.push('target: must begin with postgres:// or sqlite:');
+    problems.push('target: must begin with postgres://, mysql:// or sqlite:');
   }
   if (isSqlite && /^sqlite:(?:\/\/(?!\/)|\/*$)/.test(target)) {
     problems.push('target: sqlite: takes the path of a file on this machine, and no host');
   }
   if (isSqlite && confirm === 'standby') {
     problems.push("confirm: 'standby' needs PostgreSQL; SQLite has no standby");
+  }
+  if (/^(?:mysql|mariadb):/.test(target) && confirm === 'standby') {
+    problems.push(
+      "confirm: 'standby' needs PostgreSQL; a primary of MariaDB or MySQL cannot tell what its " +
+        'replicas have. Let its commits wait for a replica (semi-synchronous replication, ' +
+        "AFTER_SYNC), and take 'commit', or { afterMs: … }",
+    );
   }
   if (Object.keys(streams).length === 0) problems.push('streams: must name at least one stream');
   return problems;

@@ -90,8 +90,9 @@ export const optionTable: readonly OptionRow[] = [
   row(['journal!', 'path', ''], text, 'name the directory of the journal.'),
   row(
     ['target!', 'URL', ''],
-    must('a URL: postgres://USER@HOST/DATABASE or sqlite:PATH', isText),
-    'give the database: `postgres://USER@HOST/DATABASE`, HOST a comma list or one, or `sqlite:PATH`.',
+    must('a URL: postgres://USER@HOST/DATABASE, mysql://… or sqlite:PATH', isText),
+    'give the database: `postgres://USER@HOST/DATABASE` or `mysql://…` (MariaDB too), ' +
+      'HOST one or a comma list; or `sqlite:PATH`.',
   ),
   row(['streams!', 'object', ''], undefined, 'name at least one stream: `{ NAME: { table: … } }`.'),
   row(['streams.*', 'object', ''], undefined, 'A target table plus the rules for writing it.'),

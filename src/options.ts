@@ -69,7 +69,7 @@ export interface JournalOptions {
 export interface OpenOptions {
   /** Directory of the journal. */
   readonly journal: string;
-  /** postgres://…, sqlite:PATH */
+  /** postgres://…, mysql://…, mariadb://…, sqlite:PATH */
   readonly target: string;
   readonly streams: { readonly [name: string]: StreamOptions };
   readonly confirm?: Confirm;

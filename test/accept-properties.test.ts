@@ -65,6 +65,16 @@ const kinds: Kind[] = [
   { type: { kind: 'int', bytes: 2 }, text: maybeQuoted(integer) },
   { type: { kind: 'int', bytes: 4, unsigned: true }, text: integer },
   { type: { kind: 'int', bytes: 8 }, text: maybeQuoted(integer) },
+  { type: { kind: 'int', bytes: 8, unsigned: true }, text: integer },
+  {
+    type: { kind: 'int', bytes: 2, min: '-128', max: '127', booleans: true },
+    text: fc.oneof(maybeQuoted(integer), fc.constantFrom('true', 'false', '"true"', 'tru')),
+  },
+  { type: { kind: 'int', bytes: 4, min: '-8388608', max: '8388607' }, text: integer },
+  { type: { kind: 'float', bytes: 8, unsigned: true }, text: decimal },
+  { type: { kind: 'numeric', precision: 10, scale: 3, unsigned: true }, text: decimal },
+  { type: { kind: 'text', charactersMax: 9, bytesMax: 12 }, text: plainText },
+  { type: { kind: 'timestamptz', fraction: 6, secondsMax: 2_147_483_647 }, text: moment },
   { type: { kind: 'numeric', precision: 10, scale: 3 }, text: maybeQuoted(decimal) },
   { type: { kind: 'numeric' }, text: maybeQuoted(decimal) },
   { type: { kind: 'numeric', viaDouble: true }, text: decimal },
@@ -85,6 +95,10 @@ const kinds: Kind[] = [
     text: fc.constantFrom('"new"', '"old"', '"no"'),
   },
   { type: { kind: 'uuid' }, text: fc.uuid().map((id) => `"${id}"`) },
+  {
+    type: { kind: 'bytea', bytesMax: 4, fixed: true },
+    text: fc.uint8Array({ maxLength: 6 }).map((b) => `"${Buffer.from(b).toString('base64')}"`),
+  },
   {
     type: { kind: 'bytea' },
     text: fc.uint8Array({ maxLength: 9 }).map((b) => `"${Buffer.from(b).toString('base64')}"`),
@@ -108,8 +122,9 @@ const sample: fc.Arbitrary<Sample> = fc
     isReversed: fc.boolean(),
     gap: fc.constantFrom('', '', ' '),
     end: fc.constantFrom('', '', '\r'),
+    rowBytesMax: fc.constantFrom(undefined, undefined, 30, 60),
   })
-  .chain(({ picked, nullable, isKeyed, nonZero, inexact, isReversed, gap, end }) => {
+  .chain(({ picked, nullable, isKeyed, nonZero, inexact, isReversed, gap, end, rowBytesMax }) => {
     const columns = picked.map((k, i) =>
       column(`c"${i}`, kinds[k]?.type ?? { kind: 'cast' }, nullable ? optional : {}),
     );
@@ -138,8 +153,9 @@ const sample: fc.Arbitrary<Sample> = fc
     );
     const names = columns.map((c) => c.name);
     const rules = { lanes: 7, inexact, lineBytesMax: 400 };
+    const bound = rowBytesMax === undefined ? {} : { rowBytesMax };
     return lines.map((all) => ({
-      table: tableOf(...columns),
+      table: { ...tableOf(...columns), ...bound },
       rules: { ...rules, key: isKeyed ? names.slice(0, 2) : [], nonZero: nonZero ? names : [] },
       lines: all,
     }));

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../src/clock.ts';
+import { splitHosts } from '../src/target/hosts.ts';
 import { openTarget, redactUrl } from '../src/target/open.ts';
-import { splitHosts } from '../src/target/postgres/hosts.ts';
 
 test('a password never leaves redactUrl', () => {
   const cases = [
@@ -10,6 +10,7 @@ test('a password never leaves redactUrl', () => {
     ['postgresql://u@a/db?password=secret&x=1', 'postgresql://u@a/db?password=***&x=1'],
     ['postgres://u:p@s/s@a/db', 'postgres://u:***@a/db'],
     ['postgres://a/db', 'postgres://a/db'],
+    ['mysql://u:p@ss@a,b:2/db?ssl=true', 'mysql://u:***@a,b:2/db?ssl=true'],
     ['sqlite:./a:b@c.db', 'sqlite:./a:b@c.db'],
   ];
   for (const [url = '', redacted] of cases) assert.equal(redactUrl(url), redacted);
@@ -24,10 +25,10 @@ test('each host of a list gets the whole rest of the URL', () => {
 });
 
 test('an unknown scheme is the caller’s mistake, and the known ones are named', async () => {
-  for (const url of ['mysql://a/b', 'shop.db', '']) {
+  for (const url of ['oracle://a/b', 'shop.db', '']) {
     await assert.rejects(openTarget(url, { clock: systemClock }), {
       code: 'HF_USAGE',
-      message: /postgres:\/\/.*sqlite:/,
+      message: /postgres:\/\/.*mysql:\/\/.*sqlite:/,
     });
   }
 });

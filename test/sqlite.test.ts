@@ -201,7 +201,7 @@ test('under NOCASE other letters of one key are a conflict, never a duplicate', 
     { k: 'ABC', v: '1' },
   ];
   assert.deepEqual(await stream.settle('optimistic', rows), ['merged', 'duplicate', 'deadLetter']);
-  const update = await joinTable(ground, 't', 'update');
+  const update = await joinTable(ground, 't', { onConflict: 'update' });
   assert.deepEqual(await update.settle('merge', [{ k: 'Abc' }, { k: 'Abc' }]), [
     'merged',
     'duplicate',

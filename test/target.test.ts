@@ -4,6 +4,7 @@ import { postgresTarget } from '../src/target/postgres/target.ts';
 import type { Route } from '../src/target/target.ts';
 import type { Cell, StoredRow } from './simulation/simulated-store.ts';
 import { SimulatedTarget } from './simulation/simulated-target.ts';
+import { mariadbGround } from './support/mariadb-ground.ts';
 import {
   createDatabase,
   hasPostgres,
@@ -110,5 +111,9 @@ for (const version of ['18', '15'] as const) {
   contract(`PostgreSQL ${version}`, () => postgresGround(version, 'direct'));
   stagedContract(`PostgreSQL ${version}`, () => postgresGround(version, 'staged'));
 }
+contract('MariaDB 10.11', () => mariadbGround('MariaDB 10.11'));
+contract('MariaDB 10.11 without LOAD DATA', () =>
+  mariadbGround('MariaDB 10.11', ['--local-infile=0']),
+);
 contract('SQLite', sqliteGround);
 contract('the simulated target', simulatedGround);

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorTable, rowCodes } from '../src/errors.ts';
 import { optionTable } from '../src/options-table.ts';
+import { errnos } from '../src/target/mysql/errnos.ts';
 import { sqlStates } from '../src/target/postgres/sqlstates.ts';
 import { sqliteCodes } from '../src/target/sqlite/codes.ts';
 
@@ -61,6 +62,13 @@ function errorsPage(): string {
     kind,
     why,
   ]);
+  const numbers = errnos.map(({ errno, name, kind, why, vendor = 'both' }) => [
+    code(String(errno)),
+    name,
+    vendor,
+    kind,
+    why,
+  ]);
   return page(
     '# Errors',
     notice,
@@ -78,6 +86,10 @@ function errorsPage(): string {
     'A code of two characters stands for the rest of its class. A code that is not listed holds the\n' +
       'stream: its rows stay in the journal, and the target is asked again and again.',
     table(['SQLSTATE', 'name', 'kind', 'why'], states),
+    '## What MariaDB and MySQL say',
+    'Numbers from 1900 on mean other things in the one than in the other. A number that is not listed\n' +
+      'holds the stream.',
+    table(['errno', 'name', 'server', 'kind', 'why'], numbers),
     '## What SQLite says',
     'An extended code that is not listed counts as its primary code; any other holds the stream.',
     table(['result code', 'name', 'kind', 'why'], results),

@@ -1,6 +1,6 @@
 // MariaDB under bench article. It counts waits for row locks, their time, and deadlocks.
 import mysql from 'mysql2/promise';
-import { startMariadb } from '../mariadb.ts';
+import { startMariadb } from '../../test/support/mariadb.ts';
 import type { Payment } from './load.ts';
 import type { Locks, Pool, RunDatabase, Server } from './servers.ts';
 
@@ -65,7 +65,7 @@ async function counted(admin: mysql.Connection): Promise<Locks> {
 type Place = [key: number, version: number];
 
 export async function startMariadbServer(): Promise<Server> {
-  const server = await startMariadb();
+  const server = await startMariadb('MariaDB 10.11', ['--innodb-buffer-pool-size=128M']);
   const admin = await mysql.createConnection(server.url);
   let made = 0;
   return {

@@ -15,26 +15,46 @@
  */
 export type ColumnType =
   | { readonly kind: 'bool' }
-  | { readonly kind: 'int'; readonly bytes: 2 | 4 | 8; readonly unsigned?: boolean }
+  /**
+   * `min` and `max` in decimal digits, where the column holds less than its bytes could.
+   * `booleans`: true and false stand for 1 and 0.
+   */
+  | {
+      readonly kind: 'int';
+      readonly bytes: 2 | 4 | 8;
+      readonly unsigned?: boolean;
+      readonly min?: string;
+      readonly max?: string;
+      readonly booleans?: boolean;
+    }
   /** A decimal is refused as inexact unless the float gives the same digits back. */
-  | { readonly kind: 'float'; readonly bytes: 4 | 8 }
+  | { readonly kind: 'float'; readonly bytes: 4 | 8; readonly unsigned?: boolean }
   /** Without precision: any. `viaDouble`: the target keeps it as a double (SQLite). */
   | {
       readonly kind: 'numeric';
       readonly precision?: number;
       readonly scale?: number;
       readonly viaDouble?: boolean;
+      readonly unsigned?: boolean;
     }
   /**
-   * `charactersMax` counts Unicode code points. `padded`: char(n), trailing spaces do not count.
+   * `charactersMax` counts Unicode code points, `bytesMax` bytes of UTF-8. `padded`: char(n),
+   * trailing spaces do not count.
    */
-  | { readonly kind: 'text'; readonly charactersMax?: number; readonly padded?: boolean }
-  | { readonly kind: 'bytea' }
+  | {
+      readonly kind: 'text';
+      readonly charactersMax?: number;
+      readonly bytesMax?: number;
+      readonly padded?: boolean;
+    }
+  /** `fixed`: binary(n), which fills up with zeros what is shorter than `bytesMax`. */
+  | { readonly kind: 'bytea'; readonly bytesMax?: number; readonly fixed?: boolean }
   | { readonly kind: 'date' }
   /** Fractional digits of a second, 0 to 6. */
   | { readonly kind: 'time'; readonly fraction: number }
   | { readonly kind: 'timestamp'; readonly fraction: number }
-  | { readonly kind: 'timestamptz'; readonly fraction: number }
+  /** `secondsMax`: from 1 to so many seconds since 1970 (MySQL's TIMESTAMP); else as timestamp. */
+  | { readonly kind: 'timestamptz'; readonly fraction: number; readonly secondsMax?: number }
   | { readonly kind: 'uuid' }
   | { readonly kind: 'json' }
   | { readonly kind: 'jsonb' }
@@ -73,4 +93,6 @@ export interface Table {
   readonly fingerprint: string;
   /** What the owner should be told at open: unfit indexes, case-insensitive keys … */
   readonly warnings: readonly string[];
+  /** How large a row's tuple may be, where the target has a bound for what it takes at once. */
+  readonly rowBytesMax?: number;
 }

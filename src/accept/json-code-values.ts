@@ -2,6 +2,7 @@
 // byte and o at its field, and ends behind both; `break rows` gives the row up. The variables are
 // those of json-code.ts. Types without a piece of their own go through their encoder (`s.field`).
 import type { ColumnType } from './columns.ts';
+import { intRange } from './numeric.ts';
 
 export interface ValueRules {
   readonly place: number;
@@ -35,20 +36,21 @@ if(p-s0>=8)while(nb<8&&${isDigit}){b=Math.imul(b,10)+d|0;nb++;p++}
 const n=p-s0;if(n===0||(n>1&&src[s0]===48))break rows;`;
 
 function intCode(type: Extract<ColumnType, { kind: 'int' }>, rules: ValueRules): string {
-  const bits = type.bytes * 8;
-  const [min, max] = type.unsigned
-    ? [0, Math.min(2 ** bits - 1, Number.MAX_SAFE_INTEGER)]
-    : [-(2 ** (bits - 1)), Math.min(2 ** (bits - 1) - 1, Number.MAX_SAFE_INTEGER)];
-  const low = Math.max(min, Number.MIN_SAFE_INTEGER);
+  const range = intRange(type);
+  const low = Math.max(Number(range.min), Number.MIN_SAFE_INTEGER);
+  const high = Math.min(Number(range.max), Number.MAX_SAFE_INTEGER);
   const write = {
     2: 'odv.setInt32(o,2);odv.setInt16(o+4,t);o+=6;',
     4: 'odv.setInt32(o,4);odv.setInt32(o+4,t);o+=8;',
     8: `const hi=Math.floor(t/4294967296);
 odv.setInt32(o,8);odv.setInt32(o+4,hi);odv.setInt32(o+8,t-hi*4294967296|0);o+=12;`,
   }[type.bytes];
-  return `${openQuote}${integerDigits}${closeQuote}
-let t=n<=8?a:a*P10[nb]+b;if(neg)t=-t;
-if(t<${low}||t>${max}${rules.isNonZero ? '||t===0' : ''})break rows;
+  const number = `${openQuote}${integerDigits}${closeQuote}
+t=n<=8?a:a*P10[nb]+b;if(neg)t=-t;`;
+  const truth = `const w=dv.getInt32(p,true);
+if(w===${four('true')}){t=1;p+=4}else if(w===${four('fals')}&&src[p+4]===101){t=0;p+=5}else`;
+  return `let t=0;${type.booleans ? truth : ''}{${number}}
+if(t<${low}||t>${high}${rules.isNonZero ? '||t===0' : ''})break rows;
 ${write}`;
 }
 
@@ -67,7 +69,7 @@ const h=(a/10000)|0,l=a-Math.imul(h,10000)|0,g=o+12;let nd=0,w=0;
 if(h!==0){odv.setInt32(g,(h<<16)|l);w=1;if(f!==0){odv.setInt16(g+4,f);nd=3}else nd=l!==0?2:1}
 else if(l!==0){odv.setInt32(g,(l<<16)|f);nd=f!==0?2:1}
 else if(f!==0){odv.setInt16(g,f);nd=1;w=-1}
-${rules.isNonZero ? 'if(nd===0)break rows;' : ''}
+${rules.isNonZero ? 'if(nd===0)break rows;' : ''}${type.unsigned ? 'if(neg)break rows;' : ''}
 odv.setInt32(o,8+2*nd);odv.setInt32(o+4,(nd<<16)|(w&0xffff));
 odv.setInt32(o+8,(nd!==0&&neg?0x40000000:0)|${scale === undefined ? 'nf' : scale});o=g+2*nd;`;
 }
@@ -87,6 +89,7 @@ if(src[p]===46){p++;const s1=p;while(${isDigit}&&p-s1<16){m=m*10+d;p++}
 if(n+nf>${digitsMax})break rows;
 ${closeQuote}
 let t=m/P10[nf];if(neg)t=-t;${rules.isNonZero ? 'if(m===0)break rows;' : ''}
+${type.unsigned ? 'if(neg)break rows;' : ''}
 ${write}`;
 }
 
@@ -99,10 +102,13 @@ if(w===${four('true')})p+=4;else{${onFalse}}
 odv.setInt32(o,1);out[o+4]=v;o+=5;`;
 }
 
+const unbounded = Number.POSITIVE_INFINITY;
+
 /** Without escapes; found and copied four bytes at a time, other than ASCII checked on the way. */
 function textCode(type: Extract<ColumnType, { kind: 'text' }>, rules: ValueRules): string {
   const tests: string[] = [];
-  if (type.charactersMax !== undefined) tests.push(`n>${type.charactersMax}`);
+  const max = Math.min(type.charactersMax ?? unbounded, type.bytesMax ?? unbounded);
+  if (max !== unbounded) tests.push(`n>${max}`);
   if (type.padded) tests.push('n>0&&src[p-1]===32');
   if (rules.isNonZero) tests.push('n===0');
   const test = tests.length > 0 ? `if(${tests.join('||')})break rows;` : '';
@@ -130,7 +136,15 @@ export const dayNames = (place: number): [string, string, string, string] => [
 ];
 
 /** "YYYY-MM-DDTHH:MM:SS[.ffffff]" and, where zoned, Z or ±HH:MM; see microsHalves. */
-function timestampCode(fraction: number, zoned: boolean, place: number): string {
+function timestampCode(
+  type: Extract<ColumnType, { kind: 'timestamp' | 'timestamptz' }>,
+  place: number,
+): string {
+  const { kind, fraction } = type;
+  const zoned = kind === 'timestamptz';
+  const secondsMax = kind === 'timestamptz' ? type.secondsMax : undefined;
+  const since = `(days+10957)*86400+Math.floor(t/1000000)`;
+  const range = `const since=${since};if(since<1||since>${secondsMax})break rows;`;
   const [year, month, day, base] = dayNames(place);
   const zone = `if(src[e]===90)e++;
 else if(src[e]===43||src[e]===45){
@@ -156,7 +170,7 @@ if(src[e]===46){e++;const s1=e;let d=0;
  const nf=e-s1;if(nf===0||nf>6)break rows;us*=P10[6-nf]}
 ${fraction < 6 ? `if(us%${unit}!==0)break rows;` : ''}
 let days=${base},t=((h1*10+h2)*3600+(m1*10+m2)*60+x1*10+x2)*1000000+us;
-${zoned ? zone : ''}
+${zoned ? zone : ''}${secondsMax === undefined ? '' : range}
 if(src[e]!==34)break rows;p=e+1;
 const sum=days*500654080+t,carry=Math.floor(sum/4294967296);
 odv.setInt32(o,8);odv.setInt32(o+4,days*20+carry);odv.setInt32(o+8,sum-carry*4294967296|0);
@@ -186,7 +200,7 @@ function ownCode(type: ColumnType, rules: ValueRules): string | null {
       return textCode(type, rules);
     case 'timestamp':
     case 'timestamptz':
-      return timestampCode(type.fraction, type.kind === 'timestamptz', rules.place);
+      return timestampCode(type, rules.place);
     default:
       return null;
   }

@@ -19,6 +19,7 @@ export interface Shape {
 export interface ShapeRules {
   readonly columns: readonly Column[];
   readonly lineBytesMax: number;
+  readonly rowBytesMax: number | undefined;
   /** Null may stand there and the key does not need it. */
   readonly isNullable: (place: number) => boolean;
   readonly isNonZero: (place: number) => boolean;
@@ -92,6 +93,7 @@ export function decoderCode(shape: Shape, rules: ShapeRules): string {
   const days = order.flatMap((place) =>
     rules.columns[place]?.type.kind.startsWith('timestamp') ? dayNames(place) : [],
   );
+  const rowTest = rules.rowBytesMax === undefined ? '' : `||o-ro>${rules.rowBytesMax}`;
   return `'use strict';
 const P10=[1,1e1,1e2,1e3,1e4,1e5,1e6,1e7,1e8,1e9,1e10,1e11,1e12,1e13,1e14,1e15];
 return function(s){
@@ -108,7 +110,7 @@ status=1;
 odv.setInt16(o,${order.length});o+=2;
 ${fields.join('\n')}
 ${literalCode(literals[order.length] ?? new Uint8Array(0))}
-if(p-rs-1>${rules.lineBytesMax})break;
+if(p-rs-1>${rules.lineBytesMax}${rowTest})break;
 ${laneCode(shape, rules)}
 ${reorderCode(shape)}
 ends[count]=o;sets[count]=set;lanes[count]=lane;count++;status=0;

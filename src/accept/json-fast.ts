@@ -172,6 +172,7 @@ export class FastLines {
     this.#rules = {
       columns: row.table.columns,
       lineBytesMax: rules.lineBytesMax,
+      rowBytesMax: row.table.rowBytesMax,
       isNullable: (place) => row.isNullable(place),
       isNonZero: (place) => rules.nonZero.includes(row.table.columns[place]?.name ?? ''),
       lanes: row.lanes,

@@ -61,10 +61,24 @@ function writeInt(value: number, bytes: 2 | 4 | 8, out: Output): void {
   else out.buffer.view.setInt16(at, value);
 }
 
-function intRange(type: Int): { min: bigint; max: bigint } {
+export function intRange(type: Int): { min: bigint; max: bigint } {
   const bits = BigInt(type.bytes * 8);
-  if (type.unsigned) return { min: 0n, max: (1n << bits) - 1n };
-  return { min: -(1n << (bits - 1n)), max: (1n << (bits - 1n)) - 1n };
+  const min = type.unsigned ? 0n : -(1n << (bits - 1n));
+  const max = (1n << (type.unsigned ? bits : bits - 1n)) - 1n;
+  return {
+    min: type.min === undefined ? min : BigInt(type.min),
+    max: type.max === undefined ? max : BigInt(type.max),
+  };
+}
+
+/** What true and false are in a column that takes them; NaN for anything else. */
+function booleanOf(cell: Cell): number {
+  const { kind, bytes, start, end } = cell;
+  if (kind !== cellKind.bool && kind !== cellKind.field) return Number.NaN;
+  if (end - start < 4 || end - start > 5) return Number.NaN;
+  const text = latin1(cell);
+  if (text === 'true' || text === 'false') return bytes[start] === 0x74 ? 1 : 0;
+  return Number.NaN;
 }
 
 export function intEncoder(type: Int, inexact: Inexact): Encode {
@@ -80,8 +94,9 @@ export function intEncoder(type: Int, inexact: Inexact): Encode {
     message: 'the number has a fraction; expected an integer',
   };
   return (cell, out) => {
-    if (!isNumberLike(cell)) return wrong;
-    const short = shortInteger(cell.bytes, cell.start, cell.end);
+    const truth = type.booleans ? booleanOf(cell) : Number.NaN;
+    if (!isNumberLike(cell) && Number.isNaN(truth)) return wrong;
+    const short = Number.isNaN(truth) ? shortInteger(cell.bytes, cell.start, cell.end) : truth;
     if (short >= low && short <= high) {
       writeInt(short, type.bytes, out);
       return null;
@@ -148,11 +163,16 @@ export function numericEncoder(type: Numeric, inexact: Inexact): Encode {
       given.round(scale ?? decimalsMax);
     }
     if (given.count > 0 && given.point > integers) return range;
+    if (type.unsigned && given.negative) return negative;
     writeNumeric(Math.max(0, scale ?? Math.min(given.decimals, decimalsMax)), out);
     return null;
   };
 }
 
+const negative: Problem = {
+  code: 'out-of-range',
+  message: 'the column is UNSIGNED',
+};
 const tooBig: Problem = {
   code: 'out-of-range',
   message: 'the number is outside the range of the floating-point column',
@@ -196,6 +216,7 @@ export function floatEncoder(type: Float, inexact: Inexact): Encode {
   return (cell, out) => {
     if (!isNumberLike(cell)) return wrong;
     if (!given.parse(cell.bytes, cell.start, cell.end)) return wrong;
+    if (type.unsigned && given.negative) return negative;
     const double = Number(latin1(cell));
     const value = type.bytes === 4 ? Math.fround(double) : double;
     if (!Number.isFinite(value) || (value === 0 && !given.isZero)) return tooBig;

@@ -27,6 +27,7 @@ export class RowEncoder {
   readonly #nullable: boolean[];
   readonly laneMixers: Mixer[];
   readonly #fieldAt: Float64Array;
+  readonly #bytesMax: number;
   #row = 1;
   #turn = 0;
   #problem: Problem | null = null;
@@ -55,6 +56,7 @@ export class RowEncoder {
       mixerOf(columns[place]?.type ?? { kind: 'cast' }),
     );
     this.#fieldAt = new Float64Array(columns.length);
+    this.#bytesMax = table.rowBytesMax ?? Number.POSITIVE_INFINITY;
   }
 
   /** The lane of rows whose table has no key, for one call of a reader: they go in turn. */
@@ -122,6 +124,7 @@ export class RowEncoder {
     if (provided === 0) {
       return { code: 'missing-column', message: 'the row provides no column' };
     }
+    if (out.at - into.length > this.#bytesMax) return this.#tooLarge();
     into.view.setInt16(into.length, provided);
     this.#findSet(provided);
     into.push(out.at, into.setIndex(this.set), this.#lane(into));
@@ -162,6 +165,11 @@ export class RowEncoder {
     }
     const problem = this.#encode[place]?.(cell, this.#out) ?? null;
     return problem && { ...problem, column };
+  }
+
+  #tooLarge(): Problem {
+    const message = `the row is larger than the ${this.#bytesMax} bytes that the server takes`;
+    return { code: 'row-too-large', message };
   }
 
   #missing(place: number): Problem {

@@ -197,8 +197,19 @@ export function timeEncoder(precision: Precision): Encode {
   };
 }
 
-export function timestampEncoder(precision: Precision & { readonly zoned: boolean }): Encode {
-  const { zoned } = precision;
+/** Days from 1970-01-01 to 2000-01-01. */
+const daysSince1970 = 10_957;
+
+/** Whether MySQL's TIMESTAMP holds it: it has no second 0 either. */
+function isWithin({ days, micros }: Moment, secondsMax: number): boolean {
+  const seconds = (days + daysSince1970) * 86_400 + Math.floor(micros / 1_000_000);
+  return seconds >= 1 && seconds <= secondsMax;
+}
+
+export function timestampEncoder(
+  precision: Precision & { readonly zoned: boolean; readonly secondsMax: number | undefined },
+): Encode {
+  const { zoned, secondsMax } = precision;
   const wrong = refuse(
     zoned
       ? 'expected a time with its zone, YYYY-MM-DDTHH:MM:SSZ or +HH:MM, of the years 0001 to 9999'
@@ -207,7 +218,10 @@ export function timestampEncoder(precision: Precision & { readonly zoned: boolea
   const inexact = inexactProblem(precision.fraction);
   const range: Problem = {
     code: 'out-of-range',
-    message: 'expected a time of the years 0001 to 9999',
+    message:
+      secondsMax === undefined
+        ? 'expected a time of the years 0001 to 9999'
+        : `expected a time from 1970 to ${new Date(secondsMax * 1000).toISOString()}`,
   };
   return (cell, out) => {
     if (!isText(cell)) return wrong;
@@ -221,6 +235,7 @@ export function timestampEncoder(precision: Precision & { readonly zoned: boolea
     const moment = atPrecision(scanner.utc(), precision);
     if (moment === null) return inexact;
     if (moment.days < dayMin || moment.days > dayMax) return range;
+    if (secondsMax !== undefined && !isWithin(moment, secondsMax)) return range;
     writeMicros(moment, out);
     return null;
   };

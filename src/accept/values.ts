@@ -55,9 +55,15 @@ function hasNul({ bytes, start, end }: Cell): boolean {
   return false;
 }
 
+const tooManyBytes = (max: number): Problem => ({
+  code: 'too-long',
+  message: `expected at most ${max} bytes`,
+});
+
 function textEncoder(type: Extract<ColumnType, { kind: 'text' }>): Encode {
   const wrong = wrongType('expected a string');
   const max = type.charactersMax ?? Number.POSITIVE_INFINITY;
+  const bytesMax = type.bytesMax ?? Number.POSITIVE_INFINITY;
   const tooLong: Problem = { code: 'too-long', message: `expected at most ${max} characters` };
   return (cell, out) => {
     if (!isText(cell)) return wrong;
@@ -66,6 +72,7 @@ function textEncoder(type: Extract<ColumnType, { kind: 'text' }>): Encode {
     // char(n) pads by itself: stripped, equal values have equal bytes.
     if (type.padded) while (end > start && bytes[end - 1] === 0x20) end--;
     if (end - start > max && characters(bytes, start, end) > max) return tooLong;
+    if (end - start > bytesMax) return tooManyBytes(bytesMax);
     if (hasNul(cell)) return nulByte;
     out.copy(bytes, start, end);
     return null;
@@ -131,11 +138,26 @@ function writeBase64(cell: Cell, out: Output): boolean {
   return isClean;
 }
 
-function byteaEncoder(): Encode {
+function byteaEncoder(type: Extract<ColumnType, { kind: 'bytea' }>, inexact: Inexact): Encode {
   const wrong = wrongType('expected base64');
+  const max = type.bytesMax ?? Number.POSITIVE_INFINITY;
+  const tooShort: Problem = {
+    code: 'inexact',
+    message: `expected exactly ${max} bytes: the column fills up with zeros`,
+  };
   return (cell, out) => {
+    const lead = out.at;
     if (cell.kind === cellKind.binary) out.copy(cell.bytes, cell.start, cell.end);
     else if (!isText(cell) || !writeBase64(cell, out)) return wrong;
+    const length = out.at - lead - 4;
+    if (length === max || (length < max && !type.fixed)) return null;
+    if (length > max || inexact === 'refuse') {
+      out.at = lead;
+      return length > max ? tooManyBytes(max) : tooShort;
+    }
+    out.at = lead;
+    const filled = out.field(max) + length;
+    out.buffer.bytes.fill(0, filled, filled + max - length);
     return null;
   };
 }
@@ -221,7 +243,7 @@ function encoderOfType(type: ColumnType, inexact: Inexact): Encode {
     case 'text':
       return textEncoder(type);
     case 'bytea':
-      return byteaEncoder();
+      return byteaEncoder(type, inexact);
     case 'date':
       return dateEncoder();
     case 'time':
@@ -232,6 +254,7 @@ function encoderOfType(type: ColumnType, inexact: Inexact): Encode {
         fraction: type.fraction,
         inexact,
         zoned: type.kind === 'timestamptz',
+        secondsMax: type.kind === 'timestamptz' ? type.secondsMax : undefined,
       });
     case 'uuid':
       return uuidEncoder();

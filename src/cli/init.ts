@@ -109,7 +109,7 @@ const seenFrom = (folder: string, target: string): string =>
 async function init(given: Given): Promise<Result> {
   const target =
     given.target ??
-    (await answer('Target (postgres://USER@HOST/DATABASE or sqlite:PATH)', '--target'));
+    (await answer('Target (postgres://USER@HOST/DATABASE, mysql://… or sqlite:PATH)', '--target'));
   if (given.sql) {
     const sql = await schemaSqlOf(target);
     return { json: { sql }, text: sql };
@@ -139,7 +139,7 @@ export function addInit(command: Command, settle: (result: Result) => Promise<vo
   command
     .command('init')
     .description('ask the target for its tables and write a configuration')
-    .option('--target <url>', 'postgres://USER@HOST/DATABASE or sqlite:PATH')
+    .option('--target <url>', 'postgres://USER@HOST/DATABASE, mysql://… or sqlite:PATH')
     .option('--table <name>', 'the table to write into')
     .option('--journal <directory>', 'where the journal is to stand (default ./data/journal)')
     .option('--force', 'replace a configuration that is there')

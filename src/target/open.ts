@@ -10,34 +10,57 @@ export interface OpenTargetOptions {
 }
 
 /**
- * `postgres://…`, `postgresql://…`, `sqlite:PATH`. Connects to nothing. Throws HF_USAGE for others.
+ * `postgres://…`, `postgresql://…`, `mysql://…`, `mariadb://…`, `sqlite:PATH`. Connects to nothing.
+ * Throws HF_USAGE for others.
  */
 export async function openTarget(url: string, options: OpenTargetOptions): Promise<Target> {
-  if (dialectOf(url) === 'postgres') {
-    const { postgresTarget } = await import('./postgres/target.ts');
-    return postgresTarget(url, options);
+  switch (dialectOf(url)) {
+    case 'postgres': {
+      const { postgresTarget } = await import('./postgres/target.ts');
+      return postgresTarget(url, options);
+    }
+    case 'mysql': {
+      const { mysqlTarget } = await import('./mysql/target.ts');
+      return mysqlTarget(url, options);
+    }
+    case 'sqlite': {
+      const { sqliteTarget } = await import('./sqlite/target.ts');
+      return sqliteTarget(url, options);
+    }
   }
-  const { sqliteTarget } = await import('./sqlite/target.ts');
-  return sqliteTarget(url, options);
 }
+
+const schemas = {
+  postgres: () => import('./postgres/schema.ts'),
+  mysql: () => import('./mysql/schema.ts'),
+  sqlite: () => import('./sqlite/schema.ts'),
+};
 
 /**
  * The SQL that makes Holdfast's own tables, for an administrator to run. Throws HF_USAGE likewise.
  */
 export async function schemaSqlOf(url: string): Promise<string> {
-  const dialect = dialectOf(url);
-  const schema =
-    dialect === 'postgres' ? import('./postgres/schema.ts') : import('./sqlite/schema.ts');
-  return (await schema).schemaSql();
+  const schema = await schemas[dialectOf(url)]();
+  return schema.schemaSql();
 }
 
-function dialectOf(url: string): 'postgres' | 'sqlite' {
+type DialectName = keyof typeof schemas;
+
+const schemes: { readonly [scheme: string]: DialectName } = {
+  'postgres:': 'postgres',
+  'postgresql:': 'postgres',
+  'mysql:': 'mysql',
+  'mariadb:': 'mysql',
+  'sqlite:': 'sqlite',
+};
+
+function dialectOf(url: string): DialectName {
   const scheme = url.slice(0, url.indexOf(':') + 1);
-  if (scheme === 'postgres:' || scheme === 'postgresql:') return 'postgres';
-  if (scheme === 'sqlite:') return 'sqlite';
+  const dialect = schemes[scheme];
+  if (dialect !== undefined) return dialect;
   throw new HoldfastError(
     'HF_USAGE',
-    `A target of scheme "${scheme}" is not known. Use postgres://, postgresql:// or sqlite:.`,
+    `A target of scheme "${scheme}" is not known. Use postgres://, mysql:// or sqlite:.`,
   );
 }
 

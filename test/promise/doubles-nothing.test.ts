@@ -7,21 +7,28 @@ import type { Status, VerifyResult } from '../../src/types.ts';
 import { Random } from '../simulation/random.ts';
 import { jsonOf } from '../support/command-line.ts';
 import { runClients } from '../support/http-clients.ts';
-import { type PostgresServer, startPostgres } from '../support/postgres.ts';
-import { type Dialect, dialects, number, openStore, type Store } from '../support/stores.ts';
+import {
+  type Dialect,
+  dialects,
+  number,
+  openStore,
+  type Servers,
+  type Store,
+  startServers,
+} from '../support/stores.ts';
 
-let postgres: PostgresServer;
+let servers: Servers;
 before(async () => {
-  postgres = await startPostgres();
+  servers = await startServers();
 });
-after(() => postgres.stop());
+after(() => servers.stop());
 
 const load = { streams: ['keyed', 'loose'], clients: 4, requests: 60, rows: 40 };
 const all = load.clients * load.requests * load.rows;
 
 async function storeWithBoth(t: TestContext, dialect: Dialect): Promise<Store> {
   const streams = { keyed: { table: 'keyed', key: ['id'] }, loose: { table: 'loose' } };
-  const store = await openStore(t, { dialect, postgres, streams });
+  const store = await openStore(t, { dialect, servers, streams });
   await store.sql('CREATE TABLE keyed (id bigint NOT NULL PRIMARY KEY, request integer)');
   await store.sql('CREATE TABLE loose (id bigint NOT NULL, request integer)');
   return store;
@@ -90,9 +97,9 @@ test('a PostgreSQL that dies twice under four clients has each row once', async 
   const store = await storeWithBoth(t, 'PostgreSQL');
   const serving = await serve(store);
   const deaths = disturbing([0.2, 0.6], async () => {
-    await postgres.immediate();
+    await servers.postgres.immediate();
     await pause(300);
-    await postgres.start();
+    await servers.postgres.start();
   });
   const url = () => serving.url;
   await runClients({ ...load, url, onDone: deaths.onDone });

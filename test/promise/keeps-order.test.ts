@@ -7,14 +7,20 @@ import type { EndCounts } from '../../src/merge/ledger.ts';
 import type { StreamOptions } from '../../src/options.ts';
 import type { Holdfast } from '../../src/types.ts';
 import { Random } from '../simulation/random.ts';
-import { type PostgresServer, startPostgres } from '../support/postgres.ts';
-import { type Dialect, dialects, openStore, type Store } from '../support/stores.ts';
+import {
+  type Dialect,
+  dialects,
+  openStore,
+  type Servers,
+  type Store,
+  startServers,
+} from '../support/stores.ts';
 
-let postgres: PostgresServer;
+let servers: Servers;
 before(async () => {
-  postgres = await startPostgres();
+  servers = await startServers();
 });
-after(() => postgres.stop());
+after(() => servers.stop());
 
 interface Shelf {
   readonly store: Store;
@@ -30,7 +36,7 @@ async function openShelf(
   rules: Partial<StreamOptions>,
 ): Promise<Shelf> {
   const shelf = { table: 'shelf', key: ['id'], ...rules };
-  const store = await openStore(t, { dialect, postgres, streams: { shelf } });
+  const store = await openStore(t, { dialect, servers, streams: { shelf } });
   await store.sql(`CREATE TABLE shelf (
     id bigint NOT NULL PRIMARY KEY, n int NOT NULL DEFAULT 0, note text DEFAULT 'none')`);
   const holdfast = await open(store.options);

@@ -13,14 +13,21 @@ import {
   transTable,
 } from '../support/berka.ts';
 import { type Ended, jsonOf } from '../support/command-line.ts';
-import { type PostgresServer, startPostgres } from '../support/postgres.ts';
-import { type Dialect, dialects, number, openStore, type Store } from '../support/stores.ts';
+import {
+  type Dialect,
+  dialects,
+  number,
+  openStore,
+  type Servers,
+  type Store,
+  startServers,
+} from '../support/stores.ts';
 
-let postgres: PostgresServer;
+let servers: Servers;
 before(async () => {
-  postgres = await startPostgres();
+  servers = await startServers();
 });
-after(() => postgres.stop());
+after(() => servers.stop());
 
 const killsMin = 10;
 const growthMax = 3_000;
@@ -35,7 +42,7 @@ async function storeWithTrans(t: TestContext, dialect: Dialect, key: Key): Promi
     batchRowsMax: 200,
     ...(key === 'keyed' && { key: ['trans_id'] }),
   };
-  const store = await openStore(t, { dialect, postgres, streams: { trans } });
+  const store = await openStore(t, { dialect, servers, streams: { trans } });
   await store.sql(transTable('trans', key));
   return store;
 }
@@ -81,7 +88,7 @@ async function check(store: Store, ended: Ended): Promise<void> {
   );
   assert.equal(await rowsIn(store), berkaRows);
   assert.equal(await number(store, 'SELECT count(DISTINCT trans_id) FROM trans'), berkaRows);
-  const amounts = await store.sql('SELECT CAST(amount AS text) AS amount FROM trans');
+  const amounts = await store.sql('SELECT concat(amount) AS amount FROM trans');
   const sum = amounts.reduce((total, { amount }) => total + hundredths(String(amount)), 0n);
   assert.equal(sum, berkaAmount());
   const verified = await store.run(['verify', '--json']);

@@ -14,14 +14,21 @@ import {
   transTable,
 } from '../support/berka.ts';
 import { jsonOf } from '../support/command-line.ts';
-import { type PostgresServer, startPostgres } from '../support/postgres.ts';
-import { type Dialect, dialects, number, openStore, type Store } from '../support/stores.ts';
+import {
+  type Dialect,
+  dialects,
+  number,
+  openStore,
+  type Servers,
+  type Store,
+  startServers,
+} from '../support/stores.ts';
 
-let server: PostgresServer;
+let servers: Servers;
 before(async () => {
-  server = await startPostgres();
+  servers = await startServers();
 });
-after(() => server.stop());
+after(() => servers.stop());
 
 interface Counts {
   readonly accepted: number;
@@ -56,7 +63,7 @@ const counts = (ends: { merged?: number; duplicates?: number; conflicts?: number
 });
 
 async function amountIn(store: Store): Promise<bigint> {
-  const rows = await store.sql('SELECT CAST(amount AS text) AS amount FROM trans');
+  const rows = await store.sql('SELECT concat(amount) AS amount FROM trans');
   return rows.reduce((sum, { amount }) => sum + hundredths(String(amount)), 0n);
 }
 
@@ -68,7 +75,7 @@ async function verify(store: Store, exit: number): Promise<VerifyResult> {
 
 const storeWithTrans = async (t: TestContext, dialect: Dialect): Promise<Store> => {
   const streams = { trans: { table: 'trans', key: ['trans_id'] } };
-  const store = await openStore(t, { dialect, postgres: server, streams });
+  const store = await openStore(t, { dialect, servers, streams });
   await store.sql(transTable('trans', 'keyed'));
   return store;
 };

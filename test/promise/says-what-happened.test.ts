@@ -6,20 +6,27 @@ import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { open } from '../../src/holdfast.ts';
 import type { Holdfast } from '../../src/types.ts';
-import { type PostgresServer, startPostgres } from '../support/postgres.ts';
-import { type Dialect, dialects, number, openStore, type Store } from '../support/stores.ts';
+import {
+  type Dialect,
+  dialects,
+  number,
+  openStore,
+  type Servers,
+  type Store,
+  startServers,
+} from '../support/stores.ts';
 import { reasonOfHold, streamOf, streamWhere } from '../support/waits.ts';
 
-let postgres: PostgresServer;
+let servers: Servers;
 before(async () => {
-  postgres = await startPostgres();
+  servers = await startServers();
 });
-after(() => postgres.stop());
+after(() => servers.stop());
 
 const streams = { a: { table: 'a', key: ['id'] }, b: { table: 'b', key: ['id'] } };
 
 async function storeWithTables(t: TestContext, dialect: Dialect): Promise<Store> {
-  const store = await openStore(t, { dialect, postgres, streams });
+  const store = await openStore(t, { dialect, servers, streams });
   for (const table of ['a', 'b']) {
     await store.sql(`CREATE TABLE ${table} (id bigint NOT NULL PRIMARY KEY)`);
   }
@@ -41,10 +48,10 @@ const settle = (holdfast: Holdfast, from: number, count: number) =>
 
 /** Kills the server until `up` is called, or the test is over. */
 async function takeDown(t: TestContext) {
-  await postgres.immediate();
+  await servers.postgres.immediate();
   let isDown = true;
   const up = async () => {
-    if (isDown) await postgres.start();
+    if (isDown) await servers.postgres.start();
     isDown = false;
   };
   t.after(up);
@@ -106,7 +113,7 @@ async function storeOfWriter(t: TestContext): Promise<Store> {
   await store.sql(`CREATE ROLE ${name} LOGIN PASSWORD 'right'`);
   await store.sql(`GRANT CREATE ON SCHEMA public TO ${name}`);
   await store.sql(`GRANT ALL ON a, b TO ${name}`);
-  const rules = join(postgres.dataFolder, 'pg_hba.conf');
+  const rules = join(servers.postgres.dataFolder, 'pg_hba.conf');
   writeFileSync(
     rules,
     `host all ${name} 127.0.0.1/32 scram-sha-256\n${readFileSync(rules, 'utf8')}`,

@@ -2,26 +2,16 @@
 // Each server has its own folder and port, fsync on, and dies with this process at the latest.
 // initdb runs once per version and machine; servers start from a copy of its folder.
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
-import {
-  appendFile,
-  chmod,
-  chown,
-  cp,
-  mkdir,
-  mkdtemp,
-  readdir,
-  rename,
-  rm,
-} from 'node:fs/promises';
+import { appendFile, chmod, chown, cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { freePort, onlyOnce, ownerOf, pause } from './machine.ts';
 
 export type PostgresVersion = '15' | '18';
 
@@ -53,29 +43,9 @@ export const hasPostgres = (version: PostgresVersion): boolean =>
 
 const isRoot = process.getuid?.() === 0;
 
-const owner = (): { uid?: number; gid?: number } => {
-  if (!isRoot) return {};
-  const number = (flag: string): number =>
-    Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
-  return { uid: number('-u'), gid: number('-g') };
-};
+const owner = () => ownerOf('postgres');
 
 const environment = { PATH: process.env['PATH'] ?? '', LC_ALL: 'C.UTF-8' };
-
-/** `make` fills a new folder, which gets its name when it is whole: several processes may come. */
-async function onlyOnce(home: string, make: (folder: string) => Promise<void>): Promise<string> {
-  if (existsSync(home)) return home;
-  const folder = await mkdtemp(`${home}.`);
-  await make(folder);
-  try {
-    await rename(folder, home);
-  } catch (error) {
-    // Another process was first; its folder is as good.
-    assert(existsSync(home), error as Error);
-    await rm(folder, { recursive: true });
-  }
-  return home;
-}
 
 /** The binaries of 18, where the user `postgres` may read them too. */
 async function binaries(version: PostgresVersion): Promise<string> {
@@ -105,18 +75,6 @@ async function templateFolder(version: PostgresVersion, bin: string): Promise<st
     });
   });
 }
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  assert(address !== null && typeof address === 'object', 'a TCP server has a port');
-  return address.port;
-}
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 class Server implements PostgresServer {
   readonly version: PostgresVersion;

@@ -1,12 +1,34 @@
-// A folder with a configuration and a database of either dialect, for tests that do not care which.
+// A folder with a configuration and a database of any dialect, for tests that do not care which.
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { OpenOptions } from '../../src/options.ts';
 import { openShop, type Shop } from './command-line.ts';
-import { createDatabase, type PostgresServer, query } from './postgres.ts';
+import * as mariadb from './mariadb.ts';
+import * as postgres from './postgres.ts';
 
-export type Dialect = 'PostgreSQL' | 'SQLite';
-export const dialects: readonly Dialect[] = ['PostgreSQL', 'SQLite'];
+export type Dialect = 'PostgreSQL' | 'MariaDB' | 'SQLite';
+export const dialects: readonly Dialect[] = ['PostgreSQL', 'MariaDB', 'SQLite'];
+
+/** The servers that stores are made on. */
+export interface Servers {
+  readonly postgres: postgres.PostgresServer;
+  readonly mariadb: mariadb.MariadbServer;
+  stop(): Promise<void>;
+}
+
+export async function startServers(): Promise<Servers> {
+  const own = {
+    postgres: await postgres.startPostgres(),
+    mariadb: await mariadb.startMariadb(),
+  };
+  return {
+    ...own,
+    stop: async () => {
+      await own.postgres.stop();
+      await own.mariadb.stop();
+    },
+  };
+}
 
 export interface Store extends Shop {
   /** A complete configuration, also written to the folder's holdfast.config.json. */
@@ -19,28 +41,39 @@ let made = 0;
 
 export interface StoreOptions extends Partial<Omit<OpenOptions, 'journal' | 'target'>> {
   readonly dialect: Dialect;
-  /** Where databases of PostgreSQL are made. */
-  readonly postgres: PostgresServer;
+  readonly servers: Servers;
+}
+
+/** A new database, and how to ask it; SQLite's stands in the shop's folder already. */
+async function createStore(dialect: Dialect, servers: Servers, shop: Shop) {
+  made++;
+  const name = `store_${made}`;
+  if (dialect === 'PostgreSQL') {
+    const url = await postgres.createDatabase(servers.postgres, name);
+    return { url, sql: (statement: string) => postgres.query(url, statement) };
+  }
+  if (dialect === 'MariaDB') {
+    const url = await mariadb.createMariadb(servers.mariadb, name);
+    return { url, sql: (statement: string) => mariadb.query(url, statement) };
+  }
+  const url = `sqlite:${join(shop.folder, 'shop.db')}`;
+  return { url, sql: async (statement: string) => shop.query(statement) };
 }
 
 /** All of it goes away with the test, but for the database, which goes with its server. */
 export async function openStore(t: TestContext, given: StoreOptions): Promise<Store> {
-  const { dialect, postgres, ...rest } = given;
+  const { dialect, servers, ...rest } = given;
   const shop = openShop(t, null);
-  made++;
-  const url =
-    dialect === 'PostgreSQL' ? await createDatabase(postgres, `store_${made}`) : undefined;
+  const { url, sql } = await createStore(dialect, servers, shop);
   const options: OpenOptions = {
     streams: {},
     ...rest,
     journal: join(shop.folder, 'journal'),
-    target: url ?? `sqlite:${join(shop.folder, 'shop.db')}`,
+    target: url,
     limits: { segmentBytes: 4 * 1024 * 1024, ...rest.limits },
     server: { port: 0, ...rest.server },
   };
   shop.write('holdfast.config.json', JSON.stringify(options));
-  const sql = async (statement: string) =>
-    url === undefined ? shop.query(statement) : query(url, statement);
   return { ...shop, options, sql };
 }
 

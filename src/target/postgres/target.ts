@@ -3,9 +3,9 @@
 // the old primary, and an old primary that comes back, writable as it may be, is refused.
 import assert from 'node:assert/strict';
 import type { Clock } from '../../clock.ts';
+import { splitHosts } from '../hosts.ts';
 import { type Session, type Target, TargetError, type TargetErrorKind } from '../target.ts';
 import { Connection, type Row } from './connection.ts';
-import { splitHosts } from './hosts.ts';
 import { sessionId } from './lanes.ts';
 import { PostgresSession } from './session.ts';
 

@@ -1,0 +1,337 @@
+// The merge rung: every row of a batch finds its end, whatever the table holds and whatever the
+// server refuses. One bad row never blocks or drops its neighbours; all of it stays in the open
+// transaction. Rows of one key stand behind each other: one of them is its key's winner, and the
+// others are compared with what it left in the table. Keys that are there are looked up first, so
+// that no id is used up for them.
+import assert from 'node:assert/strict';
+import { renderRow } from '../../accept/render.ts';
+import { type Batch, type OnConflict, type RowEnd, rowEnd } from '../../merge/batch.ts';
+import { isolate } from '../../merge/isolate.ts';
+import { TargetError } from '../target.ts';
+import type { Letter } from './books.ts';
+import type { Connection } from './connection.ts';
+import * as sql from './place-sql.ts';
+import { type Refusal, Savepoint } from './savepoint.ts';
+import type { Part, Stage, Staged } from './stage.ts';
+
+export interface Placed {
+  /** Per row of the batch; absent where every row was merged. */
+  readonly ends: Uint8Array | undefined;
+  readonly letters: readonly Letter[];
+}
+
+/**
+ * Brings the rows to their ends. `onConflict` in place of the stream's: a replay never overwrites.
+ */
+export async function placeRows(
+  connection: Connection,
+  batch: Batch,
+  { stage, onConflict }: { readonly stage: Stage; readonly onConflict?: OnConflict },
+): Promise<Placed> {
+  const placing = new Placing(connection, batch, onConflict ?? batch.rules.onConflict);
+  await placing.run(stage);
+  return placing.placed();
+}
+
+/**
+ * How often the rows of one key choose a winner, where the one before was refused. What is left
+ * then is refused too: a storm of one bad row must not take an hour.
+ */
+const passesMax = 8;
+
+const swallowed: Refusal = {
+  code: 'swallowed',
+  sqlState: null,
+  message: 'The server took the row and did not store it; a trigger may have changed it.',
+};
+const keyConflict: Refusal = {
+  code: 'key-conflict',
+  sqlState: null,
+  message: 'Another row has this key and other content.',
+};
+const worn: Refusal = {
+  code: 'refused',
+  sqlState: null,
+  message: `${passesMax} rows of this key were refused before it; it was not tried.`,
+};
+
+/** What became of a row's key in the table. */
+interface Found {
+  readonly verdict: sql.Verdict;
+  readonly isWinner: boolean;
+}
+
+class Placing {
+  readonly #connection: Connection;
+  readonly #batch: Batch;
+  readonly #onConflict: OnConflict;
+  readonly #savepoint: Savepoint;
+  readonly #ends: Uint8Array;
+  readonly #refusals = new Map<number, Refusal>();
+
+  constructor(connection: Connection, batch: Batch, onConflict: OnConflict) {
+    this.#connection = connection;
+    this.#batch = batch;
+    this.#onConflict = onConflict;
+    this.#savepoint = new Savepoint(connection);
+    this.#ends = new Uint8Array(batch.count);
+  }
+
+  async run(stage: Stage): Promise<void> {
+    const refused = (ord: number, refusal: Refusal) => this.#refuse(ord, refusal);
+    const { parts }: Staged = await stage.fill(this.#savepoint, refused);
+    for (const part of parts) {
+      if (part.ords.length === 0) continue;
+      if (part.key.length === 0) await this.#insertAll(part);
+      else await this.#placePart(part);
+    }
+  }
+
+  placed(): Placed {
+    const letters = undecodedLetters(this.#batch);
+    for (const [ord, refusal] of this.#refusals) {
+      letters.push(letterOf(this.#batch, this.#batch.order[ord] ?? 0, refusal));
+    }
+    const isMerged = this.#ends.every((end) => end === rowEnd.merged);
+    return { ends: isMerged ? undefined : this.#ends, letters };
+  }
+
+  get #table(): string {
+    return this.#batch.table.name;
+  }
+
+  #end(ord: number, end: RowEnd): void {
+    this.#ends[this.#batch.order[ord] ?? 0] = end;
+  }
+
+  #refuse(ord: number, refusal: Refusal): void {
+    this.#end(ord, rowEnd.deadLetter);
+    this.#refusals.set(ord, refusal);
+  }
+
+  async #rows(text: string) {
+    return this.#connection.query(text);
+  }
+
+  /** Runs a statement for all of these rows that the server takes; the others go to `refused`. */
+  async #isolate(
+    ords: readonly number[],
+    statement: (first: number, last: number) => string,
+    refused: (ord: number, refusal: Refusal) => void,
+  ): Promise<void> {
+    await isolate(
+      ords.length,
+      (first, last) =>
+        this.#savepoint.attempt(async (before) => {
+          await this.#connection.script(before + statement(first, last));
+        }),
+      (place, refusal) => refused(ords[place] ?? 0, refusal),
+    );
+    await this.#savepoint.end();
+  }
+
+  async #insertAll(part: Part): Promise<void> {
+    const { ords } = part;
+    const range = (first: number, last: number) => ({
+      first: ords[first] ?? 0,
+      last: ords[last] ?? -1,
+    });
+    await this.#isolate(
+      ords,
+      (first, last) => sql.insertAll(this.#table, part, range(first, last)),
+      (ord, refusal) => this.#refuse(ord, refusal),
+    );
+  }
+
+  async #placePart(part: Part): Promise<void> {
+    let pick: sql.Pick = 'all';
+    let left: readonly number[] = part.ords;
+    for (let pass = 1; left.length > 0; pass++) {
+      if (pass > passesMax) {
+        for (const ord of left) this.#refuse(ord, worn);
+        return;
+      }
+      left = await this.#pass(part, { pick, ords: left, isFirst: pass === 1 });
+      pick = left;
+    }
+  }
+
+  /** Ends one row of each key and those that it decides; the others come again. */
+  async #pass(
+    part: Part,
+    of: { readonly pick: sql.Pick; readonly ords: readonly number[]; readonly isFirst: boolean },
+  ): Promise<readonly number[]> {
+    const choose = sql.chooseWinners(part, of.pick, this.#onConflict);
+    const chosen = await this.#connection.script(choose);
+    const isWhole = Number(chosen.at(-1)?.rows[0]?.['count']) === of.ords.length;
+    const winners = isWhole ? of.ords : (await this.#rows(sql.winners)).map(ordOf).sort(byNumber);
+    const again: number[] = [];
+    const refused = (ord: number, refusal: Refusal): void => {
+      // Somebody else may have put the key in since; another unique index refuses it once more.
+      if (of.isFirst && refusal.sqlState === 'ER_DUP_ENTRY') again.push(ord);
+      else this.#refuse(ord, refusal);
+    };
+    const refusals = this.#refusals.size;
+    await this.#placeWinners(part, winners, refused);
+    if (isWhole) return again;
+    const won = new Set(winners);
+    const losers = of.ords.filter((ord) => !won.has(ord));
+    const isComplete = this.#refusals.size === refusals && again.length === 0;
+    again.push(...(await this.#judgeLosers(part, losers, isComplete)));
+    return again.sort(byNumber);
+  }
+
+  get #version(): string | undefined {
+    return typeof this.#onConflict === 'object' ? this.#onConflict.newest : undefined;
+  }
+
+  #versionOf(part: Part): string | undefined {
+    const version = this.#version;
+    return version !== undefined && part.columns.includes(version) ? version : undefined;
+  }
+
+  async #placeWinners(
+    part: Part,
+    winners: readonly number[],
+    refused: (ord: number, refusal: Refusal) => void,
+  ): Promise<void> {
+    const version = this.#versionOf(part);
+    const found = await this.#rows(sql.judgeWinners(this.#table, part, version));
+    const updates: number[] = [];
+    const there = new Set<number>();
+    for (const row of found) {
+      const ord = ordOf(row);
+      const verdict = row['verdict'] as sql.Verdict;
+      there.add(ord);
+      const isUpdate =
+        version === undefined
+          ? verdict === 'different' && this.#onConflict === 'update'
+          : verdict === 'newer';
+      if (isUpdate) updates.push(ord);
+      else this.#found(ord, { verdict, isWinner: true });
+    }
+    if (there.size > 0) await this.#connection.script(sql.forget([...there]));
+    const absent = there.size === 0 ? winners : winners.filter((ord) => !there.has(ord));
+    await this.#insertWinners(part, absent, refused);
+    await this.#updateWinners(part, updates, refused);
+  }
+
+  async #insertWinners(
+    part: Part,
+    ords: readonly number[],
+    refused: (ord: number, refusal: Refusal) => void,
+  ): Promise<void> {
+    if (ords.length === 0) return;
+    let out = 0;
+    await this.#isolate(
+      ords,
+      (first, last) => {
+        const range = { first: ords[first] ?? 0, last: ords[last] ?? -1 };
+        return sql.insertWinners(this.#table, part, range);
+      },
+      (ord, refusal) => {
+        out++;
+        refused(ord, refusal);
+      },
+    );
+    const [row] = await this.#rows(sql.countWinners(this.#table, part));
+    // A refused row's key may be there all the same: somebody else's.
+    const known = Number(row?.['count']);
+    if (known >= ords.length - out && known <= ords.length) return;
+    const message = `A trigger on ${this.#table} changes the key of rows; they cannot be told.`;
+    throw new TargetError('hold', '', message);
+  }
+
+  async #updateWinners(
+    part: Part,
+    ords: readonly number[],
+    refused: (ord: number, refusal: Refusal) => void,
+  ): Promise<void> {
+    if (ords.length === 0) return;
+    const sorted = [...ords].sort(byNumber);
+    const out = new Set<number>();
+    await this.#isolate(
+      sorted,
+      (first, last) => sql.updateRows(this.#table, part, sorted.slice(first, last + 1)),
+      (ord, refusal) => {
+        out.add(ord);
+        refused(ord, refusal);
+      },
+    );
+    const updated = sorted.filter((ord) => !out.has(ord));
+    if (updated.length === 0) return;
+    const judged = await this.#rows(
+      sql.judgeRows(this.#table, part, { ords: updated, version: undefined }),
+    );
+    // A trigger may have put the old values back.
+    const equal = new Set(judged.filter((row) => row['verdict'] === 'equal').map(ordOf));
+    for (const ord of updated) if (!equal.has(ord)) this.#refuse(ord, swallowed);
+  }
+
+  /**
+   * Ends the rows that did not stand for their key; `isComplete`: all that stood for theirs have
+   * their end. Answers with those whose key may take them yet.
+   */
+  async #judgeLosers(
+    part: Part,
+    losers: readonly number[],
+    isComplete: boolean,
+  ): Promise<readonly number[]> {
+    if (losers.length === 0) return [];
+    const version = this.#versionOf(part);
+    const judged = await this.#rows(sql.judgeRows(this.#table, part, { ords: losers, version }));
+    const left = new Set(losers);
+    for (const row of judged) {
+      const ord = ordOf(row);
+      const verdict = row['verdict'] as sql.Verdict;
+      // The row that should have replaced this one was refused: now this one may.
+      const mayYet = verdict === 'newer' || (verdict === 'different' && this.#isUpdating(version));
+      if (mayYet && !isComplete) continue;
+      left.delete(ord);
+      this.#found(ord, { verdict, isWinner: false });
+    }
+    return [...left];
+  }
+
+  #isUpdating(version: string | undefined): boolean {
+    return version === undefined && this.#onConflict === 'update';
+  }
+
+  #found(ord: number, { verdict, isWinner }: Found): void {
+    const rule = this.#onConflict;
+    if (verdict === 'equal') this.#end(ord, rowEnd.duplicate);
+    else if (verdict === 'older') this.#end(ord, rowEnd.superseded);
+    else if (verdict === 'newer') this.#refuse(ord, swallowed);
+    else if (rule === 'dead-letter') this.#refuse(ord, keyConflict);
+    else if (rule === 'ignore' || rule === 'update') this.#end(ord, rowEnd.superseded);
+    // The same version and other content; without a version nothing can replace anything.
+    else if (isWinner || this.#version !== undefined) this.#refuse(ord, keyConflict);
+    else this.#end(ord, rowEnd.superseded);
+  }
+}
+
+const ordOf = (row: { readonly [column: string]: unknown }): number => Number(row['ord']);
+const byNumber = (a: number, b: number): number => a - b;
+
+/** Letters of the records whose end was decided before: they never decoded. */
+export const undecodedLetters = (batch: Batch): Letter[] =>
+  batch.undecoded.map((record) => {
+    const lane = batch.slices[record.slice]?.lane;
+    assert(lane !== undefined, 'an undecoded record belongs to a slice');
+    const { sequence, raw, code, message } = record;
+    return { lane, sequence, row: null, raw, code, sqlState: null, message };
+  });
+
+function letterOf(batch: Batch, row: number, refusal: Refusal): Letter {
+  const set = batch.columnSets[batch.sets[row] ?? 0];
+  assert(set, 'a row has a column set');
+  const { bytes, starts, tupleEnds } = batch;
+  const tuple = { bytes, start: starts[row] ?? 0, end: tupleEnds[row] ?? 0 };
+  return {
+    lane: batch.slices[batch.sliceOf[row] ?? 0]?.lane ?? 0,
+    sequence: batch.sequences[row] ?? 0,
+    row: renderRow(batch.journaled, set, tuple),
+    raw: null,
+    ...refusal,
+  };
+}

@@ -1,0 +1,90 @@
+// The stream's table as a batch meets it: which column takes which field, and by which statement.
+// Read once for each version of the table and kept with the session.
+import type { Column, Table } from '../../accept/columns.ts';
+import type { ColumnSet } from '../../accept/row-buffer.ts';
+import type { Batch } from '../../merge/batch.ts';
+import { TargetError } from '../target.ts';
+import type { Connection } from './connection.ts';
+import { readColumns } from './describe.ts';
+import type { Sink } from './rows.ts';
+import type { ColumnRow } from './types.ts';
+
+/** Versions of tables that a session remembers. */
+const knownMax = 100;
+
+export type Relation = ReadonlyMap<string, ColumnRow>;
+
+export class Relations {
+  readonly #known = new Map<string, Relation>();
+
+  /** Of a table whose fingerprint the guard has just found to be this. */
+  async of(connection: Connection, { name, fingerprint }: Table): Promise<Relation> {
+    const mark = `${fingerprint} ${name}`;
+    const known = this.#known.get(mark);
+    if (known) return known;
+    const rows = await readColumns(connection, name);
+    const relation = new Map(rows.map((row) => [row.name, row]));
+    if (this.#known.size === knownMax) this.#known.clear();
+    this.#known.set(mark, relation);
+    return relation;
+  }
+}
+
+/** Character sets that take the bytes of UTF-8 as they are, or refuse them. */
+const utf8Like = new Set(['utf8mb4', 'utf8mb3', 'utf8', 'ascii', 'binary']);
+
+const isConverted = (row: ColumnRow): boolean =>
+  row.base === 'json' || (row.charset !== null && !utf8Like.has(row.charset));
+
+/** The fields of a column set, and what takes them. Throws 'hold': no row is to blame. */
+export function fieldsOf(batch: Batch, set: ColumnSet): Sink['columns'] {
+  return set.flatMap((place) => {
+    const column = batch.journaled.columns[place];
+    return column ? [{ column, now: columnNow(batch, column) }] : [];
+  });
+}
+
+/** What takes the fields of the set in `table`. */
+export function sinkOf(batch: Batch, set: ColumnSet, relation: Relation): Sink {
+  const columns = fieldsOf(batch, set);
+  const converted = columns.flatMap(({ now }) => {
+    const row = relation.get(now.name);
+    return row && isConverted(row) ? [now.name] : [];
+  });
+  return { table: batch.table.name, columns, lead: [], converted: new Set(converted) };
+}
+
+/** Kinds whose text another kind reads as the same value, or refuses (P5). */
+const widened: { readonly [kind in Column['type']['kind']]?: readonly string[] } = {
+  bool: ['int', 'numeric', 'float'],
+  int: ['numeric', 'float'],
+  numeric: ['float'],
+  date: ['timestamp'],
+  text: ['json', 'enum', 'cast'],
+  json: ['cast'],
+  enum: ['cast'],
+};
+
+function columnNow({ table }: Batch, was: Column): Column {
+  const now = table.columns.find(({ name }) => name === was.name);
+  if (!now) throw hold(table, `column ${was.name} of the rows is gone`);
+  if (!now.writable) throw hold(table, `column ${was.name} of the rows is generated now`);
+  const [from, to] = [was.type.kind, now.type.kind];
+  if (from === to || widened[from]?.includes(to) === true) return now;
+  // Stored as text they stay what they were.
+  if (from !== 'bytea' && to === 'text') return now;
+  throw hold(table, `column ${was.name} of the rows was ${was.sqlType} and is ${now.sqlType} now`);
+}
+
+const hold = (table: Table, message: string): TargetError =>
+  new TargetError('hold', '', `Table ${table.name}: ${message}.`);
+
+/** Holds where the key that the stream goes by has lost its index. */
+export function checkKey({ table, rules }: Batch): void {
+  const { key } = rules;
+  const isThere = table.keys.some(
+    (columns) => columns.length === key.length && columns.every((name) => key.includes(name)),
+  );
+  if (key.length === 0 || isThere) return;
+  throw hold(table, `no unique index stands over (${key.join(', ')}) any more`);
+}

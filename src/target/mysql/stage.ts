@@ -1,0 +1,242 @@
+// Brings the rows of a batch into temporary tables, one for each column set, of the table's own
+// types and collations: so the server itself reads the values, compares keys and contents, and a
+// row that does not fit (any more) is refused here. The tables are made before the transaction
+// begins, since not every server allows that within one, and anew each time, so that no rows are
+// left in them.
+import type { Batch } from '../../merge/batch.ts';
+import { isolate } from '../../merge/isolate.ts';
+import { keyPlaces, sequenceOrder, waves } from '../../merge/waves.ts';
+import { TargetError } from '../target.ts';
+import type { Connection } from './connection.ts';
+import { checkKey, type Relation, type Relations, sinkOf } from './relation.ts';
+import { insertRows, loadRows, type Sink } from './rows.ts';
+import type { Refusal, Savepoint } from './savepoint.ts';
+import { name } from './text.ts';
+
+/** What a session knows of its server when it writes rows. */
+export interface Ways {
+  readonly relations: Relations;
+  readonly canLoad: boolean;
+  readonly packetBytesMax: number;
+}
+
+/**
+ * A row of the batch is known in the temporary tables by `ord`, its rank in key order, which is
+ * also the order in which rows are written; `seq` is its rank in sequence order.
+ */
+export interface Staged {
+  readonly batch: Batch;
+  readonly parts: readonly Part[];
+}
+
+/** The rows of one column set and wave. */
+export interface Part {
+  readonly wave: number;
+  /** The temporary table. */
+  readonly rows: string;
+  /** The table's columns that the rows provide; the temporary table has them as c0, c1 … */
+  readonly columns: readonly string[];
+  /** Per column, whether it is compared as bytes: a collation takes unequal texts for equal. */
+  readonly sorts: readonly ('plain' | 'text' | 'json')[];
+  /** The key's columns, where the rows provide them all. */
+  readonly key: readonly string[];
+  /** Ascending. */
+  ords: readonly number[];
+}
+
+/** A part's column in its temporary table. */
+export const staged = (part: Part, column: string): string => `c${part.columns.indexOf(column)}`;
+
+export const winnersTable = 'holdfast_winners';
+
+interface SetRows {
+  readonly sink: Sink;
+  readonly rows: Int32Array;
+  readonly parts: readonly Part[];
+}
+
+/** Which rows go into which temporary tables, before any of it is sent. */
+export class Stage {
+  readonly #connection: Connection;
+  readonly #ways: Ways;
+  readonly #batch: Batch;
+  readonly #sets: readonly SetRows[];
+  readonly #definitions: readonly string[];
+
+  private constructor(
+    connection: Connection,
+    of: {
+      readonly ways: Ways;
+      readonly batch: Batch;
+      readonly sets: readonly SetRows[];
+      readonly definitions: readonly string[];
+    },
+  ) {
+    this.#connection = connection;
+    this.#ways = of.ways;
+    this.#batch = of.batch;
+    this.#sets = of.sets;
+    this.#definitions = of.definitions;
+  }
+
+  /** Makes the temporary tables; outside a transaction. */
+  static async make(connection: Connection, batch: Batch, ways: Ways): Promise<Stage> {
+    checkKey(batch);
+    const relation = await ways.relations.of(connection, batch.table);
+    const seq = ranks(sequenceOrder(batch));
+    const ord = ranks(batch.order);
+    const wave = waves(batch, sequenceOrder(batch));
+    const sets: SetRows[] = [];
+    const definitions: string[] = [];
+    for (const [index, columns] of batch.columnSets.entries()) {
+      const rows = batch.order.filter((row) => batch.sets[row] === index);
+      if (rows.length === 0) continue;
+      const own = sinkOf(batch, columns, relation);
+      const table = `holdfast_rows_${sets.length}`;
+      const sink: Sink = {
+        ...own,
+        table,
+        names: own.columns.map((_, i) => `c${i}`),
+        lead: [
+          { name: 'ord', numbers: ord },
+          { name: 'seq', numbers: seq },
+          { name: 'wave', numbers: wave },
+        ],
+      };
+      definitions.push(rowsTable(table, own, relation));
+      const isKeyed = keyPlaces(batch, index) !== undefined;
+      const key = isKeyed ? batch.rules.key : [];
+      sets.push({ sink, rows, parts: partsOf(sink, { rows, ord, wave, key, relation }) });
+    }
+    definitions.push(...winners(batch, relation));
+    const stage = new Stage(connection, { ways, batch, sets, definitions });
+    await stage.#create();
+    return stage;
+  }
+
+  async #create(): Promise<void> {
+    if (this.#definitions.length === 0) return;
+    await this.#connection.script(this.#definitions.join('; '));
+  }
+
+  /** Sends all rows, in the open transaction. One that does not fit goes to `refused`. */
+  async fill(
+    savepoint: Savepoint,
+    refused: (ord: number, refusal: Refusal) => void,
+  ): Promise<Staged> {
+    const parts: Part[] = [];
+    for (const set of this.#sets) {
+      const out = await this.#fillSet(set, savepoint, refused);
+      for (const part of set.parts) {
+        if (out.size > 0) part.ords = part.ords.filter((ord) => !out.has(ord));
+        parts.push(part);
+      }
+    }
+    parts.sort((a, b) => a.wave - b.wave);
+    return { batch: this.#batch, parts };
+  }
+
+  async #fillSet(
+    { sink, rows }: SetRows,
+    savepoint: Savepoint,
+    refused: (ord: number, refusal: Refusal) => void,
+  ): Promise<ReadonlySet<number>> {
+    const out = new Set<number>();
+    if (this.#ways.canLoad && (await this.#load(sink, rows))) return out;
+    const ord = sink.lead[0]?.numbers;
+    const { packetBytesMax } = this.#ways;
+    await isolate(
+      rows.length,
+      (first, last) =>
+        savepoint.attempt((before) => {
+          const some = rows.subarray(first, last + 1);
+          const options = { sink, rows: some, packetBytesMax, before };
+          return insertRows(this.#connection, this.#batch, options);
+        }),
+      (place, refusal) => {
+        const at = ord?.[rows[place] ?? 0] ?? 0;
+        out.add(at);
+        refused(at, refusal);
+      },
+    );
+    await savepoint.end();
+    return out;
+  }
+
+  /** False where a row did not fit: INSERTs will tell which. */
+  async #load(sink: Sink, rows: Int32Array): Promise<boolean> {
+    try {
+      await loadRows(this.#connection, this.#batch, { sink, rows });
+      return true;
+    } catch (error) {
+      const isRefused = error instanceof TargetError && ['row', 'conflict'].includes(error.kind);
+      if (!isRefused) throw error;
+      await this.#connection.script(`DELETE FROM ${name(sink.table)}`);
+      return false;
+    }
+  }
+}
+
+function ranks(order: Int32Array): Int32Array {
+  const rank = new Int32Array(order.length);
+  order.forEach((row, i) => {
+    rank[row] = i;
+  });
+  return rank;
+}
+
+function partsOf(
+  sink: Sink,
+  of: {
+    readonly rows: Int32Array;
+    readonly ord: Int32Array;
+    readonly wave: Int32Array;
+    readonly key: readonly string[];
+    readonly relation: Relation;
+  },
+): Part[] {
+  const byWave = new Map<number, number[]>();
+  for (const row of of.rows) {
+    const wave = of.wave[row] ?? 0;
+    const ords = byWave.get(wave) ?? [];
+    ords.push(of.ord[row] ?? 0);
+    byWave.set(wave, ords);
+  }
+  const columns = sink.columns.map(({ now }) => now.name);
+  const sorts = columns.map((column) => {
+    const row = of.relation.get(column);
+    if (row?.base === 'json') return 'json';
+    const isText = row?.charset != null && row.base !== 'enum' && row.base !== 'set';
+    return isText ? 'text' : 'plain';
+  });
+  return [...byWave].map(([wave, ords]) => {
+    return { wave, rows: sink.table, columns, sorts, key: of.key, ords };
+  });
+}
+
+/** The column's type without what belongs to the table: default, NOT NULL, comment. */
+function definition(relation: Relation, column: string): string {
+  const row = relation.get(column);
+  const { sqlType = '', charset = null, collation = null } = row ?? {};
+  const isText = charset !== null && charset !== 'binary';
+  return isText ? `${sqlType} CHARACTER SET ${charset} COLLATE ${collation}` : sqlType;
+}
+
+function rowsTable(table: string, { columns }: Sink, relation: Relation): string {
+  const own = columns.map(({ now }, i) => `, c${i} ${definition(relation, now.name)} NULL`);
+  return `DROP TEMPORARY TABLE IF EXISTS ${table}; CREATE TEMPORARY TABLE ${table}
+    (ord INT NOT NULL PRIMARY KEY, seq INT NOT NULL, wave INT NOT NULL${own.join('')})
+    ENGINE = InnoDB`;
+}
+
+/** One row of each key, as the table compares keys: the row that stands for it. */
+function winners({ rules }: Batch, relation: Relation): string[] {
+  if (rules.key.length === 0) return [];
+  const columns = rules.key.map((column, i) => `k${i} ${definition(relation, column)} NOT NULL`);
+  const keys = rules.key.map((_, i) => `k${i}`);
+  return [
+    `DROP TEMPORARY TABLE IF EXISTS ${winnersTable}; CREATE TEMPORARY TABLE ${winnersTable}
+     (ord INT NOT NULL, ${columns.join()}, PRIMARY KEY (${keys.join()}), UNIQUE KEY (ord))
+     ENGINE = InnoDB`,
+  ];
+}

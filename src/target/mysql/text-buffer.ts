@@ -1,0 +1,142 @@
+// Bytes of text in the making: numbers, times and escaped texts, written without an object for any
+// of them. Who writes has reserved the room before; nothing here checks it.
+
+const zero = 0x30;
+
+/** The four digits of 0 to 9999, as they stand in memory. */
+const fourDigits = Uint32Array.from({ length: 10_000 }, (_, i) =>
+  Buffer.from(String(i).padStart(4, '0')).readUInt32BE(),
+);
+
+const dateBytes = 10;
+const hexDigits = Buffer.from('0123456789ABCDEF');
+
+export class TextBuffer {
+  bytes: Buffer;
+  at = 0;
+  #view: DataView;
+  /** The day last written and how: a batch's times lie close together. */
+  #day = Number.NaN;
+  readonly #date = new Uint8Array(dateBytes);
+
+  constructor(size: number) {
+    this.bytes = Buffer.allocUnsafeSlow(size);
+    this.#view = new DataView(this.bytes.buffer);
+  }
+
+  /** Hands over what was written, and begins anew with at least `size` bytes. */
+  take(size: number): Buffer {
+    const taken = this.bytes.subarray(0, this.at);
+    this.bytes = Buffer.allocUnsafeSlow(size);
+    this.#view = new DataView(this.bytes.buffer);
+    this.at = 0;
+    return taken;
+  }
+
+  byte(value: number): void {
+    this.bytes[this.at++] = value;
+  }
+
+  /** ASCII. */
+  ascii(text: string): void {
+    for (let i = 0; i < text.length; i++) this.bytes[this.at++] = text.charCodeAt(i);
+  }
+
+  four(value: number): void {
+    this.#view.setUint32(this.at, fourDigits[value] ?? 0);
+    this.at += 4;
+  }
+
+  /** A whole number from 0 to 2^53. */
+  whole(value: number): void {
+    if (value >= 1e8) {
+      const high = Math.floor(value / 1e8);
+      const low = value - high * 1e8;
+      this.whole(high);
+      const upper = (low / 1e4) | 0;
+      this.four(upper);
+      this.four(low - upper * 1e4);
+    } else if (value >= 1e4) {
+      const upper = (value / 1e4) | 0;
+      this.short(upper);
+      this.four(value - upper * 1e4);
+    } else this.short(value);
+  }
+
+  /** 0 to 9999, without zeros in front. */
+  short(value: number): void {
+    if (value >= 1000) {
+      this.four(value);
+      return;
+    }
+    const { bytes } = this;
+    if (value >= 100) bytes[this.at++] = zero + ((value / 100) | 0);
+    if (value >= 10) bytes[this.at++] = zero + (((value / 10) | 0) % 10);
+    bytes[this.at++] = zero + (value % 10);
+  }
+
+  two(value: number): void {
+    const tens = (value / 10) | 0;
+    this.bytes[this.at++] = zero + tens;
+    this.bytes[this.at++] = zero + value - tens * 10;
+  }
+
+  /** YYYY-MM-DD, by `textOf` where the day is another one than before. */
+  date(day: number, textOf: (day: number) => string): void {
+    const date = this.#date;
+    if (day !== this.#day) {
+      const text = textOf(day);
+      for (let i = 0; i < dateBytes; i++) date[i] = text.charCodeAt(i);
+      this.#day = day;
+    }
+    const { bytes, at } = this;
+    for (let i = 0; i < dateBytes; i++) bytes[at + i] = date[i] ?? 0;
+    this.at = at + dateBytes;
+  }
+
+  /** HH:MM:SS and, where it is not zero, .ffffff; `micros` since midnight. */
+  time(micros: number): void {
+    const seconds = Math.floor(micros / 1_000_000);
+    const fraction = micros - seconds * 1_000_000;
+    const minutes = (seconds / 60) | 0;
+    const hours = (minutes / 60) | 0;
+    this.two(hours);
+    this.byte(0x3a);
+    this.two(minutes - hours * 60);
+    this.byte(0x3a);
+    this.two(seconds - minutes * 60);
+    if (fraction === 0) return;
+    this.byte(0x2e);
+    const high = (fraction / 1e4) | 0;
+    this.two(high);
+    this.four(fraction - high * 1e4);
+  }
+
+  /** `from[start..end)`; where `escapes` has a byte for one, a backslash and that byte. */
+  escaped(
+    from: Uint8Array,
+    range: { readonly start: number; readonly end: number },
+    escapes: Uint8Array,
+  ): void {
+    const { bytes } = this;
+    let { at } = this;
+    const { start, end } = range;
+    for (let i = start; i < end; i++) {
+      const byte = from[i] ?? 0;
+      const behind = escapes[byte] ?? 0;
+      if (behind !== 0) {
+        bytes[at++] = 0x5c;
+        bytes[at++] = behind;
+      } else bytes[at++] = byte;
+    }
+    this.at = at;
+  }
+
+  hex(from: Uint8Array, start: number, end: number): void {
+    for (let i = start; i < end; i++) {
+      const byte = from[i] ?? 0;
+      this.byte(hexDigits[byte >> 4] ?? 0);
+      this.byte(hexDigits[byte & 15] ?? 0);
+    }
+  }
+}

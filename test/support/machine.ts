@@ -1,0 +1,47 @@
+// What the servers that tests start have in common: ports, users, folders that are made once.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rename, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+
+const isRoot = process.getuid?.() === 0;
+
+/** Servers refuse to run as root: the user they run as then. */
+export function ownerOf(user: string): { uid?: number; gid?: number } {
+  if (!isRoot) return {};
+  const number = (flag: string): number =>
+    Number(execFileSync('id', [flag, user], { encoding: 'utf8' }));
+  return { uid: number('-u'), gid: number('-g') };
+}
+
+/** `make` fills a new folder, which gets its name when it is whole: several processes may come. */
+export async function onlyOnce(
+  home: string,
+  make: (folder: string) => Promise<void>,
+): Promise<string> {
+  if (existsSync(home)) return home;
+  const folder = await mkdtemp(`${home}.`);
+  await make(folder);
+  try {
+    await rename(folder, home);
+  } catch (error) {
+    // Another process was first; its folder is as good.
+    assert(existsSync(home), error as Error);
+    await rm(folder, { recursive: true });
+  }
+  return home;
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  assert(address !== null && typeof address === 'object', 'a TCP server has a port');
+  return address.port;
+}
+
+export const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

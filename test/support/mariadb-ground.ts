@@ -1,0 +1,57 @@
+// The contract's ground on a server of MariaDB or MySQL.
+import { systemClock } from '../../src/clock.ts';
+import { mysqlTarget } from '../../src/target/mysql/target.ts';
+import { createMariadb, type MariadbVersion, query, startMariadb } from './mariadb.ts';
+import type { Ground } from './target-stream.ts';
+
+/** MySQL 5.6 reads a CHECK and forgets it: triggers stand in for it there. */
+const hasChecks = (version: MariadbVersion): boolean => version !== 'MySQL 5.6';
+
+const refusing = (table: string): string =>
+  ['INSERT', 'UPDATE']
+    .map(
+      (event) => `CREATE TRIGGER ${table}_${event} BEFORE ${event} ON ${table} FOR EACH ROW
+        BEGIN
+          IF NEW.note = 'bad' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'bad'; END IF;
+        END`,
+    )
+    .join(';');
+
+export async function mariadbGround(
+  version: MariadbVersion,
+  settings: readonly string[] = [],
+): Promise<Ground> {
+  const server = await startMariadb(version, settings);
+  const url = await createMariadb(server, 'contract');
+  const target = mysqlTarget(url, { clock: systemClock });
+  const sql = (text: string) => query(url, text);
+  return {
+    target,
+    create: async (table, shape) => {
+      const key = shape === 'keyed' ? 'PRIMARY KEY' : '';
+      // Before 8.0 a TEXT of MySQL has no default.
+      await sql(`CREATE TABLE ${table} (id bigint NOT NULL ${key},
+        amount bigint NOT NULL DEFAULT 1, note varchar(200) DEFAULT 'none' CHECK (note <> 'bad'),
+        version bigint NOT NULL DEFAULT 0)`);
+      if (!hasChecks(version)) await sql(refusing(table));
+    },
+    rows: async (table) => {
+      const rows = await sql(`SELECT CAST(id AS CHAR) AS id, CAST(amount AS CHAR) AS amount, note,
+        CAST(version AS CHAR) AS version FROM ${table} t ORDER BY t.id, t.amount, t.note`);
+      return rows as { [column: string]: string | null }[];
+    },
+    remove: async (table, id) => {
+      await sql(`DELETE FROM ${table} WHERE id = ${id}`);
+    },
+    widen: async (table, column) => {
+      await sql(`ALTER TABLE ${table} ADD COLUMN ${column} bigint`);
+    },
+    drop: async (table) => {
+      await sql(`DROP TABLE ${table}`);
+    },
+    close: async () => {
+      await target.close();
+      await server.stop();
+    },
+  };
+}
