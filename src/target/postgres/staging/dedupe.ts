@@ -10,6 +10,7 @@ import type { DedupeStep, StagedDuplicates, StagedStream } from '../../staging.t
 import { TargetError } from '../../target.ts';
 import type { Connection } from '../connection.ts';
 import { begin } from '../lanes.ts';
+import { byIndexOnly } from '../temporary.ts';
 import { literal, name } from '../text.ts';
 import { type KnownStage, readStage } from './table.ts';
 
@@ -140,8 +141,9 @@ function collapse(
   return connection.transaction(async () => {
     const id = literal(stream.rules.stream);
     const claimed = await connection.script(`${begin};
-      SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
-      SELECT lane FROM holdfast_claims WHERE stream = ${id} AND lane = ${lane} FOR UPDATE SKIP LOCKED`);
+      ${byIndexOnly};
+      SELECT lane FROM holdfast_claims WHERE stream = ${id} AND lane = ${lane}
+      FOR UPDATE SKIP LOCKED`);
     if (claimed.at(-1)?.rows.length === 0) {
       await connection.commit();
       return undefined;
