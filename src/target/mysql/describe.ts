@@ -14,7 +14,7 @@ interface KeyRow {
 }
 
 /** How a catalog query names the table. */
-export function ofTable(table: string): string {
+function ofTable(table: string): string {
   const [schema, ...rest] = table.split('.');
   return rest.length === 0
     ? `table_schema = DATABASE() AND table_name = ${literal(table)}`
