@@ -1,5 +1,5 @@
-// MariaDB in bad times: connections cut at every point of a commit, old sessions that wake up, read-only
-// servers, crashes.
+// MariaDB in bad times: connections cut at every point of a commit, old sessions that wake up,
+// read-only servers, crashes.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Connection } from 'mysql2/promise';

@@ -1,4 +1,5 @@
-// What only MariaDB and MySQL do: types, strict values, triggers, collations, altered tables, packets.
+// What only MariaDB and MySQL do: types, strict values, triggers, collations, altered tables,
+// packets.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { classify, errnoName, errnos } from '../src/target/mysql/errnos.ts';
@@ -70,9 +71,10 @@ const row = {
 };
 
 const everyStored = `SELECT id, t, tu, m, CAST(b AS CHAR) AS b, CAST(bu AS CHAR) AS bu, yes,
-  CAST(d AS CHAR) AS d, f = CAST(1.1 AS FLOAT) AS f, g = 5e-324 AS g, CAST(bit1 + 0 AS CHAR) AS bit1,
-  CAST(bit12 + 0 AS CHAR) AS bit12, HEX(bit64) AS bit64, y, da, ti, dt, ts, e, s, HEX(c) AS c, HEX(v) AS v,
-  HEX(l1) AS l1, HEX(u16) AS u16, x, HEX(j) AS j, HEX(bin) AS bin, HEX(vb) AS vb, HEX(bl) AS bl, ip, CAST(twice AS CHAR) AS twice`;
+  CAST(d AS CHAR) AS d, f = CAST(1.1 AS FLOAT) AS f, g = 5e-324 AS g,
+  CAST(bit1 + 0 AS CHAR) AS bit1, CAST(bit12 + 0 AS CHAR) AS bit12, HEX(bit64) AS bit64, y, da, ti,
+  dt, ts, e, s, HEX(c) AS c, HEX(v) AS v, HEX(l1) AS l1, HEX(u16) AS u16, x, HEX(j) AS j,
+  HEX(bin) AS bin, HEX(vb) AS vb, HEX(bl) AS bl, ip, CAST(twice AS CHAR) AS twice`;
 
 test('every type keeps every value exactly, whichever way the rows go in', async () => {
   const hex = (text: string, encoding: BufferEncoding = 'utf8') =>
@@ -256,7 +258,7 @@ test('an update that a trigger undoes is a dead letter', async () => {
   assert.equal((await stream.letters())[0]?.code, 'swallowed');
 });
 
-test('a storm of one bad row ends, each of them kept, and a good one of its key goes in', async () => {
+test('a storm of one bad row ends, and a good row of its key goes in', async () => {
   await rig.sql(`CREATE TABLE stormy (id int PRIMARY KEY, note varchar(9) CHECK (note <> 'bad'))`);
   const stream = await rig.stream('stormy');
   const bad = Array.from({ length: 3 }, () => ({ id: 1n, note: 'bad' }));
@@ -313,8 +315,9 @@ test('a table of another engine, a view, and columns that cannot be written are 
 });
 
 test('a prefix, nullable or hashed index is no key', async () => {
-  await rig.sql(`CREATE TABLE unfit (a varchar(200) NOT NULL, b int, c text NOT NULL, d int NOT NULL,
-    UNIQUE KEY prefix (a(10)), UNIQUE KEY nullable (b), UNIQUE KEY hashed (c), UNIQUE KEY fit (d, a))`);
+  await rig.sql(`CREATE TABLE unfit (a varchar(200) NOT NULL, b int, c text NOT NULL,
+    d int NOT NULL, UNIQUE KEY prefix (a(10)), UNIQUE KEY nullable (b), UNIQUE KEY hashed (c),
+    UNIQUE KEY fit (d, a))`);
   const { table } = await rig.stream('unfit');
   assert.deepEqual(table.keys, [['d', 'a']]);
   assert.equal(table.warnings.filter((text) => text.includes('cannot be a key')).length, 3);
