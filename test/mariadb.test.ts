@@ -151,6 +151,12 @@ test('a row that no packet could carry is refused at accept, and the largest goe
   const body = Buffer.alloc(rowBytesMax).toString('base64');
   const { refused } = readLines(stream.table, `{"id":3,"body":"${body}"}\n`);
   assert.deepEqual(refused, ['1 - row-too-large']);
+  // A LOAD takes them piece by piece.
+  await rig.sql('CREATE TABLE large (id int PRIMARY KEY, body longblob)');
+  const loaded = await rig.stream('large');
+  const big = Buffer.alloc((loaded.table.rowBytesMax ?? 0) - 100, 0x5c);
+  assert.deepEqual(await loaded.merge('optimistic', [{ id: 1n, body: big }]), ['merged']);
+  assert.deepEqual(await loaded.merge('merge', [{ id: 1n, body: big }]), ['duplicate']);
   // Many such rows go in by as many statements as they need.
   const many = Array.from({ length: 20 }, (_, i) => ({ id: BigInt(10 + i), body: fits }));
   assert.equal(new Set(await stream.merge('merge', many)).size, 1);
@@ -176,6 +182,20 @@ test('a deliberate wrong value in a LOAD is never stored as another one', async 
   assert.deepEqual(await children.merge('merge', family), ['merged', 'deadLetter', 'merged']);
   const [letter] = await children.letters();
   assert.equal(letter?.sqlState, 'ER_NO_REFERENCED_ROW_2');
+});
+
+test('a LOAD DATA that is switched off under a session gives way to INSERTs', async () => {
+  await rig.sql('CREATE TABLE switched (id int PRIMARY KEY)');
+  const stream = await rig.stream('switched');
+  await rig.sql('SET GLOBAL local_infile = 0');
+  try {
+    await assert.rejects(stream.merge('optimistic', [{ id: 1n }]), fails('row'));
+    assert.deepEqual(await stream.merge('merge', [{ id: 1n }]), ['merged']);
+    stream.session = await rig.connect();
+    assert.deepEqual(await stream.merge('optimistic', [{ id: 2n }]), ['merged']);
+  } finally {
+    await rig.sql('SET GLOBAL local_infile = 1');
+  }
 });
 
 test('keys are compared as the table compares them, contents as bytes', async () => {

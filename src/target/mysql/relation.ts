@@ -17,12 +17,11 @@ export type Relation = ReadonlyMap<string, ColumnRow>;
 export class Relations {
   readonly #known = new Map<string, Relation>();
 
-  /** Of a table whose fingerprint the guard has just found to be this. */
-  async of(connection: Connection, { name, fingerprint }: Table): Promise<Relation> {
-    const mark = `${fingerprint} ${name}`;
+  async of(connection: Connection, table: Table): Promise<Relation> {
+    const mark = `${table.fingerprint} ${table.name}`;
     const known = this.#known.get(mark);
     if (known) return known;
-    const rows = await readColumns(connection, name);
+    const rows = await readColumns(connection, table);
     const relation = new Map(rows.map((row) => [row.name, row]));
     if (this.#known.size === knownMax) this.#known.clear();
     this.#known.set(mark, relation);

@@ -58,12 +58,19 @@ function* lines(batch: Batch, sink: Sink, rows: Iterable<number>): Generator<Uin
   const out = new TextBuffer(chunkBytes);
   for (const row of rows) {
     const room = roomOf(batch, row, sink);
-    if (out.at + room > out.bytes.length && out.at > 0) yield out.take(Math.max(chunkBytes, room));
+    if (out.at + room > out.bytes.length && out.at > 0)
+      yield* pieces(out, Math.max(chunkBytes, room));
     else if (room > out.bytes.length) out.take(room);
     write(out, row);
     out.byte(0x0a);
   }
-  if (out.at > 0) yield out.take(0);
+  yield* pieces(out, 0);
+}
+
+/** Each goes as a packet of its own, which the server bounds as well. */
+function* pieces(out: TextBuffer, size: number): Generator<Uint8Array> {
+  const taken = out.take(size);
+  for (let at = 0; at < taken.length; at += chunkBytes) yield taken.subarray(at, at + chunkBytes);
 }
 
 /** INSERTs of the rows, each text at most `bytesMax` long unless a single row is longer. */
