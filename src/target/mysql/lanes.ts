@@ -7,7 +7,7 @@ import { toLane } from '../rows.ts';
 import type { Claim, LaneState, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection, Row } from './connection.ts';
-import { fingerprintOf } from './describe.ts';
+import { altered, fingerprintOf } from './describe.ts';
 import { startedAt } from './server.ts';
 import { integers, literal, tableName } from './text.ts';
 
@@ -77,9 +77,7 @@ export async function beginGuarded(connection: Connection, of: Batch): Promise<v
   const [, , locked, shown] = await connection.script(`START TRANSACTION;
     SELECT 1 FROM ${table} LIMIT 0 FOR UPDATE; ${lockLanes(of)}; SHOW CREATE TABLE ${table}`);
   checkLanes(of, locked?.rows ?? []);
-  if (fingerprintOf(shown?.rows[0]) === of.table.fingerprint) return;
-  const message = `The columns of ${of.table.name} are not as they were described.`;
-  throw new TargetError('altered', '', message);
+  if (fingerprintOf(shown?.rows[0]) !== of.table.fingerprint) throw altered(of.table.name);
 }
 
 function checkLanes(batch: Batch, rows: readonly Row[]): void {
