@@ -51,14 +51,15 @@ export interface Waiting {
 
 /** What `holdfast dedupe` found and did in one step. */
 export interface DedupeStep {
-  /** Rows looked at: staged and not merged. */
+  /** Rows of the lane that were staged and not merged. */
   readonly rows: number;
-  /** Of those, rows with the key and the content of another one of them. */
-  readonly duplicates: number;
-  /** Those that were taken out and booked as duplicates. */
+  /** Those that were taken out and booked as duplicates: they had an equal one among them. */
   readonly collapsed: number;
+  /** False where a merger took the lane before all of it was looked at. */
+  readonly isWhole: boolean;
 }
 
+/** What waits and how much of it is double: rows with the key and the content of another one. */
 export interface StagedDuplicates {
   readonly rows: number;
   readonly duplicates: number;
@@ -67,6 +68,12 @@ export interface StagedDuplicates {
   /** Per minute in which they were staged (milliseconds since 1970). */
   readonly byTime: readonly {
     readonly at: number;
+    readonly rows: number;
+    readonly duplicates: number;
+  }[];
+  /** Lane numbers of all writers in which rows with a key wait. */
+  readonly byLane: readonly {
+    readonly lane: number;
     readonly rows: number;
     readonly duplicates: number;
   }[];
@@ -120,9 +127,10 @@ export interface Staging {
   createAhead(stream: StagedStream): Promise<void>;
   /**
    * Drops a partition whose rows are all confirmed; false where somebody was in the way for longer
-   * than a moment, or where it has a row that is not.
+   * than a moment, where it has a row that is not, or where it has not just `rows` (if given): a
+   * transaction that began before midnight may have come late.
    */
-  dropPartition(stream: string, name: string): Promise<boolean>;
+  dropPartition(stream: string, name: string, rows?: number): Promise<boolean>;
   /** A page of a partition's rows; `from` is an earlier page's `next`, '' for the first. */
   archivePage(
     stream: string,

@@ -17,13 +17,16 @@ const namesSql = `SELECT c.relname AS name, i.inhrelid IS NOT NULL AS "isAttache
     AND left(c.relname, length(c.relname) - 10) = $1
   ORDER BY day`;
 
-// A source that is gone belonged to a stream that went over to the direct route: all was merged.
-const openRows = (partition: string): string => `SELECT 1 FROM (
-    SELECT holdfast_source AS source, max(holdfast_sequence) AS last
-    FROM ${name(partition)} GROUP BY 1) p
-  JOIN holdfast_merges m ON m.source = p.source
+// One look into the index for each lane. A source that is gone belonged to a stream that went over
+// to the direct route: all was merged.
+const openRows = (partition: string): string => `SELECT 1 FROM holdfast_stages g
+  JOIN holdfast_merges m ON m.stream = g.stream
   JOIN holdfast_lanes l ON l.writer = m.writer AND l.stream = m.stream AND l.lane = m.lane
-  WHERE p.last > least(l.confirmed, m.settled)`;
+  WHERE g.staging = ${literal(partition.slice(0, -'_p20261231'.length))}
+    AND (SELECT max(p.holdfast_sequence) FROM ${name(partition)} p
+      WHERE p.holdfast_source = m.source) > least(l.confirmed, m.settled)`;
+
+const countSql = (partition: string): string => `SELECT count(*) AS rows FROM ${name(partition)}`;
 
 export async function partitions(
   connection: Connection,
@@ -33,7 +36,7 @@ export async function partitions(
   for (const row of await connection.query(namesSql, [staging])) {
     const partition = String(row['name']);
     const [counted] = await connection.query(
-      `SELECT (SELECT count(*) FROM ${name(partition)}) AS rows,
+      `SELECT (${countSql(partition)}) AS rows,
          EXISTS (${openRows(partition)}) AS "isOpen"`,
     );
     found.push({
@@ -54,10 +57,11 @@ const lockMsMax = 200;
 export async function dropPartition(
   connection: Connection,
   staging: string,
-  partition: string,
+  of: { readonly name: string; readonly rows: number | undefined },
 ): Promise<boolean> {
-  const rows = await connection.query(namesSql, [staging]);
-  const found = rows.find((row) => row['name'] === partition);
+  const partition = of.name;
+  const days = await connection.query(namesSql, [staging]);
+  const found = days.find((row) => row['name'] === partition);
   if (found?.['isPast'] !== true) return false;
   if ((await connection.query(openRows(partition))).length > 0) return false;
   const table = `ALTER TABLE ${name(staging)} DETACH PARTITION ${name(partition)}`;
@@ -68,6 +72,11 @@ export async function dropPartition(
     if (found['isAttached'] === true) {
       const how = found['isPending'] === true ? 'FINALIZE' : concurrently;
       await bounded(connection, `${table} ${how}`);
+    }
+    // Cut off, it gets no row any more.
+    if (of.rows !== undefined) {
+      const [counted] = await connection.query(countSql(partition));
+      if (Number(counted?.['rows']) !== of.rows) return false;
     }
     await bounded(connection, `DROP TABLE ${name(partition)}`);
     return true;

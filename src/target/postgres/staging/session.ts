@@ -121,9 +121,10 @@ export class PostgresStaging implements seam.Staging {
     });
   }
 
-  async dropPartition(stream: string, name: string): Promise<boolean> {
+  async dropPartition(stream: string, name: string, rows?: number): Promise<boolean> {
     const known = await readStage(this.#connection, stream);
-    return known ? dropPartition(this.#connection, known.staging, name) : false;
+    if (!known) return false;
+    return dropPartition(this.#connection, known.staging, { name, rows });
   }
 
   async archivePage(
