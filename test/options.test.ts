@@ -165,8 +165,14 @@ const crossed: readonly [string, unknown, RegExp, unknown][] = [
   [
     'the target is of a known kind, and its password is not shown',
     { ...least, target: 'oracle://me:secret@host/db' },
-    /^target: must begin with postgres:\/\/ or sqlite:$/,
+    /^target: must begin with postgres:\/\/, mysql:\/\/ or sqlite:$/,
     { ...least, target: 'postgres://me:secret@a:1,b:2/db' },
+  ],
+  [
+    'a primary of MariaDB or MySQL cannot tell what its replicas have',
+    { ...least, confirm: 'standby', target: 'mysql://me:secret@a,b/db' },
+    /^confirm: 'standby' needs PostgreSQL; a primary of MariaDB/,
+    { ...least, confirm: { afterMs: 5 }, target: 'mariadb://me:secret@a,b/db' },
   ],
   [
     'SQLite has no host',
