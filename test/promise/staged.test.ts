@@ -9,14 +9,7 @@ import type { Holdfast, Status, VerifyResult } from '../../src/types.ts';
 import { jsonOf } from '../support/command-line.ts';
 import { temporaryFolder } from '../support/journals.ts';
 import { createDatabase, query, startPostgres } from '../support/postgres.ts';
-import {
-  type Dialect,
-  dialects,
-  number,
-  openStore,
-  type Servers,
-  startServers,
-} from '../support/stores.ts';
+import { dialects, number, openStore, type Servers, startServers } from '../support/stores.ts';
 
 let servers: Servers;
 before(async () => {
