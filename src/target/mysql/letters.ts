@@ -87,11 +87,13 @@ export async function replayLetter(
   const stage = await Stage.make(connection, batch, ways);
   return connection.transaction(async () => {
     await beginGuarded(connection, batch);
-    const [, letters] = await connection.script(
-      `SELECT 1 FROM holdfast_lanes WHERE ${ofStream(id)} AND lane = ${id.lane} FOR UPDATE;
-       SELECT state FROM holdfast_dead_letters WHERE ${ofLetter(id)} FOR UPDATE`,
+    const locked = totalsTables.map(
+      (table) => `SELECT 1 FROM ${table} WHERE ${ofStream(id)} AND lane = ${id.lane} FOR UPDATE`,
     );
-    if (letters?.rows[0]?.['state'] !== 'dead') throw notDead(id);
+    const answers = await connection.script(
+      `${locked.join('; ')}; SELECT state FROM holdfast_dead_letters WHERE ${ofLetter(id)} FOR UPDATE`,
+    );
+    if (answers.at(-1)?.rows[0]?.['state'] !== 'dead') throw notDead(id);
     // The row is older than whatever replaced its key since, so a replay never overwrites.
     const { onConflict } = batch.rules;
     const rule = onConflict === 'update' ? 'ignore' : onConflict;
@@ -118,6 +120,9 @@ async function renew(
   );
 }
 
+/** Where a lane's totals stand: in the first of these that has the lane. */
+const totalsTables = ['holdfast_merges', 'holdfast_lanes'];
+
 const totals: { readonly [end: number]: string } = {
   [rowEnd.merged]: 'merged',
   [rowEnd.duplicate]: 'duplicates',
@@ -131,10 +136,15 @@ async function move(connection: Connection, id: DeadLetterId, end: RowEnd): Prom
   const { lane, sequence } = id;
   await connection.script(
     `UPDATE holdfast_dead_letters SET state = 'replayed', attempts = attempts + 1,
-       last_at = UTC_TIMESTAMP(6) WHERE ${ofLetter(id)};
-     UPDATE holdfast_lanes SET dead_letters = dead_letters - 1, ${total} = ${total} + 1
-       WHERE ${ofStream(id)} AND lane = ${lane}`,
+       last_at = UTC_TIMESTAMP(6) WHERE ${ofLetter(id)}`,
   );
+  for (const table of totalsTables) {
+    const [moved] = await connection.script(
+      `UPDATE ${table} SET dead_letters = dead_letters - 1, ${total} = ${total} + 1
+       WHERE ${ofStream(id)} AND lane = ${lane}`,
+    );
+    if (moved?.affected === 1) break;
+  }
   const [before] = await ledger(connection, id, { lane, first: sequence, last: sequence });
   if (!before) return;
   const after = withEnd(before, sequence, end);

@@ -10,7 +10,7 @@ export type Pick = 'all' | readonly number[];
 const picked = (part: Part, pick: Pick, prefix = ''): string =>
   `${prefix}wave = ${part.wave}${pick === 'all' ? '' : ` AND ${prefix}ord IN ${integers(pick)}`}`;
 
-const values = (part: Part): string => part.columns.map((_, i) => `r.c${i}`).join();
+const values = (part: Part): string => list(part.fields, 'r.');
 
 /** Without a key: rows `first` to `last` of the part go in. */
 export const insertAll = (
@@ -85,7 +85,7 @@ export function judgeAll(table: string, part: Part): string {
 
 /** As bytes: a collation takes unequal texts for equal ones, and JSON 1.0 for 1. */
 function same(part: Part, place: number): string {
-  const [own, there] = [`r.c${place}`, `t.${name(part.columns[place] ?? '')}`];
+  const [own, there] = [`r.${part.fields[place]}`, `t.${name(part.columns[place] ?? '')}`];
   const sort = part.sorts[place];
   if (sort === 'plain') return `${own} <=> ${there}`;
   const asBytes = (value: string): string =>
@@ -115,7 +115,8 @@ export const insertWinners = (
 ): string =>
   `INSERT INTO ${tableName(table)} (${list(part.columns)}) SELECT ${values(part)}
    FROM ${winnersTable} w STRAIGHT_JOIN ${part.rows} r ON r.ord = w.ord
-   WHERE w.ord BETWEEN ${first} AND ${last} ORDER BY w.ord`;
+   WHERE w.ord BETWEEN ${first} AND ${last}
+   ORDER BY ${part.key.map((_, i) => `w.k${i}`).join()}`;
 
 /** How many of the winners are known again by their key. */
 export function countWinners(table: string, part: Part): string {
@@ -128,7 +129,9 @@ export function countWinners(table: string, part: Part): string {
 export function updateRows(table: string, part: Part, ords: readonly number[]): string {
   const keys = part.key.map((column) => `r.${staged(part, column)}`);
   const changed = part.columns.flatMap((column, i) =>
-    part.key.includes(column) && part.sorts[i] === 'plain' ? [] : [`t.${name(column)} = r.c${i}`],
+    part.key.includes(column) && part.sorts[i] === 'plain'
+      ? []
+      : [`t.${name(column)} = r.${part.fields[i]}`],
   );
   return `UPDATE ${part.rows} r STRAIGHT_JOIN ${tableName(table)} t
     ON ${sameKey(part, 't.', keys)} SET ${changed.join()} WHERE ${picked(part, ords, 'r.')}`;

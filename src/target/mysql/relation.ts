@@ -40,7 +40,7 @@ const isConverted = (row: ColumnRow): boolean =>
 export function fieldsOf(batch: Batch, set: ColumnSet): Sink['columns'] {
   return set.flatMap((place) => {
     const column = batch.journaled.columns[place];
-    return column ? [{ column, now: columnNow(batch, column) }] : [];
+    return column ? [{ column, now: columnNow(batch.table, column) }] : [];
   });
 }
 
@@ -65,7 +65,8 @@ const widened: { readonly [kind in Column['type']['kind']]?: readonly string[] }
   enum: ['cast'],
 };
 
-function columnNow({ table }: Batch, was: Column): Column {
+/** What takes a field of the journal in the table. Throws 'hold': no row is to blame. */
+export function columnNow(table: Table, was: Column): Column {
   const now = table.columns.find(({ name }) => name === was.name);
   if (!now) throw hold(table, `column ${was.name} of the rows is gone`);
   if (!now.writable) throw hold(table, `column ${was.name} of the rows is generated now`);
@@ -80,7 +81,7 @@ const hold = (table: Table, message: string): TargetError =>
   new TargetError('hold', '', `Table ${table.name}: ${message}.`);
 
 /** Holds where the key that the stream goes by has lost its index. */
-export function checkKey({ table, rules }: Batch): void {
+export function checkKey({ table, rules }: Pick<Batch, 'table' | 'rules'>): void {
   const { key } = rules;
   const isThere = table.keys.some(
     (columns) => columns.length === key.length && columns.every((name) => key.includes(name)),

@@ -24,7 +24,7 @@ export interface Sink {
   /** The columns' names there, where they are others. */
   readonly names?: readonly string[];
   /** Columns in front, and per row of the batch what stands in them. */
-  readonly lead: readonly { readonly name: string; readonly numbers: Int32Array }[];
+  readonly lead: readonly { readonly name: string; readonly numbers: ArrayLike<number> }[];
   /** Names of columns of another character set than UTF-8: their texts must be converted. */
   readonly converted: ReadonlySet<string>;
 }

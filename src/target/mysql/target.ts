@@ -39,7 +39,7 @@ export function mysqlTarget(url: string, options: MysqlOptions): Target {
 class MysqlTarget implements Target {
   readonly capabilities: Target['capabilities'] = {
     loadersMax: 64,
-    mergersMax: 0,
+    mergersMax: 64,
     standby: false,
   };
   readonly #places: readonly Place[];

@@ -1,0 +1,79 @@
+// The days of a staging table: which there are, which may go, and how one goes without stopping
+// those who write to the others.
+import type { StagingPartition } from '../../staging.ts';
+import { TargetError } from '../../target.ts';
+import type { Connection } from '../connection.ts';
+import { name } from '../text.ts';
+import { partitionNames } from './table.ts';
+
+interface Day {
+  readonly name: string;
+  readonly day: string;
+  readonly isPast: boolean;
+}
+
+async function days(connection: Connection, staging: string): Promise<Day[]> {
+  const [named, clock] = await connection.script(
+    `${partitionNames(staging)}; SELECT UTC_DATE() AS today`,
+  );
+  const today = String(clock?.rows[0]?.['today']);
+  return (named?.rows ?? []).map((row) => {
+    const partition = String(row['name']);
+    const day = partition.replace(/^p(....)(..)(..)$/, '$1-$2-$3');
+    return { name: partition, day, isPast: day < today };
+  });
+}
+
+// A source that is gone belonged to a stream that went over to the direct route: all was merged.
+const openRows = (staging: string, partition: string): string => `SELECT 1 FROM (
+    SELECT holdfast_source AS source, MAX(holdfast_sequence) AS last
+    FROM ${name(staging)} PARTITION (${name(partition)}) GROUP BY holdfast_source) p
+  JOIN holdfast_merges m ON m.source = p.source
+  JOIN holdfast_lanes l ON l.writer = m.writer AND l.stream = m.stream AND l.lane = m.lane
+  WHERE p.last > LEAST(l.confirmed, m.settled) LIMIT 1`;
+
+export async function partitions(
+  connection: Connection,
+  staging: string,
+): Promise<StagingPartition[]> {
+  const found: StagingPartition[] = [];
+  for (const { name: partition, day, isPast } of await days(connection, staging)) {
+    const [counted, open] = await connection.script(
+      `SELECT COUNT(*) AS \`rows\` FROM ${name(staging)} PARTITION (${name(partition)});
+       ${openRows(staging, partition)}`,
+    );
+    const isConfirmed = isPast && open?.rows.length === 0;
+    const rows = Number(counted?.rows[0]?.['rows']);
+    found.push({ name: partition, day, isConfirmed, rows });
+  }
+  return found;
+}
+
+/** How long the others may stand in the way: somebody who waits behind us waits no longer either. */
+const lockSecondsMax = 1;
+
+/** No row can come into a day that is past: it is told by the server when a batch is staged. */
+export async function dropPartition(
+  connection: Connection,
+  staging: string,
+  partition: string,
+): Promise<boolean> {
+  const all = await days(connection, staging);
+  const found = all.find((day) => day.name === partition);
+  if (found?.isPast !== true || all.length === 1) return false;
+  if ((await connection.query(openRows(staging, partition))).length > 0) return false;
+  const [before] = await connection.query('SELECT @@lock_wait_timeout AS seconds');
+  await connection.script(`SET SESSION lock_wait_timeout = ${lockSecondsMax}`);
+  try {
+    await connection.script(`ALTER TABLE ${name(staging)} DROP PARTITION ${name(partition)}`);
+    return true;
+  } catch (error) {
+    const isInTheWay = error instanceof TargetError && error.kind === 'transient';
+    if (!isInTheWay) throw error;
+    return false;
+  } finally {
+    if (!connection.isClosed) {
+      await connection.script(`SET SESSION lock_wait_timeout = ${Number(before?.['seconds'])}`);
+    }
+  }
+}
