@@ -7,6 +7,7 @@ import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { readColumns } from './describe.ts';
 import type { Sink } from './rows.ts';
+import { tableName } from './text.ts';
 import type { ColumnRow } from './types.ts';
 
 /** Versions of tables that a session remembers. */
@@ -51,7 +52,7 @@ export function sinkOf(batch: Batch, set: ColumnSet, relation: Relation): Sink {
     const row = relation.get(now.name);
     return row && isConverted(row) ? [now.name] : [];
   });
-  return { table: batch.table.name, columns, lead: [], converted: new Set(converted) };
+  return { table: tableName(batch.table.name), columns, lead: [], converted: new Set(converted) };
 }
 
 /** Kinds whose text another kind reads as the same value, or refuses (P5). */

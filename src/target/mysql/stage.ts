@@ -11,7 +11,6 @@ import type { Connection } from './connection.ts';
 import { checkKey, type Relation, type Relations, sinkOf } from './relation.ts';
 import { insertRows, loadRows, type Sink } from './rows.ts';
 import type { Refusal, Savepoint } from './savepoint.ts';
-import { name } from './text.ts';
 
 /** What a session knows of its server when it writes rows. */
 export interface Ways {
@@ -169,7 +168,7 @@ export class Stage {
     } catch (error) {
       const isRefused = error instanceof TargetError && ['row', 'conflict'].includes(error.kind);
       if (!isRefused) throw error;
-      await this.#connection.script(`DELETE FROM ${name(sink.table)}`);
+      await this.#connection.script(`DELETE FROM ${sink.table}`);
       return false;
     }
   }

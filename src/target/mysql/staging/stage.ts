@@ -13,7 +13,7 @@ import { beginStaging, ofStream } from '../lanes.ts';
 import { undecodedLetters } from '../place.ts';
 import { insertRows, loadRows, type Sink } from '../rows.ts';
 import type { Ways } from '../stage.ts';
-import { bytes, literal } from '../text.ts';
+import { bytes, literal, name } from '../text.ts';
 import { rawType } from './raw.ts';
 import { type KnownStage, markOf, openStage } from './table.ts';
 
@@ -107,7 +107,7 @@ function sinkOf(
   };
   const all = (value: number): Float64Array => new Float64Array(batch.count).fill(value);
   return {
-    table: staging,
+    table: name(staging),
     columns,
     names: columnsOfSet(layout, number).map((field) => field.name),
     lead: [

@@ -12,7 +12,6 @@ import { extended, type Layout } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
-import { ofTable } from '../describe.ts';
 import { literal, name } from '../text.ts';
 import { rawType } from './raw.ts';
 
@@ -72,6 +71,10 @@ export async function mergedStage(
   if (!isSame(row, stream)) throw otherRules(stream.rules.stream);
   return toStage(row);
 }
+
+/** A stream's name may have a dot, which parts nothing here. */
+const ofStaging = (staging: string): string =>
+  `table_schema = DATABASE() AND table_name = ${literal(staging)}`;
 
 /** How long one process waits for another one's DDL. */
 const ddlSecondsMax = 30;
@@ -192,7 +195,7 @@ async function makeTable(connection: Connection, { staging, layout }: KnownStage
     PARTITION BY RANGE COLUMNS (holdfast_day) (${days.join()})`);
   const found = await connection.query(
     `SELECT column_name AS name, column_type AS type FROM information_schema.columns
-     WHERE ${ofTable(staging)}`,
+     WHERE ${ofStaging(staging)}`,
   );
   const there = new Map(
     found.map((row) => [
@@ -229,7 +232,7 @@ function partitionOf(day: string): string {
 
 export const partitionNames = (staging: string): string =>
   `SELECT partition_name AS name FROM information_schema.partitions
-   WHERE ${ofTable(staging)} AND partition_name IS NOT NULL ORDER BY partition_ordinal_position`;
+   WHERE ${ofStaging(staging)} AND partition_name IS NOT NULL ORDER BY partition_ordinal_position`;
 
 async function addPartitions(connection: Connection, staging: string): Promise<void> {
   const rows = await connection.query(partitionNames(staging));
