@@ -7,7 +7,7 @@ import { toLane } from '../rows.ts';
 import type { Claim, LaneState, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection, Row } from './connection.ts';
-import { fingerprintOf } from './describe.ts';
+import { altered, fingerprintOf } from './describe.ts';
 import { startedAt } from './server.ts';
 import { integers, literal, tableName } from './text.ts';
 
@@ -137,9 +137,7 @@ export async function beginGuarded(connection: Connection, of: Guarded): Promise
   const [, , locked, shown] = await connection.script(`START TRANSACTION;
     SELECT 1 FROM ${table} LIMIT 0 FOR UPDATE; ${lockLanes(of)}; SHOW CREATE TABLE ${table}`);
   checkLanes(of, locked?.rows ?? [], 'settled');
-  if (fingerprintOf(shown?.rows[0]) === of.table.fingerprint) return;
-  const message = `The columns of ${of.table.name} are not as they were described.`;
-  throw new TargetError('altered', '', message);
+  if (fingerprintOf(shown?.rows[0]) !== of.table.fingerprint) throw altered(of.table.name);
 }
 
 /** The same for a batch that is staged; answers with the server's day, YYYYMMDD. */

@@ -96,6 +96,14 @@ interface Found {
   readonly isWinner: boolean;
 }
 
+/** Rows that stand for their keys. `isAll`: all rows of the part; else the winners' table has them. */
+interface Winners {
+  readonly winners: readonly number[];
+  readonly isAll: boolean;
+}
+
+const all: sql.Chosen = { isAll: true, except: [] };
+
 class Placing implements PlacedParts {
   readonly ends: Uint8Array;
   readonly refusals = new Map<number, Refusal>();
@@ -160,7 +168,7 @@ class Placing implements PlacedParts {
     });
     await this.#isolate(
       ords,
-      (first, last) => sql.insertAll(this.#table, part, range(first, last)),
+      (first, last) => sql.insertRows(this.#table, part, { ...range(first, last), chosen: all }),
       (ord, refusal) => this.#refuse(ord, refusal),
     );
   }
@@ -183,10 +191,8 @@ class Placing implements PlacedParts {
     part: Part,
     of: { readonly pick: sql.Pick; readonly ords: readonly number[]; readonly isFirst: boolean },
   ): Promise<readonly number[]> {
-    const choose = sql.chooseWinners(part, of.pick, this.#onConflict);
-    const chosen = await this.#connection.script(choose);
-    const isWhole = Number(chosen.at(-1)?.rows[0]?.['count']) === of.ords.length;
-    const winners = isWhole ? of.ords : (await this.#rows(sql.winners)).map(ordOf).sort(byNumber);
+    const { winners, isAll } = await this.#choose(part, of);
+    const isWhole = winners.length === of.ords.length;
     const again: number[] = [];
     const refused = (ord: number, refusal: Refusal): void => {
       // Somebody else may have put the key in since; another unique index refuses it once more.
@@ -194,13 +200,28 @@ class Placing implements PlacedParts {
       else this.#refuse(ord, refusal);
     };
     const refusals = this.refusals.size;
-    await this.#placeWinners(part, winners, refused);
+    await this.#placeWinners(part, { winners, isAll }, refused);
     if (isWhole) return again;
     const won = new Set(winners);
     const losers = of.ords.filter((ord) => !won.has(ord));
     const isComplete = this.refusals.size === refusals && again.length === 0;
     again.push(...(await this.#judgeLosers(part, losers, isComplete)));
     return again.sort(byNumber);
+  }
+
+  /** One row of each key. Nothing has to be chosen where each has a key of its own. */
+  async #choose(
+    part: Part,
+    of: { readonly pick: sql.Pick; readonly ords: readonly number[] },
+  ): Promise<Winners> {
+    if (of.pick === 'all' && part.isDistinct && of.ords.length === part.ords.length) {
+      return { winners: of.ords, isAll: true };
+    }
+    const choose = sql.chooseWinners(part, of.pick, this.#onConflict);
+    const chosen = await this.#connection.script(choose);
+    const isWhole = Number(chosen.at(-1)?.rows[0]?.['count']) === of.ords.length;
+    const winners = isWhole ? of.ords : (await this.#rows(sql.winners)).map(ordOf).sort(byNumber);
+    return { winners, isAll: false };
   }
 
   get #version(): string | undefined {
@@ -214,11 +235,12 @@ class Placing implements PlacedParts {
 
   async #placeWinners(
     part: Part,
-    winners: readonly number[],
+    { winners, isAll }: Winners,
     refused: (ord: number, refusal: Refusal) => void,
   ): Promise<void> {
     const version = this.#versionOf(part);
-    const found = await this.#rows(sql.judgeWinners(this.#table, part, version));
+    const chosen = { isAll, except: [] };
+    const found = await this.#rows(sql.judgeChosen(this.#table, part, { chosen, version }));
     const updates: number[] = [];
     const there = new Set<number>();
     for (const row of found) {
@@ -232,15 +254,14 @@ class Placing implements PlacedParts {
       if (isUpdate) updates.push(ord);
       else this.#found(ord, { verdict, isWinner: true });
     }
-    if (there.size > 0) await this.#connection.script(sql.forget([...there]));
     const absent = there.size === 0 ? winners : winners.filter((ord) => !there.has(ord));
-    await this.#insertWinners(part, absent, refused);
+    await this.#insertWinners(part, { winners: absent, isAll, except: [...there] }, refused);
     await this.#updateWinners(part, updates, refused);
   }
 
   async #insertWinners(
     part: Part,
-    ords: readonly number[],
+    { winners: ords, ...chosen }: Winners & sql.Chosen,
     refused: (ord: number, refusal: Refusal) => void,
   ): Promise<void> {
     if (ords.length === 0) return;
@@ -249,14 +270,15 @@ class Placing implements PlacedParts {
       ords,
       (first, last) => {
         const range = { first: ords[first] ?? 0, last: ords[last] ?? -1 };
-        return sql.insertWinners(this.#table, part, range);
+        return sql.insertRows(this.#table, part, { ...range, chosen });
       },
       (ord, refusal) => {
         out++;
         refused(ord, refusal);
       },
     );
-    const [row] = await this.#rows(sql.countWinners(this.#table, part));
+    const range = { first: ords[0] ?? 0, last: ords.at(-1) ?? 0 };
+    const [row] = await this.#rows(sql.countChosen(this.#table, part, { ...range, chosen }));
     // A refused row's key may be there all the same: somebody else's.
     const known = Number(row?.['count']);
     if (known >= ords.length - out && known <= ords.length) return;

@@ -18,12 +18,11 @@ export type Relation = ReadonlyMap<string, ColumnRow>;
 export class Relations {
   readonly #known = new Map<string, Relation>();
 
-  /** Of a table whose fingerprint the guard has just found to be this. */
-  async of(connection: Connection, { name, fingerprint }: Table): Promise<Relation> {
-    const mark = `${fingerprint} ${name}`;
+  async of(connection: Connection, table: Table): Promise<Relation> {
+    const mark = `${table.fingerprint} ${table.name}`;
     const known = this.#known.get(mark);
     if (known) return known;
-    const rows = await readColumns(connection, name);
+    const rows = await readColumns(connection, table);
     const relation = new Map(rows.map((row) => [row.name, row]));
     if (this.#known.size === knownMax) this.#known.clear();
     this.#known.set(mark, relation);
@@ -34,11 +33,14 @@ export class Relations {
 /** Character sets that take the bytes of UTF-8 as they are, or refuse them. */
 const utf8Like = new Set(['utf8mb4', 'utf8mb3', 'utf8', 'ascii', 'binary']);
 
+/** Types that would take binary bytes for a form of their own. */
+const textTypes = new Set(['json', 'uuid', 'inet4', 'inet6']);
+
 const isConverted = (row: ColumnRow): boolean =>
-  row.base === 'json' || (row.charset !== null && !utf8Like.has(row.charset));
+  textTypes.has(row.base) || (row.charset !== null && !utf8Like.has(row.charset));
 
 /** The fields of a column set, and what takes them. Throws 'hold': no row is to blame. */
-export function fieldsOf(batch: Batch, set: ColumnSet): Sink['columns'] {
+function fieldsOf(batch: Batch, set: ColumnSet): Sink['columns'] {
   return set.flatMap((place) => {
     const column = batch.journaled.columns[place];
     return column ? [{ column, now: columnNow(batch.table, column) }] : [];

@@ -6,7 +6,7 @@ import { tupleBytes } from '../../accept/render.ts';
 import type { Batch } from '../../merge/batch.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
-import { classify } from './errnos.ts';
+import { classify, errnoName } from './errnos.ts';
 import { compileTuple, type Form, fieldBytesMax } from './fields.ts';
 import { list, name } from './text.ts';
 import { TextBuffer } from './text-buffer.ts';
@@ -26,7 +26,7 @@ export interface Sink {
   readonly names?: readonly string[];
   /** Columns in front, and per row of the batch what stands in them. */
   readonly lead: readonly { readonly name: string; readonly numbers: ArrayLike<number> }[];
-  /** Names of columns of another character set than UTF-8: their texts must be converted. */
+  /** Names of columns that must be told that what they get is text, and in UTF-8. */
   readonly converted: ReadonlySet<string>;
 }
 
@@ -54,17 +54,24 @@ function rowWriter(batch: Batch, sink: Sink, form: Form): (out: TextBuffer, row:
 }
 
 /** The lines of a LOAD DATA. Each chunk is new, since the socket keeps it until written. */
-export function* lines(batch: Batch, sink: Sink, rows: Iterable<number>): Generator<Uint8Array> {
+function* lines(batch: Batch, sink: Sink, rows: Iterable<number>): Generator<Uint8Array> {
   const write = rowWriter(batch, sink, 'load');
   const out = new TextBuffer(chunkBytes);
   for (const row of rows) {
     const room = roomOf(batch, row, sink);
-    if (out.at + room > out.bytes.length && out.at > 0) yield out.take(Math.max(chunkBytes, room));
+    if (out.at + room > out.bytes.length && out.at > 0)
+      yield* pieces(out, Math.max(chunkBytes, room));
     else if (room > out.bytes.length) out.take(room);
     write(out, row);
     out.byte(0x0a);
   }
-  if (out.at > 0) yield out.take(0);
+  yield* pieces(out, 0);
+}
+
+/** Each goes as a packet of its own, which the server bounds as well. */
+function* pieces(out: TextBuffer, size: number): Generator<Uint8Array> {
+  const taken = out.take(size);
+  for (let at = 0; at < taken.length; at += chunkBytes) yield taken.subarray(at, at + chunkBytes);
 }
 
 /** INSERTs of the rows, each text at most `bytesMax` long unless a single row is longer. */
@@ -128,7 +135,8 @@ export async function loadRows(
   const isConflict = classify(connection.vendor, errno) === 'conflict';
   const reason = first === undefined ? 'no reason is told' : String(first['Message']);
   const message = `${rows.length} rows were sent, ${affected} stored: ${reason}`;
-  throw new TargetError(isConflict ? 'conflict' : 'row', String(errno || ''), message);
+  const code = errno === 0 ? '' : errnoName(connection.vendor, errno);
+  throw new TargetError(isConflict ? 'conflict' : 'row', code, message);
 }
 
 /** The same by INSERTs, which say their errors. `before` goes in front of the first. */

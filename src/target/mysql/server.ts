@@ -67,6 +67,9 @@ const isAtLeast = ([major = 0, minor = 0]: readonly number[], [x, y]: readonly [
 /** 2038-01-19 and, from MariaDB 11.5 on, 2106-02-07. */
 const seconds32 = 2_147_483_647;
 
+/** The books of a batch of all lanes go into one statement. */
+const packetBytesMin = 1024 * 1024;
+
 /** Settings of a session, in whole seconds where they are times. */
 export interface SessionTimes {
   readonly answerMsMax: number;
@@ -101,6 +104,11 @@ export async function enter(connection: Connection, times: SessionTimes): Promis
     const message = `The session’s sql_mode lacks ${lacking.join()}: something sets it back.`;
     throw new TargetError('hold', '', message);
   }
+  const packetBytesMax = Number(value('max_allowed_packet'));
+  if (packetBytesMax < packetBytesMin) {
+    const message = `max_allowed_packet is ${packetBytesMax}; at least ${packetBytesMin} are needed.`;
+    throw new TargetError('hold', '', message);
+  }
   const isLong = vendor === 'MariaDB' && isAtLeast(version, [11, 5]);
   return {
     vendor,
@@ -110,7 +118,7 @@ export async function enter(connection: Connection, times: SessionTimes): Promis
     // A Galera node that splits a LOAD commits it in pieces.
     canLoad: value('local_infile') === 'ON' && value('wsrep_load_data_splitting') !== 'ON',
     canSkip: isAtLeast(version, skipping[vendor]),
-    packetBytesMax: Number(value('max_allowed_packet')),
+    packetBytesMax,
     timestampMax: isLong ? 2 * seconds32 + 1 : seconds32,
   };
 }

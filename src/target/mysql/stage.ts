@@ -36,6 +36,8 @@ export interface Part {
   readonly sorts: readonly ('plain' | 'text' | 'json')[];
   /** The key's columns, where the rows provide them all. */
   readonly key: readonly string[];
+  /** Whether no two rows have the same key: known where equal keys have equal bytes. */
+  readonly isDistinct: boolean;
   /** Ascending. */
   ords: readonly number[];
 }
@@ -102,9 +104,10 @@ export class Stage {
       };
       const names = own.columns.map(({ now }) => now.name);
       definitions.push(rowsTable(table, names, relation));
-      const isKeyed = keyPlaces(batch, index) !== undefined;
-      const key = isKeyed ? batch.rules.key : [];
-      sets.push({ sink, rows, parts: partsOf(sink, { rows, ord, wave, key, relation }) });
+      const key = keyPlaces(batch, index) === undefined ? [] : batch.rules.key;
+      const isDistinct = hasDistinctKeys(batch, index, rows);
+      const parts = partsOf(sink, { rows, ord, wave, key, relation, isDistinct });
+      sets.push({ sink, rows, parts });
     }
     definitions.push(...winnersOf(batch.rules.key, relation));
     const stage = new Stage(connection, { ways, batch, sets, definitions });
@@ -182,6 +185,30 @@ function ranks(order: Int32Array): Int32Array {
   return rank;
 }
 
+/** `rows` are in the order of their keys' bytes: equal ones stand beside each other. */
+function hasDistinctKeys(batch: Batch, set: number, rows: Int32Array): boolean {
+  const places = keyPlaces(batch, set);
+  const isBytewise = batch.rules.key.every((key) =>
+    [batch.table, batch.journaled].every(
+      ({ columns }) => columns.find(({ name: own }) => own === key)?.bytewiseEqual === true,
+    ),
+  );
+  if (!places || !isBytewise) return false;
+  const bytes = Buffer.from(batch.bytes.buffer, batch.bytes.byteOffset, batch.bytes.byteLength);
+  const fieldAt = (row: number, place: number): Buffer => {
+    let at = (batch.starts[row] ?? 0) + 2;
+    for (let i = 0; i < place; i++) at += 4 + Math.max(bytes.readInt32BE(at), 0);
+    return bytes.subarray(at, at + 4 + Math.max(bytes.readInt32BE(at), 0));
+  };
+  let before = places.map(() => bytes.subarray(0, 0));
+  for (const row of rows) {
+    const key = places.map((place) => fieldAt(row, place));
+    if (key.every((field, i) => field.equals(before[i] ?? field))) return false;
+    before = key;
+  }
+  return true;
+}
+
 function partsOf(
   sink: Sink,
   of: {
@@ -190,6 +217,7 @@ function partsOf(
     readonly wave: Int32Array;
     readonly key: readonly string[];
     readonly relation: Relation;
+    readonly isDistinct: boolean;
   },
 ): Part[] {
   const byWave = new Map<number, number[]>();
@@ -203,7 +231,8 @@ function partsOf(
   const sorts = sortsOf(columns, of.relation);
   const fields = sink.names ?? columns;
   return [...byWave].map(([wave, ords]) => {
-    return { wave, rows: sink.table, columns, fields, sorts, key: of.key, ords };
+    const { key, isDistinct } = of;
+    return { wave, rows: sink.table, columns, fields, sorts, key, isDistinct, ords };
   });
 }
 

@@ -228,6 +228,7 @@ export class StagedStage {
           fields: this.#fieldsOf(columns),
           sorts: sortsOf(columns, this.#relation),
           key: isWhole ? stream.rules.key : [],
+          isDistinct: false,
           ords,
         };
       });

@@ -1,0 +1,377 @@
+// What only MariaDB and MySQL do: types, strict values, triggers, collations, altered tables,
+// packets.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { classify, errnoName, errnos } from '../src/target/mysql/errnos.ts';
+import { createMariadb, type MariadbServer, startMariadb } from './support/mariadb.ts';
+import { Rig } from './support/mariadb-rig.ts';
+import { readLines } from './support/rows.ts';
+import { fails, rungs } from './support/target-stream.ts';
+
+let server: MariadbServer;
+let rig: Rig;
+/** The same database on a server that takes no LOAD DATA LOCAL. */
+let plain: MariadbServer;
+let withoutLoad: Rig;
+before(async () => {
+  [server, plain] = await Promise.all([
+    startMariadb(),
+    startMariadb('MariaDB 10.11', ['--local-infile=0', '--max-allowed-packet=1M']),
+  ]);
+  rig = new Rig(await createMariadb(server, 'only'));
+  withoutLoad = new Rig(await createMariadb(plain, 'only'));
+});
+after(async () => {
+  await rig.close();
+  await withoutLoad.close();
+  await server.stop();
+  await plain.stop();
+});
+
+const everyType = `(id int unsigned PRIMARY KEY, t tinyint, tu tinyint unsigned, m mediumint,
+  b bigint, bu bigint unsigned, yes tinyint(1), d decimal(65,30), f float, g double, bit1 bit(1),
+  bit12 bit(12), bit64 bit(64), y year, da date, ti time(6), dt datetime(6), ts timestamp(6) NULL,
+  e enum('new','it''s'), s set('a','b','c'), c char(5), v varchar(20), l1 varchar(20) CHARACTER SET
+  latin1, u16 varchar(20) CHARACTER SET utf16, x text, j json, bin binary(3), vb varbinary(300),
+  bl blob, ip inet6, twice bigint AS (id * 2) STORED)`;
+
+const allBytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+
+const row = {
+  id: 4_294_967_295n,
+  t: -128n,
+  tu: 255n,
+  m: -8_388_608n,
+  b: -9_223_372_036_854_775_808n,
+  bu: 18_446_744_073_709_551_615n,
+  yes: true,
+  d: '-12345678901234567890123456789012345.123456789012345678901234567891',
+  f: 1.1,
+  g: 5e-324,
+  bit1: 1n,
+  bit12: 0xa09n,
+  bit64: 18_446_744_073_709_551_615n,
+  y: 2155n,
+  da: '0001-01-01',
+  ti: '23:59:59.000001',
+  dt: '9999-12-31T23:59:59.999999',
+  ts: '2038-01-19T03:14:07.999999Z',
+  e: "it's",
+  s: 'c,a',
+  c: 'é ',
+  v: 'a\tb\\n\n\'"`;--\u0001😀',
+  l1: 'café\t',
+  u16: 'é😀',
+  x: '\\N',
+  j: '{"b": 1.50, "a" : "\\\\\\t\\""}',
+  bin: Uint8Array.of(0, 9, 92),
+  vb: allBytes,
+  bl: allBytes,
+  ip: '::1',
+};
+
+const everyStored = `SELECT id, t, tu, m, CAST(b AS CHAR) AS b, CAST(bu AS CHAR) AS bu, yes,
+  CAST(d AS CHAR) AS d, f = CAST(1.1 AS FLOAT) AS f, g = 5e-324 AS g,
+  CAST(bit1 + 0 AS CHAR) AS bit1, CAST(bit12 + 0 AS CHAR) AS bit12, HEX(bit64) AS bit64, y, da, ti,
+  dt, ts, e, s, HEX(c) AS c, HEX(v) AS v, HEX(l1) AS l1, HEX(u16) AS u16, x, HEX(j) AS j,
+  HEX(bin) AS bin, HEX(vb) AS vb, HEX(bl) AS bl, ip, CAST(twice AS CHAR) AS twice`;
+
+test('every type keeps every value exactly, whichever way the rows go in', async () => {
+  const hex = (text: string, encoding: BufferEncoding = 'utf8') =>
+    Buffer.from(text, encoding).toString('hex').toUpperCase();
+  const all = Buffer.from(allBytes).toString('hex').toUpperCase();
+  const wanted = {
+    ...{ id: 4_294_967_295, t: -128, tu: 255, m: -8_388_608, b: String(row.b) },
+    ...{ bu: String(row.bu), yes: 1, d: row.d, f: 1, g: 1, bit1: '1' },
+    ...{ bit12: '2569', bit64: 'FFFFFFFFFFFFFFFF', y: 2155, da: '0001-01-01' },
+    ...{ ti: '23:59:59.000001', dt: '9999-12-31 23:59:59.999999' },
+    ...{ ts: '2038-01-19 03:14:07.999999', e: "it's", s: 'a,c', c: hex('é'), v: hex(row.v) },
+    ...{ l1: hex('café\t', 'latin1'), u16: '00E9D83DDE00', x: '\\N', j: hex(row.j) },
+    ...{ bin: '00095C', vb: all, bl: all, ip: '::1', twice: '8589934590' },
+  };
+  for (const own of [rig, withoutLoad]) {
+    for (const rung of rungs) {
+      const table = `every_${rung}`;
+      await own.sql(`SET NAMES utf8mb4; CREATE TABLE ${table} ${everyType}`);
+      const stream = await own.stream(table);
+      assert.deepEqual(
+        stream.table.columns.filter((column) => !column.writable).map(({ name }) => name),
+        ['twice'],
+      );
+      assert.deepEqual(await stream.merge(rung, [row, { id: 1n }]), ['merged', 'merged']);
+      const sql = `SET time_zone = '+00:00'; ${everyStored} FROM ${table} WHERE id > 1`;
+      const [stored] = await own.sql(sql);
+      assert.deepEqual(stored, wanted);
+      assert.deepEqual(await stream.merge('merge', [row]), ['duplicate'], 'equal, compared there');
+    }
+  }
+});
+
+test('what a column would change is refused before it is journaled', async () => {
+  await rig.sql(`CREATE TABLE narrow (t tinyint, u smallint unsigned, m mediumint unsigned,
+    d decimal(5,2) unsigned, y year, ts timestamp NULL, tt tinytext, b binary(3), vb varbinary(2),
+    bits bit(3), yes boolean, f float unsigned)`);
+  const { table } = await rig.stream('narrow');
+  const refusals: readonly (readonly [string, string])[] = [
+    ['"t":128', 'out-of-range'],
+    ['"u":-1', 'out-of-range'],
+    ['"m":16777216', 'out-of-range'],
+    ['"d":-0.01', 'out-of-range'],
+    ['"d":1.005', 'inexact'],
+    ['"y":99', 'out-of-range'],
+    ['"ts":"2038-01-19T03:14:08Z"', 'out-of-range'],
+    ['"ts":"1970-01-01T00:00:00Z"', 'out-of-range'],
+    ['"ts":"2020-01-01T00:00:00.5Z"', 'inexact'],
+    [`"tt":"${'é'.repeat(128)}"`, 'too-long'],
+    ['"b":"AAA="', 'inexact'],
+    ['"b":"AAAAAA=="', 'too-long'],
+    ['"vb":"AAAA"', 'too-long'],
+    ['"bits":8', 'out-of-range'],
+    ['"yes":"maybe"', 'wrong-type'],
+    ['"f":-1', 'out-of-range'],
+  ];
+  for (const [member, code] of refusals) {
+    const { refused } = readLines(table, `{${member}}\n`);
+    assert.equal(refused[0]?.split(' ')[2], code, member);
+  }
+  const taken = '{"yes":true,"bits":7,"y":1901,"d":999.99,"b":"AAAA"}\n{"yes":-128}\n';
+  assert.deepEqual(readLines(table, taken).refused, []);
+  const rounded = readLines(table, '{"b":"AQ=="}\n', { inexact: 'round' });
+  assert.deepEqual(rounded.rows, ['{"b":"AQAA"}']);
+});
+
+test('a row that no packet could carry is refused at accept, and the largest goes in', async () => {
+  await withoutLoad.sql('CREATE TABLE large (id int PRIMARY KEY, body longblob)');
+  const stream = await withoutLoad.stream('large');
+  const { rowBytesMax = 0 } = stream.table;
+  assert.equal(rowBytesMax, 512 * 1024 - 65_536);
+  const fits = Buffer.alloc(rowBytesMax - 100, 0xff);
+  assert.deepEqual(await stream.merge('optimistic', [{ id: 1n, body: fits }]), ['merged']);
+  assert.deepEqual(await stream.merge('merge', [{ id: 2n, body: fits }]), ['merged']);
+  const body = Buffer.alloc(rowBytesMax).toString('base64');
+  const { refused } = readLines(stream.table, `{"id":3,"body":"${body}"}\n`);
+  assert.deepEqual(refused, ['1 - row-too-large']);
+  // A LOAD takes them piece by piece.
+  await rig.sql('CREATE TABLE large (id int PRIMARY KEY, body longblob)');
+  const loaded = await rig.stream('large');
+  const big = Buffer.alloc((loaded.table.rowBytesMax ?? 0) - 100, 0x5c);
+  assert.deepEqual(await loaded.merge('optimistic', [{ id: 1n, body: big }]), ['merged']);
+  assert.deepEqual(await loaded.merge('merge', [{ id: 1n, body: big }]), ['duplicate']);
+  // Many such rows go in by as many statements as they need.
+  const many = Array.from({ length: 20 }, (_, i) => ({ id: BigInt(10 + i), body: fits }));
+  assert.equal(new Set(await stream.merge('merge', many)).size, 1);
+});
+
+test('a deliberate wrong value in a LOAD is never stored as another one', async () => {
+  await rig.sql(`CREATE TABLE strict (id int PRIMARY KEY, s set('a','b'), e enum('x') NOT NULL);
+    CREATE TABLE parents (id int PRIMARY KEY); INSERT INTO parents VALUES (1);
+    CREATE TABLE children (id int PRIMARY KEY, parent int, FOREIGN KEY (parent)
+      REFERENCES parents (id))`);
+  const sets = await rig.stream('strict');
+  const rows = [
+    { id: 1n, s: 'a', e: 'x' },
+    { id: 2n, s: 'c', e: 'x' },
+    { id: 3n, s: 'b', e: 'x' },
+  ];
+  await assert.rejects(sets.merge('optimistic', rows), fails('row'));
+  assert.deepEqual(await rig.sql('SELECT * FROM strict'), []);
+  assert.deepEqual(await sets.merge('merge', rows), ['merged', 'deadLetter', 'merged']);
+  const children = await rig.stream('children');
+  const family = [1n, 9n, null].map((parent, i) => ({ id: BigInt(i), parent }));
+  await assert.rejects(children.merge('optimistic', family), fails('row'));
+  assert.deepEqual(await children.merge('merge', family), ['merged', 'deadLetter', 'merged']);
+  const [letter] = await children.letters();
+  assert.equal(letter?.sqlState, 'ER_NO_REFERENCED_ROW_2');
+});
+
+test('a LOAD DATA that is switched off under a session gives way to INSERTs', async () => {
+  await rig.sql('CREATE TABLE switched (id int PRIMARY KEY)');
+  const stream = await rig.stream('switched');
+  await rig.sql('SET GLOBAL local_infile = 0');
+  try {
+    await assert.rejects(stream.merge('optimistic', [{ id: 1n }]), fails('row'));
+    assert.deepEqual(await stream.merge('merge', [{ id: 1n }]), ['merged']);
+    stream.session = await rig.connect();
+    assert.deepEqual(await stream.merge('optimistic', [{ id: 2n }]), ['merged']);
+  } finally {
+    await rig.sql('SET GLOBAL local_infile = 1');
+  }
+});
+
+test('keys are compared as the table compares them, contents as bytes', async () => {
+  await rig.sql(`CREATE TABLE folded (k varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY, n int);
+    CREATE TABLE padded (k varchar(20) COLLATE utf8mb4_bin PRIMARY KEY, n int);
+    CREATE TABLE fixed (k char(9) COLLATE utf8mb4_bin PRIMARY KEY, n int)`);
+  const folded = await rig.stream('folded');
+  assert.equal(folded.table.columns[0]?.bytewiseEqual, false);
+  assert.match(folded.table.warnings.join(), /abc and ABC/);
+  const rows = [
+    { k: 'abc', n: 1n },
+    { k: 'ABC', n: 1n },
+    { k: 'Abd', n: 2n },
+    { k: 'abc', n: 1n },
+  ];
+  const ends = ['merged', 'deadLetter', 'merged', 'duplicate'];
+  assert.deepEqual(await folded.merge('merge', rows), ends);
+  const padded = await rig.stream('padded');
+  assert.equal(padded.table.columns[0]?.bytewiseEqual, false);
+  assert.deepEqual(await padded.merge('merge', [{ k: 'a' }, { k: 'a ' }]), [
+    'merged',
+    'deadLetter',
+  ]);
+  assert.equal((await rig.stream('fixed')).table.columns[0]?.bytewiseEqual, true);
+  const update = await rig.stream('folded', { onConflict: 'update' });
+  assert.deepEqual(await update.merge('merge', [{ k: 'ABC', n: 5n }]), ['merged']);
+  assert.deepEqual(await update.merge('merge', [{ k: 'ABC', n: 5n }]), ['duplicate']);
+  assert.deepEqual(await rig.sql("SELECT * FROM folded WHERE k = 'abc'"), [{ k: 'ABC', n: 5 }]);
+});
+
+test('another unique index refuses its row, and no other row is touched by it', async () => {
+  await rig.sql(`CREATE TABLE twice (id int PRIMARY KEY, email varchar(20) UNIQUE);
+    INSERT INTO twice VALUES (1, 'a')`);
+  for (const onConflict of ['dead-letter', 'update'] as const) {
+    const stream = await rig.stream('twice', { key: ['id'], onConflict });
+    const rows = [
+      { id: 2n, email: 'a' },
+      { id: 3n, email: `b of ${onConflict}` },
+    ];
+    assert.equal((await stream.merge('merge', rows))[0], 'deadLetter');
+    assert.equal((await stream.letters())[0]?.sqlState, 'ER_DUP_ENTRY');
+  }
+  assert.deepEqual(await rig.sql('SELECT id FROM twice WHERE email = "a"'), [{ id: 1 }]);
+});
+
+test('no id is used up for rows that are there already', async () => {
+  await rig.sql(`CREATE TABLE counted (n int AUTO_INCREMENT PRIMARY KEY, id int NOT NULL UNIQUE)`);
+  const stream = await rig.stream('counted', { key: ['id'] });
+  const rows = Array.from({ length: 100 }, (_, i) => ({ id: BigInt(i) }));
+  await stream.merge('merge', rows);
+  const next = async () => {
+    const [row] = await rig.sql(`SELECT auto_increment AS next FROM information_schema.tables
+      WHERE table_schema = DATABASE() AND table_name = 'counted'`);
+    return row?.['next'];
+  };
+  const before = await next();
+  assert.equal(new Set(await stream.merge('merge', rows)).size, 1);
+  assert.equal(await next(), before);
+  // A counter that moves is no altered table.
+  assert.equal((await stream.session.describe('counted')).fingerprint, stream.table.fingerprint);
+  const zero = await rig.stream('counted', { key: ['id'] });
+  assert.deepEqual(await zero.merge('merge', [{ n: 0n, id: 500n }]), ['merged']);
+  assert.deepEqual(await rig.sql('SELECT n FROM counted WHERE id = 500'), [{ n: 0 }]);
+});
+
+test('a trigger that changes keys holds the stream: its rows cannot be told apart', async () => {
+  await rig.sql(`CREATE TABLE shifted (id int PRIMARY KEY);
+    CREATE TRIGGER shift BEFORE INSERT ON shifted FOR EACH ROW SET NEW.id = NEW.id + 100`);
+  const stream = await rig.stream('shifted');
+  await assert.rejects(stream.merge('merge', [{ id: 1n }]), fails('hold'));
+  assert.deepEqual(await rig.sql('SELECT * FROM shifted'), []);
+});
+
+test('an update that a trigger undoes is a dead letter', async () => {
+  await rig.sql(`CREATE TABLE frozen (id int PRIMARY KEY, note varchar(9));
+    CREATE TRIGGER freeze BEFORE UPDATE ON frozen FOR EACH ROW SET NEW.note = OLD.note`);
+  const stream = await rig.stream('frozen', { onConflict: 'update' });
+  assert.deepEqual(await stream.merge('merge', [{ id: 1n, note: 'a' }]), ['merged']);
+  assert.deepEqual(await stream.merge('merge', [{ id: 1n, note: 'b' }]), ['deadLetter']);
+  assert.equal((await stream.letters())[0]?.code, 'swallowed');
+});
+
+test('a storm of one bad row ends, and a good row of its key goes in', async () => {
+  await rig.sql(`CREATE TABLE stormy (id int PRIMARY KEY, note varchar(9) CHECK (note <> 'bad'))`);
+  const stream = await rig.stream('stormy');
+  const bad = Array.from({ length: 3 }, () => ({ id: 1n, note: 'bad' }));
+  const ends = await stream.merge('merge', [...bad, { id: 1n, note: 'good' }]);
+  assert.deepEqual(ends, ['deadLetter', 'deadLetter', 'deadLetter', 'merged']);
+  const many = Array.from({ length: 500 }, () => ({ id: 2n, note: 'bad' }));
+  assert.deepEqual([...new Set(await stream.merge('merge', many))], ['deadLetter']);
+  assert.equal((await stream.letters()).length, 503);
+});
+
+test('an altered column never reads old values as something else (P5)', async () => {
+  await rig.sql('CREATE TABLE turned (id int PRIMARY KEY, a bigint, s varchar(20), gone int)');
+  const stream = await rig.stream('turned');
+  const alter = async (text: string) => {
+    await rig.sql(`ALTER TABLE turned ${text}`);
+    return stream.session.describe('turned');
+  };
+  const time = await alter('MODIFY a datetime');
+  // As text it would be a day of 2023.
+  const number = [{ id: 1n, a: 20_230_101n }];
+  for (const rung of rungs) {
+    await assert.rejects(stream.merge(rung, number, time), fails('hold'));
+  }
+  const narrow = await alter('MODIFY a smallint, MODIFY s varchar(3)');
+  const rows = [
+    { id: 1n, a: 5n, s: 'abc' },
+    { id: 2n, a: 70_000n },
+    { id: 3n, s: 'abcd' },
+  ];
+  await assert.rejects(stream.merge('optimistic', rows, narrow), fails('row'));
+  const ends = await stream.merge('merge', rows, narrow);
+  assert.deepEqual(ends, ['merged', 'deadLetter', 'deadLetter']);
+  const without = await alter('DROP gone');
+  await assert.rejects(stream.merge('merge', [{ id: 5n, gone: 1n }], without), fails('hold'));
+  assert.deepEqual(await stream.merge('merge', [{ id: 5n }], without), ['merged']);
+  const keyless = await alter('DROP PRIMARY KEY');
+  await assert.rejects(stream.merge('merge', [{ id: 6n }], keyless), fails('hold'));
+});
+
+test('a table of another engine, a view, and columns that cannot be written are told', async () => {
+  await rig.sql(`CREATE TABLE memory (id int) ENGINE = MEMORY; CREATE TABLE isam (id int) ENGINE =
+    MyISAM; CREATE VIEW seen AS SELECT 1 AS one; CREATE TABLE points (id int PRIMARY KEY, p point);
+    CREATE TABLE placed (id int PRIMARY KEY, p point NOT NULL)`);
+  const session = await rig.connect();
+  for (const table of ['memory', 'isam']) {
+    await assert.rejects(session.describe(table), /ENGINE = InnoDB/);
+  }
+  for (const table of ['seen', 'placed', 'none']) {
+    await assert.rejects(session.describe(table), fails('hold'), table);
+  }
+  const { table } = await rig.stream('points');
+  assert.match(table.warnings.join(), /Column p.*point/);
+  assert.match(readLines(table, '{"id":1,"p":"x"}\n').refused.join(), /unknown-column/);
+});
+
+test('a prefix, nullable or hashed index is no key', async () => {
+  await rig.sql(`CREATE TABLE unfit (a varchar(200) NOT NULL, b int, c text NOT NULL,
+    d int NOT NULL, UNIQUE KEY prefix (a(10)), UNIQUE KEY nullable (b), UNIQUE KEY hashed (c),
+    UNIQUE KEY fit (d, a))`);
+  const { table } = await rig.stream('unfit');
+  assert.deepEqual(table.keys, [['d', 'a']]);
+  assert.equal(table.warnings.filter((text) => text.includes('cannot be a key')).length, 3);
+});
+
+test('names that need quoting, and a table of another database', async () => {
+  await rig.sql(
+    'CREATE DATABASE other; CREATE TABLE other.`odd``name` (`a b` int PRIMARY KEY, `c``d` text)',
+  );
+  const stream = await rig.stream('other.odd`name');
+  for (const rung of rungs) {
+    const row = { 'a b': BigInt(rung.length), 'c`d': "'; DROP TABLE x; --" };
+    assert.deepEqual(await stream.merge(rung, [row]), ['merged']);
+  }
+});
+
+test('a session is strict and in UTC, whatever the server says', async () => {
+  await rig.sql("SET GLOBAL sql_mode = '', GLOBAL time_zone = '+05:00'");
+  try {
+    await rig.sql('CREATE TABLE sober (id int PRIMARY KEY, at timestamp NULL)');
+    const stream = await rig.stream('sober');
+    await stream.merge('optimistic', [{ id: 1n, at: '2024-01-01T00:00:00Z' }]);
+    const [row] = await rig.sql('SELECT UNIX_TIMESTAMP(at) AS seconds FROM sober');
+    assert.equal(Number(row?.['seconds']), 1_704_067_200);
+  } finally {
+    await rig.sql("SET GLOBAL sql_mode = DEFAULT, GLOBAL time_zone = 'SYSTEM'");
+  }
+});
+
+test('an error number is read by its vendor, and an unknown one holds', () => {
+  assert.equal(classify('MySQL', 4031), 'lost');
+  assert.equal(classify('MariaDB', 4031), 'hold');
+  assert.equal(classify('MariaDB', 4025), 'row');
+  assert.equal(errnoName('MariaDB', 1213), 'ER_LOCK_DEADLOCK');
+  const marks = errnos.map(({ errno, vendor }) => `${errno} ${vendor}`);
+  assert.equal(new Set(marks).size, marks.length, 'no number stands there twice');
+});
