@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { systemDisk } from '../src/disk.ts';
 import { benchArticle } from './article.ts';
 import { type Bench, printTable } from './figures.ts';
+import { benchIncident } from './incident.ts';
 import { benchJournal } from './journal.ts';
 import { describeMachine } from './machine.ts';
 import { benchMariadb } from './mariadb.ts';
@@ -15,6 +16,7 @@ import { benchStaged } from './staged.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['article', benchArticle],
+  ['incident', benchIncident],
   ['journal', benchJournal],
   ['mariadb', benchMariadb],
   ['path', benchPath],

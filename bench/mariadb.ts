@@ -1,5 +1,5 @@
-// bench mariadb: rows/s from NDJSON bytes to a MariaDB table with a primary key, until the last row is
-// settled, beside a plain LOAD DATA of the same rows. Rounds of both in turn, each into the same
+// bench mariadb: rows/s from NDJSON bytes to a MariaDB table with a primary key, until the last row
+// is settled, beside a plain LOAD DATA of the same rows. Rounds of both in turn, each into the same
 // table, emptied; then COUNT(*) must be what was accepted, and the books must balance.
 //
 // loadData: one connection, LOAD DATA LOCAL INFILE, lines written ahead, 20,000 rows a transaction.

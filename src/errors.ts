@@ -146,6 +146,15 @@ export const errorTable = {
     [503, 4, true],
     [no, 'The target refused or could not be reached.', 'Repair what the message names.'],
   ),
+  HF_ARCHIVE: row(
+    'operating',
+    [500, 4, true],
+    [
+      no,
+      'An archive could not be written whole; no row of its day was dropped.',
+      'Mend what the message names, then start the same command again.',
+    ],
+  ),
   HF_JOURNAL_FAILED: row(
     'fatal',
     [503, 70, true],

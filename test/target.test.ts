@@ -55,7 +55,8 @@ async function postgresGround(version: PostgresVersion, route: Route): Promise<G
       age: async (stream, days) => {
         const table = `holdfast_stage_${stream}`;
         const [row = {}] = await sql(`SELECT to_char(day, 'YYYYMMDD') AS suffix, day::text AS first,
-          (day + 1)::text AS next FROM (SELECT (now() AT TIME ZONE 'UTC')::date - ${days} AS day) d`);
+          (day + 1)::text AS next
+          FROM (SELECT (now() AT TIME ZONE 'UTC')::date - ${days} AS day) d`);
         const [suffix, first, next] = ['suffix', 'first', 'next'].map((name) => String(row[name]));
         await sql(`CREATE TABLE "${table}_p${suffix}" PARTITION OF "${table}"
             FOR VALUES FROM ('${first}') TO ('${next}');

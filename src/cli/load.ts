@@ -102,7 +102,7 @@ async function sendRows(
   { options, input }: Load,
   state: Awaited<ReturnType<JournalOwner['beginLoad']>>,
 ): Promise<LoadResult> {
-  const from = { bytes: state.offset, accepted: state.accepted };
+  const from = { done: state.offset, rows: state.accepted };
   const progress = showProgress(input.source?.size, from);
   const stop = new AbortController();
   const release = onSignals(
@@ -117,7 +117,7 @@ async function sendRows(
     const sent = owner.continueLoad(state, input.read(state.offset), {
       ...options,
       signal: stop.signal,
-      onProgress: (done) => progress.update(done),
+      onProgress: ({ bytes, accepted }) => progress.update({ done: bytes, rows: accepted }),
     });
     return await Promise.race([sent, aborted]);
   } catch (error) {

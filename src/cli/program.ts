@@ -1,9 +1,10 @@
 // The command line as a whole: which commands there are, what every one of them takes, and that
 // whatever happens is told once, in the form that was asked for.
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { HoldfastError } from '../errors.ts';
+import { addArchive } from './archive.ts';
 import { addDeadLetters } from './dead-letters.ts';
+import { addDedupe } from './dedupe.ts';
 import { addInit } from './init.ts';
 import { addJournal } from './journal.ts';
 import { addLoad } from './load.ts';
@@ -12,6 +13,7 @@ import { addServe } from './serve.ts';
 import { addStart } from './start.ts';
 import { addStatus } from './status.ts';
 import { addVerify } from './verify.ts';
+import { ownVersion } from './version.ts';
 
 /** Options that every command takes. */
 function addCommon(command: Command): void {
@@ -33,12 +35,6 @@ function hush(command: Command): void {
   for (const own of command.commands) hush(own);
 }
 
-function ownVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  const { version }: { readonly version: string } = JSON.parse(text);
-  return version;
-}
-
 function programOf(settle: (result: Result) => Promise<void>): Command {
   const program = new Command('holdfast')
     .description('A durable, exactly-once write path in front of a SQL database.')
@@ -49,6 +45,8 @@ function programOf(settle: (result: Result) => Promise<void>): Command {
   addStatus(program, settle);
   addVerify(program, settle);
   addDeadLetters(program, settle);
+  addArchive(program, settle);
+  addDedupe(program, settle);
   addJournal(program, settle);
   addInit(program, settle);
   addStart(program);

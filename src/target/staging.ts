@@ -3,8 +3,8 @@
 // any number of mergers, in any process. Each call that writes is one whole transaction.
 //
 // What a merge may read is told by the ledger: a batch is booked there when it is staged, with its
-// count and digest, and again when it is merged. The lane rows' `staged` belongs to the owner of the
-// epoch, `settled` to whoever holds the claim on the lane's number (P14).
+// count and digest, and again when it is merged. The lane rows' `staged` belongs to the owner of
+// the epoch, `settled` to whoever holds the claim on the lane's number (P14).
 import type { Table } from '../accept/columns.ts';
 import type { Batch, MergeRules } from '../merge/batch.ts';
 import type { LedgerRow } from '../merge/ledger.ts';
@@ -51,14 +51,15 @@ export interface Waiting {
 
 /** What `holdfast dedupe` found and did in one step. */
 export interface DedupeStep {
-  /** Rows looked at: staged and not merged. */
+  /** Rows of the lane that were staged and not merged. */
   readonly rows: number;
-  /** Of those, rows with the key and the content of another one of them. */
-  readonly duplicates: number;
-  /** Those that were taken out and booked as duplicates. */
+  /** Those that were taken out and booked as duplicates: they had an equal one among them. */
   readonly collapsed: number;
+  /** False where a merger took the lane before all of it was looked at. */
+  readonly isWhole: boolean;
 }
 
+/** What waits and how much of it is double: rows with the key and the content of another one. */
 export interface StagedDuplicates {
   readonly rows: number;
   readonly duplicates: number;
@@ -67,6 +68,12 @@ export interface StagedDuplicates {
   /** Per minute in which they were staged (milliseconds since 1970). */
   readonly byTime: readonly {
     readonly at: number;
+    readonly rows: number;
+    readonly duplicates: number;
+  }[];
+  /** Lane numbers of all writers in which rows with a key wait. */
+  readonly byLane: readonly {
+    readonly lane: number;
     readonly rows: number;
     readonly duplicates: number;
   }[];
@@ -98,9 +105,9 @@ export interface Staging {
    */
   open(stream: StagedStream): Promise<void>;
   /**
-   * The whole transaction of a batch: guard (locks the lane rows, checks epoch and `staged = first −
-   * 1`), rows into the staging table, dead letters of what never decoded, ledger, `staged`, COMMIT.
-   * Errors as of Session.merge; no row can be refused.
+   * The whole transaction of a batch: guard (locks the lane rows, checks epoch and `staged = first
+   * − 1`), rows into the staging table, dead letters of what never decoded, ledger, `staged`,
+   * COMMIT. Errors as of Session.merge; no row can be refused.
    */
   stage(batch: Batch, stream: StagedStream): Promise<{ readonly position: string }>;
   /**
@@ -120,9 +127,10 @@ export interface Staging {
   createAhead(stream: StagedStream): Promise<void>;
   /**
    * Drops a partition whose rows are all confirmed; false where somebody was in the way for longer
-   * than a moment, or where it has a row that is not.
+   * than a moment, where it has a row that is not, or where it has not just `rows` (if given): a
+   * transaction that began before midnight may have come late.
    */
-  dropPartition(stream: string, name: string): Promise<boolean>;
+  dropPartition(stream: string, name: string, rows?: number): Promise<boolean>;
   /** A page of a partition's rows; `from` is an earlier page's `next`, '' for the first. */
   archivePage(
     stream: string,

@@ -241,6 +241,10 @@ async function collapsed(ground: Ground): Promise<void> {
     found.byTime.reduce((sum, { duplicates }) => sum + duplicates, 0),
     4,
   );
+  assert.deepEqual(found.byLane, [
+    { lane: 0, rows: 7, duplicates: 3 },
+    { lane: 1, rows: 2, duplicates: 1 },
+  ]);
   const steps = [];
   for (const lane of range(3)) steps.push(await stream.staging.dedupe(stream.staged, lane, 4));
   assert.deepEqual(
@@ -285,7 +289,10 @@ async function days(ground: Ground): Promise<void> {
     ],
   );
   assert.equal(next, undefined);
-  assert.equal(await stream.staging.dropPartition(name, old.name), true);
+  assert.equal(await stream.staging.dropPartition(name, old.name, 1), false, 'it has two rows');
+  const again = await stream.staging.archivePage(name, old.name, { from: '', rowsMax: 5 });
+  assert.equal(again.lines.length, 2, 'all of it is still there');
+  assert.equal(await stream.staging.dropPartition(name, old.name, 2), true);
   assert.equal((await stream.staging.partitions(name)).length, 2);
   assert.equal(await stream.staging.dropPartition(name, today?.name ?? ''), false);
   assert.deepEqual(await stream.settle('optimistic', [{ id: 3n }]), ['merged']);

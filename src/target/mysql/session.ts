@@ -6,6 +6,7 @@ import type * as seam from '../target.ts';
 import { ledger, prune } from './books.ts';
 import { compare } from './compare.ts';
 import type { Connection } from './connection.ts';
+import { contention } from './contention.ts';
 import { describe, tableNames } from './describe.ts';
 import { claim, lanes, resolve } from './lanes.ts';
 import { dropLetter, type LetterFilter, readLetters, replayLetter } from './letters.ts';
@@ -95,6 +96,10 @@ export class MysqlSession implements seam.Session {
 
   drop(id: seam.DeadLetterId): Promise<void> {
     return dropLetter(this.#connection, id);
+  }
+
+  contention(): Promise<seam.Contention> {
+    return contention(this.#connection);
   }
 
   async position(): Promise<string> {

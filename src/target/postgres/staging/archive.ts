@@ -25,9 +25,11 @@ export async function archivePage(
   const bytes = await connection.copyOut(
     `COPY (SELECT convert_to(coalesce(m.writer::text, ''), 'UTF8'), coalesce(m.lane, -1),
         s.holdfast_source, s.holdfast_sequence, s.holdfast_set${columns.join('')}
-      FROM ${name(of.name)} s LEFT JOIN holdfast_merges m ON m.source = s.holdfast_source
-      WHERE (s.holdfast_source, s.holdfast_sequence) > (${Number(source)}, ${Number(sequence)})
-      ORDER BY s.holdfast_source, s.holdfast_sequence LIMIT ${rowsMax}) TO STDOUT (FORMAT binary)`,
+      FROM (SELECT * FROM ${name(of.name)}
+        WHERE (holdfast_source, holdfast_sequence) > (${Number(source)}, ${Number(sequence)})
+        ORDER BY holdfast_source, holdfast_sequence LIMIT ${rowsMax}) s
+      LEFT JOIN holdfast_merges m ON m.source = s.holdfast_source
+      ORDER BY s.holdfast_source, s.holdfast_sequence) TO STDOUT (FORMAT binary)`,
   );
   const lines: string[] = [];
   let next: string | undefined;

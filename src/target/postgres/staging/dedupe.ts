@@ -8,10 +8,18 @@ import { decodeEnds, booked as endsOf } from '../../../merge/ledger.ts';
 import type { Field, Layout } from '../../staged-layout.ts';
 import type { DedupeStep, StagedDuplicates, StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
-import type { Connection } from '../connection.ts';
+import type { Connection, Row } from '../connection.ts';
 import { begin } from '../lanes.ts';
+import { byIndexOnly } from '../temporary.ts';
 import { literal, name } from '../text.ts';
 import { type KnownStage, readStage } from './table.ts';
+
+/**
+ * Plans that read the staging table must go by its index: fresh tables have no statistics. A sort
+ * of what waits is large; the standard 4 MB would take many passes over files.
+ */
+const planning = `SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off;
+  SET LOCAL enable_mergejoin = off; SET LOCAL work_mem = '64MB'`;
 
 const keyNames = (layout: Layout, { rules }: StagedStream): string[] =>
   layout.fields
@@ -20,7 +28,7 @@ const keyNames = (layout: Layout, { rules }: StagedStream): string[] =>
 
 /** Rows that wait, each with its ledger row; `where` narrows them. */
 const waitingRows = (stage: KnownStage, stream: StagedStream, where: string): string =>
-  `SELECT s.*, l.at FROM holdfast_ledger l
+  `SELECT s.*, l.lane, l.at FROM holdfast_ledger l
    JOIN holdfast_merges m ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
    JOIN ${name(stage.staging)} s ON s.holdfast_source = m.source
      AND s.holdfast_sequence BETWEEN l.first_sequence AND l.last_sequence
@@ -40,7 +48,7 @@ function copies(stage: KnownStage, stream: StagedStream, rows: string): string {
     FROM (${rows}) w WHERE num_nulls(${keys.join(', ')}) < ${keys.length}`;
 }
 
-const nothing: StagedDuplicates = { rows: 0, duplicates: 0, byKey: [], byTime: [] };
+const nothing = { duplicates: 0, byKey: [], byTime: [], byLane: [] };
 
 export async function duplicates(
   connection: Connection,
@@ -55,42 +63,56 @@ export async function duplicates(
   );
   const rows = Number(waiting?.['rows']);
   const keys = stage ? keyNames(stage.layout, stream) : [];
-  if (!stage || rows === 0 || keys.length === 0) return { ...nothing, rows };
+  if (!stage || rows === 0 || keys.length === 0) return { rows, ...nothing };
   const found = copies(stage, stream, waitingRows(stage, stream, ''));
-  const pairs = stage.layout.fields
-    .filter((field) => stream.rules.key.includes(field.column.name))
-    .map((field) => `${literal(field.column.name)}, ${name(field.name)}`);
   return connection.transaction(async () => {
-    await connection.script(`${begin};
+    await connection.script(`${begin}; ${planning};
       CREATE TEMP TABLE holdfast_copies ON COMMIT DROP AS
-        SELECT ${keys.join(', ')}, copy, date_trunc('minute', at) AS minute FROM (${found}) c`);
-    const byKey = await connection.query(
-      `SELECT json_build_object(${pairs.join(', ')})::text AS key, count(*) AS duplicates
-       FROM holdfast_copies WHERE copy > 0 GROUP BY ${keys.join(', ')}
-       ORDER BY 2 DESC, 1 LIMIT $1`,
-      [keysMax],
-    );
-    const byTime = await connection.query(
-      `SELECT extract(epoch FROM minute)::float8 * 1000 AS at, count(*) AS rows,
-         count(*) FILTER (WHERE copy > 0) AS duplicates
-       FROM holdfast_copies GROUP BY minute ORDER BY minute`,
-    );
+        SELECT ${keys.join(', ')}, copy, lane, date_trunc('minute', at) AS minute
+        FROM (${found}) c`);
+    const report = await readCopies(connection, keyPairs(stage.layout, stream), keysMax);
     await connection.commit();
-    const minutes = byTime.map((row) => ({
-      at: Number(row['at']),
-      rows: Number(row['rows']),
-      duplicates: Number(row['duplicates']),
-    }));
-    return {
-      rows,
-      duplicates: minutes.reduce((sum, minute) => sum + minute.duplicates, 0),
-      byKey: byKey.map((row) => ({
-        key: String(row['key']),
-        duplicates: Number(row['duplicates']),
-      })),
-      byTime: minutes,
-    };
+    return { rows, ...report };
   });
+}
+
+const keyPairs = (layout: Layout, { rules }: StagedStream): string =>
+  layout.fields
+    .filter((field) => rules.key.includes(field.column.name))
+    .map((field) => `${literal(field.column.name)}, ${name(field.name)}`)
+    .join(', ');
+
+async function readCopies(
+  connection: Connection,
+  pairs: string,
+  keysMax: number,
+): Promise<Omit<StagedDuplicates, 'rows'>> {
+  const byKey = await connection.query(
+    `SELECT json_build_object(${pairs})::text AS key, count(*) AS duplicates
+     FROM holdfast_copies WHERE copy > 0 GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $1`,
+    [keysMax],
+  );
+  const counts = `count(*) AS rows, count(*) FILTER (WHERE copy > 0) AS duplicates`;
+  const byTime = await connection.query(
+    `SELECT extract(epoch FROM minute)::float8 * 1000 AS at, ${counts}
+     FROM holdfast_copies GROUP BY minute ORDER BY minute`,
+  );
+  const byLane = await connection.query(
+    `SELECT lane, ${counts} FROM holdfast_copies GROUP BY lane ORDER BY lane`,
+  );
+  const countsOf = (row: Row) => ({
+    rows: Number(row['rows']),
+    duplicates: Number(row['duplicates']),
+  });
+  return {
+    duplicates: byLane.reduce((sum, row) => sum + Number(row['duplicates']), 0),
+    byKey: byKey.map((row) => ({
+      key: String(row['key']),
+      duplicates: Number(row['duplicates']),
+    })),
+    byTime: byTime.map((row) => ({ at: Number(row['at']), ...countsOf(row) })),
+    byLane: byLane.map((row) => ({ lane: Number(row['lane']), ...countsOf(row) })),
+  };
 }
 
 /**
@@ -105,7 +127,7 @@ export async function dedupe(
   const { stream: id } = stream.rules;
   const stage = await readStage(connection, id);
   const keys = stage ? keyNames(stage.layout, stream) : [];
-  if (!stage || keys.length === 0) return { rows: 0, duplicates: 0, collapsed: 0 };
+  if (!stage || keys.length === 0) return { rows: 0, collapsed: 0, isWhole: true };
   const [waiting] = await connection.query(
     `SELECT coalesce(sum(row_count - duplicates - dead_letters), 0) AS rows FROM holdfast_ledger
      WHERE stream = $1 AND lane = $2 AND merged_at IS NULL`,
@@ -116,11 +138,10 @@ export async function dedupe(
   let collapsed = 0;
   for (let step = 0; step < steps; step++) {
     const more = await collapse(connection, stream, { stage, lane, keys, step, steps });
-    if (more === undefined)
-      return collapsed === 0 ? undefined : { rows, duplicates: collapsed, collapsed };
+    if (more === undefined) return step === 0 ? undefined : { rows, collapsed, isWhole: false };
     collapsed += more;
   }
-  return { rows, duplicates: collapsed, collapsed };
+  return { rows, collapsed, isWhole: true };
 }
 
 interface Step {
@@ -139,9 +160,9 @@ function collapse(
 ): Promise<number | undefined> {
   return connection.transaction(async () => {
     const id = literal(stream.rules.stream);
-    const claimed = await connection.script(`${begin};
-      SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
-      SELECT lane FROM holdfast_claims WHERE stream = ${id} AND lane = ${lane} FOR UPDATE SKIP LOCKED`);
+    const claimed = await connection.script(`${begin}; ${planning};
+      SELECT lane FROM holdfast_claims WHERE stream = ${id} AND lane = ${lane}
+      FOR UPDATE SKIP LOCKED`);
     if (claimed.at(-1)?.rows.length === 0) {
       await connection.commit();
       return undefined;
@@ -165,67 +186,53 @@ function collapse(
 async function bookDuplicates(
   connection: Connection,
   stream: string,
-  {
-    lane,
-    gone,
-  }: { readonly lane: number; readonly gone: readonly { [column: string]: unknown }[] },
+  { lane, gone }: { readonly lane: number; readonly gone: readonly Row[] },
 ): Promise<void> {
   if (gone.length === 0) return;
-  const bySource = new Map<number, number[]>();
-  for (const row of gone) {
-    const sequences = bySource.get(Number(row['source'])) ?? [];
-    sequences.push(Number(row['sequence']));
-    bySource.set(Number(row['source']), sequences);
-  }
-  for (const [source, sequences] of bySource) {
-    const batches = await connection.query(
-      `SELECT l.writer, l.first_sequence AS first, l.last_sequence AS last,
-         l.row_count AS "rowCount", l.ends
-       FROM holdfast_ledger l JOIN holdfast_merges m
-         ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
-       WHERE l.stream = $1 AND l.lane = $2 AND m.source = $3 AND l.merged_at IS NULL
-       ORDER BY l.last_sequence FOR UPDATE OF l`,
-      [stream, lane, source],
-    );
-    const own = sequences.sort((a, b) => a - b);
-    let at = 0;
-    for (const row of batches) {
-      const [first, last] = [Number(row['first']), Number(row['last'])];
-      const from = at;
-      while (at < own.length && (own[at] ?? 0) <= last) at++;
-      if (at > from)
-        await bookBatch(connection, stream, { lane, row, first, own: own.slice(from, at) });
+  const batches = await connection.query(
+    `SELECT l.writer, m.source, l.first_sequence AS first, l.last_sequence AS last,
+       l.row_count AS "rowCount", l.ends
+     FROM holdfast_ledger l JOIN holdfast_merges m
+       ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
+     WHERE l.stream = $1 AND l.lane = $2 AND l.merged_at IS NULL
+     ORDER BY m.source, l.last_sequence FOR UPDATE OF l`,
+    [stream, lane],
+  );
+  const sorted = gone
+    .map((row) => ({ source: Number(row['source']), sequence: Number(row['sequence']) }))
+    .sort((a, b) => a.source - b.source || a.sequence - b.sequence);
+  const writers: string[] = [];
+  const lasts: number[] = [];
+  const duplicates: number[] = [];
+  const ends: (Buffer | null)[] = [];
+  let at = 0;
+  for (const batch of batches) {
+    const from = at;
+    const own = decodedEnds(batch);
+    for (let row = sorted[at]; row && isOf(batch, row); row = sorted[++at]) {
+      own[row.sequence - Number(batch['first'])] = rowEnd.duplicate;
     }
-    if (at < own.length)
-      throw new TargetError('hold', '', 'Collapsed rows are in no staged batch.');
+    if (at === from) continue;
+    const after = endsOf(own);
+    writers.push(String(batch['writer']));
+    lasts.push(Number(batch['last']));
+    duplicates.push(after.duplicates);
+    ends.push(after.ends && Buffer.from(after.ends));
   }
-}
-
-async function bookBatch(
-  connection: Connection,
-  stream: string,
-  of: {
-    readonly lane: number;
-    readonly row: { readonly [column: string]: unknown };
-    readonly first: number;
-    readonly own: readonly number[];
-  },
-): Promise<void> {
-  const { lane, row, first, own } = of;
-  const given = row['ends'] instanceof Uint8Array ? row['ends'] : null;
-  const ends = decodeEnds({ ends: given, rowCount: Number(row['rowCount']) });
-  for (const sequence of own) ends[sequence - first] = rowEnd.duplicate;
-  const after = endsOf(ends);
+  if (at < sorted.length) throw new TargetError('hold', '', 'Collapsed rows are in no batch.');
   await connection.query(
-    `UPDATE holdfast_ledger SET duplicates = $5, ends = $6
-     WHERE writer = $1 AND stream = $2 AND lane = $3 AND last_sequence = $4`,
-    [
-      row['writer'],
-      stream,
-      lane,
-      row['last'],
-      after.duplicates,
-      after.ends && Buffer.from(after.ends),
-    ],
+    `UPDATE holdfast_ledger l SET duplicates = b.duplicates, ends = b.ends
+     FROM unnest($3::uuid[], $4::bigint[], $5::int[], $6::bytea[])
+       AS b (writer, last, duplicates, ends)
+     WHERE l.stream = $1 AND l.lane = $2 AND l.writer = b.writer AND l.last_sequence = b.last`,
+    [stream, lane, writers, lasts, duplicates, ends],
   );
 }
+
+function decodedEnds(batch: Row): Uint8Array {
+  const given = batch['ends'] instanceof Uint8Array ? batch['ends'] : null;
+  return decodeEnds({ ends: given, rowCount: Number(batch['rowCount']) });
+}
+
+const isOf = (batch: Row, row: { readonly source: number; readonly sequence: number }): boolean =>
+  row.source === Number(batch['source']) && row.sequence <= Number(batch['last']);

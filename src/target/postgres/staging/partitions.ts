@@ -11,18 +11,22 @@ const namesSql = `SELECT c.relname AS name, i.inhrelid IS NOT NULL AS "isAttache
     to_date(right(c.relname, 8), 'YYYYMMDD')::text AS day,
     to_date(right(c.relname, 8), 'YYYYMMDD') < (now() AT TIME ZONE 'UTC')::date AS "isPast"
   FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
-  WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(quote_ident($1)))
+  WHERE c.relnamespace =
+      (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(quote_ident($1)))
     AND c.relkind = 'r' AND c.relname ~ '_p[0-9]{8}$'
     AND left(c.relname, length(c.relname) - 10) = $1
   ORDER BY day`;
 
-// A source that is gone belonged to a stream that went over to the direct route: all was merged.
-const openRows = (partition: string): string => `SELECT 1 FROM (
-    SELECT holdfast_source AS source, max(holdfast_sequence) AS last
-    FROM ${name(partition)} GROUP BY 1) p
-  JOIN holdfast_merges m ON m.source = p.source
+// One look into the index for each lane. A source that is gone belonged to a stream that went over
+// to the direct route: all was merged.
+const openRows = (partition: string): string => `SELECT 1 FROM holdfast_stages g
+  JOIN holdfast_merges m ON m.stream = g.stream
   JOIN holdfast_lanes l ON l.writer = m.writer AND l.stream = m.stream AND l.lane = m.lane
-  WHERE p.last > least(l.confirmed, m.settled)`;
+  WHERE g.staging = ${literal(partition.slice(0, -'_p20261231'.length))}
+    AND (SELECT max(p.holdfast_sequence) FROM ${name(partition)} p
+      WHERE p.holdfast_source = m.source) > least(l.confirmed, m.settled)`;
+
+const countSql = (partition: string): string => `SELECT count(*) AS rows FROM ${name(partition)}`;
 
 export async function partitions(
   connection: Connection,
@@ -32,7 +36,7 @@ export async function partitions(
   for (const row of await connection.query(namesSql, [staging])) {
     const partition = String(row['name']);
     const [counted] = await connection.query(
-      `SELECT (SELECT count(*) FROM ${name(partition)}) AS rows,
+      `SELECT (${countSql(partition)}) AS rows,
          EXISTS (${openRows(partition)}) AS "isOpen"`,
     );
     found.push({
@@ -45,16 +49,19 @@ export async function partitions(
   return found;
 }
 
-/** How long the others may stand in the way: somebody who waits behind us waits no longer either. */
+/**
+ * How long the others may stand in the way: somebody who waits behind us waits no longer either.
+ */
 const lockMsMax = 200;
 
 export async function dropPartition(
   connection: Connection,
   staging: string,
-  partition: string,
+  of: { readonly name: string; readonly rows: number | undefined },
 ): Promise<boolean> {
-  const rows = await connection.query(namesSql, [staging]);
-  const found = rows.find((row) => row['name'] === partition);
+  const partition = of.name;
+  const days = await connection.query(namesSql, [staging]);
+  const found = days.find((row) => row['name'] === partition);
   if (found?.['isPast'] !== true) return false;
   if ((await connection.query(openRows(partition))).length > 0) return false;
   const table = `ALTER TABLE ${name(staging)} DETACH PARTITION ${name(partition)}`;
@@ -66,6 +73,11 @@ export async function dropPartition(
       const how = found['isPending'] === true ? 'FINALIZE' : concurrently;
       await bounded(connection, `${table} ${how}`);
     }
+    // Cut off, it gets no row any more.
+    if (of.rows !== undefined) {
+      const [counted] = await connection.query(countSql(partition));
+      if (Number(counted?.['rows']) !== of.rows) return false;
+    }
     await bounded(connection, `DROP TABLE ${name(partition)}`);
     return true;
   } catch (error) {
@@ -75,7 +87,9 @@ export async function dropPartition(
   }
 }
 
-/** CONCURRENTLY takes no transaction, so the bound on waiting is set for the session and put back. */
+/**
+ * CONCURRENTLY takes no transaction, so the bound on waiting is set for the session and put back.
+ */
 async function bounded(connection: Connection, statement: string): Promise<void> {
   const [before] = await connection.query('SHOW lock_timeout');
   await connection.query(`SET lock_timeout = ${lockMsMax}`);

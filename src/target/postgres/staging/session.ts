@@ -55,7 +55,8 @@ export class PostgresStaging implements seam.Staging {
   /** Texts stand as text in the staging table. */
   #mustBeUtf8(): void {
     if (this.#options.encoding === 'UTF8') return;
-    const message = `The staged route needs a database in UTF8; this one is in ${this.#options.encoding}.`;
+    const { encoding } = this.#options;
+    const message = `The staged route needs a database in UTF8; this one is in ${encoding}.`;
     throw new TargetError('hold', '', message);
   }
 
@@ -120,9 +121,10 @@ export class PostgresStaging implements seam.Staging {
     });
   }
 
-  async dropPartition(stream: string, name: string): Promise<boolean> {
+  async dropPartition(stream: string, name: string, rows?: number): Promise<boolean> {
     const known = await readStage(this.#connection, stream);
-    return known ? dropPartition(this.#connection, known.staging, name) : false;
+    if (!known) return false;
+    return dropPartition(this.#connection, known.staging, { name, rows });
   }
 
   async archivePage(

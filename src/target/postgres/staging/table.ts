@@ -130,10 +130,10 @@ async function makeTable(
   isLogged: boolean,
 ): Promise<void> {
   const table = name(staging);
-  const fields = layout.fields.map(
-    (field) =>
-      `ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS ${name(field.name)} ${markOf(field.column.type)};`,
-  );
+  const fields = layout.fields.map(({ name: field, column: { type } }) => {
+    const column = `${name(field)} ${markOf(type)}`;
+    return `ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS ${column};`;
+  });
   await connection.script(`
     CREATE TABLE IF NOT EXISTS ${table} (
       holdfast_sequence bigint NOT NULL,
