@@ -7,7 +7,7 @@ import { decodeEnds, booked as endsOf } from '../../../merge/ledger.ts';
 import type { Field } from '../../staged-layout.ts';
 import type { DedupeStep, StagedDuplicates, StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
-import type { Connection, Row } from '../connection.ts';
+import type { Answer, Connection, Row } from '../connection.ts';
 import { ofStream } from '../lanes.ts';
 import { bytes, integers, literal, name } from '../text.ts';
 import { rawJson, rawType } from './raw.ts';
@@ -90,8 +90,6 @@ function copies(of: Sought, some: readonly Source[], where = ''): string {
     WHERE place > 1`;
 }
 
-const nothing: StagedDuplicates = { rows: 0, duplicates: 0, byKey: [], byTime: [] };
-
 const copiesTable = 'holdfast_copies';
 const batchesTable = 'holdfast_batches';
 
@@ -103,45 +101,75 @@ export async function duplicates(
   const { stream: id } = stream.rules;
   const of = await seek(connection, stream, false);
   const rows = await waitingRows(connection, id);
-  if (!of || rows === 0) return { ...nothing, rows };
-  const keys = of.keys.map((field, i) => ({ own: `k${i}`, field }));
-  const columns = keys.map(({ own, field }) => `${own} ${rawType(field.column.type)} NULL`);
+  if (!of || rows === 0) return { rows, duplicates: 0, byKey: [], byTime: [], byLane: [] };
+  await findCopies(connection, of);
+  try {
+    return { rows, ...(await readCopies(connection, of, keysMax)) };
+  } finally {
+    if (!connection.isClosed) {
+      await connection.script(`DROP TEMPORARY TABLE ${copiesTable}, ${batchesTable}`);
+    }
+  }
+}
+
+/** Into temporary tables: the copies, and the batches that wait. */
+async function findCopies(connection: Connection, of: Sought): Promise<void> {
+  const { stream: id } = of.stream.rules;
+  const keys = of.keys.map((field, i) => `k${i} ${rawType(field.column.type)} NULL`);
   await connection.script(`DROP TEMPORARY TABLE IF EXISTS ${copiesTable}, ${batchesTable};
     CREATE TEMPORARY TABLE ${copiesTable} (source INT NOT NULL, sequence BIGINT NOT NULL,
-      ${columns.join()}, PRIMARY KEY (source, sequence)) ENGINE = InnoDB;
+      ${keys.join()}, PRIMARY KEY (source, sequence)) ENGINE = InnoDB;
     CREATE TEMPORARY TABLE ${batchesTable} (source INT NOT NULL, last BIGINT NOT NULL,
-      minute BIGINT NOT NULL, \`rows\` BIGINT NOT NULL, PRIMARY KEY (source, last)) ENGINE = InnoDB;
+      lane INT NOT NULL, minute BIGINT NOT NULL, \`rows\` BIGINT NOT NULL,
+      PRIMARY KEY (source, last)) ENGINE = InnoDB;
     INSERT INTO ${copiesTable} ${copies(of, await sources(connection, id))};
-    INSERT INTO ${batchesTable} SELECT m.source, l.last_sequence, UNIX_TIMESTAMP(l.at) DIV 60,
+    INSERT INTO ${batchesTable}
+      SELECT m.source, l.last_sequence, l.lane, UNIX_TIMESTAMP(l.at) DIV 60,
         l.row_count - l.duplicates - l.dead_letters
-      FROM holdfast_ledger l JOIN holdfast_merges m
+      FROM holdfast_ledger l FORCE INDEX (holdfast_ledger_waiting)
+      STRAIGHT_JOIN holdfast_merges m
         ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
       WHERE l.stream = ${literal(id)} AND l.merged_at IS NULL`);
-  const owns = keys.map(({ own }) => own).join();
-  const [byKey, byTime, perMinute] = await connection.script(
-    `SELECT ${owns}, COUNT(*) AS duplicates FROM ${copiesTable} GROUP BY ${owns}
-       ORDER BY duplicates DESC, ${owns} LIMIT ${keysMax};
-     SELECT minute, SUM(\`rows\`) AS \`rows\` FROM ${batchesTable} GROUP BY minute ORDER BY minute;
-     SELECT (SELECT b.minute FROM ${batchesTable} b
-         WHERE b.source = c.source AND b.last >= c.sequence ORDER BY b.last LIMIT 1) AS minute,
-       COUNT(*) AS duplicates FROM ${copiesTable} c GROUP BY minute;
-     DROP TEMPORARY TABLE ${copiesTable}, ${batchesTable}`,
+}
+
+async function readCopies(
+  connection: Connection,
+  of: Sought,
+  keysMax: number,
+): Promise<Omit<StagedDuplicates, 'rows'>> {
+  const keys = of.keys.map((_, i) => `k${i}`).join();
+  // A copy belongs to the first batch that ends at it or behind it.
+  const place = (column: string): string => `(SELECT b.${column} FROM ${batchesTable} b
+    WHERE b.source = c.source AND b.last >= c.sequence ORDER BY b.last LIMIT 1)`;
+  const counted = (column: string): string => `
+    SELECT ${column} AS place, SUM(\`rows\`) AS \`rows\` FROM ${batchesTable}
+      GROUP BY place ORDER BY place;
+    SELECT ${place(column)} AS place, COUNT(*) AS duplicates FROM ${copiesTable} c GROUP BY place`;
+  const [byKey, minutes, copiesByMinute, lanes, copiesByLane] = await connection.script(
+    `SELECT ${keys}, COUNT(*) AS duplicates FROM ${copiesTable} GROUP BY ${keys}
+       ORDER BY duplicates DESC, ${keys} LIMIT ${keysMax};
+     ${counted('minute')}; ${counted('lane')}`,
   );
-  const counts = new Map(
-    (perMinute?.rows ?? []).map((row) => [String(row['minute']), Number(row['duplicates'])]),
-  );
+  const together = (all: Answer | undefined, double: Answer | undefined) => {
+    const counts = new Map(
+      (double?.rows ?? []).map((row) => [Number(row['place']), Number(row['duplicates'])]),
+    );
+    return (all?.rows ?? []).map((row) => {
+      const at = Number(row['place']);
+      return { at, rows: Number(row['rows']), duplicates: counts.get(at) ?? 0 };
+    });
+  };
+  const byLane = together(lanes, copiesByLane);
   return {
-    rows,
-    duplicates: [...counts.values()].reduce((sum, count) => sum + count, 0),
+    duplicates: byLane.reduce((sum, lane) => sum + lane.duplicates, 0),
     byKey: (byKey?.rows ?? []).map((row) => ({
       key: keyJson(of, row),
       duplicates: Number(row['duplicates']),
     })),
-    byTime: (byTime?.rows ?? []).map((row) => ({
-      at: Number(row['minute']) * 60_000,
-      rows: Number(row['rows']),
-      duplicates: counts.get(String(row['minute'])) ?? 0,
-    })),
+    byTime: together(minutes, copiesByMinute).map(({ at, ...counts }) => {
+      return { at: at * 60_000, ...counts };
+    }),
+    byLane: byLane.map(({ at: lane, ...counts }) => ({ lane, ...counts })),
   };
 }
 
@@ -168,18 +196,16 @@ export async function dedupe(
   }: { readonly lane: number; readonly rowsMax: number; readonly canSkip: boolean },
 ): Promise<DedupeStep | undefined> {
   const of = await seek(connection, stream, canSkip);
-  if (!of) return { rows: 0, duplicates: 0, collapsed: 0 };
+  if (!of) return { rows: 0, collapsed: 0, isWhole: true };
   const rows = await waitingRows(connection, stream.rules.stream, lane);
   const steps = Math.max(1, Math.ceil(rows / rowsMax));
   let collapsed = 0;
   for (let step = 0; step < steps; step++) {
     const more = await collapse(connection, of, { lane, step, steps });
-    if (more === undefined) {
-      return collapsed === 0 ? undefined : { rows, duplicates: collapsed, collapsed };
-    }
+    if (more === undefined) return step === 0 ? undefined : { rows, collapsed, isWhole: false };
     collapsed += more;
   }
-  return { rows, duplicates: collapsed, collapsed };
+  return { rows, collapsed, isWhole: true };
 }
 
 /** How many were taken out; undefined where a merger has the lane. */

@@ -96,9 +96,10 @@ export class MysqlStaging implements seam.Staging {
     if (known) await makePartitions(this.#connection, rules.stream, known.staging);
   }
 
-  async dropPartition(stream: string, name: string): Promise<boolean> {
+  async dropPartition(stream: string, name: string, rows?: number): Promise<boolean> {
     const known = await readStage(this.#connection, stream);
-    return known ? dropPartition(this.#connection, known.staging, name) : false;
+    if (!known) return false;
+    return dropPartition(this.#connection, known.staging, { name, rows });
   }
 
   async archivePage(
