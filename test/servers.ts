@@ -5,7 +5,9 @@ import { contract, stagedContract } from './support/target-contract.ts';
 
 for (const version of ['MariaDB 11.4', 'MySQL 5.6'] as const) {
   contract(version, () => mariadbGround(version));
-  contract(`${version} without LOAD DATA`, () => mariadbGround(version, { settings: ['--local-infile=0'] }));
+  contract(`${version} without LOAD DATA`, () =>
+    mariadbGround(version, { settings: ['--local-infile=0'] }),
+  );
 }
 // MySQL 5.6 has neither SKIP LOCKED nor the window functions of `dedupe`.
 stagedContract('MariaDB 11.4', () => mariadbGround('MariaDB 11.4', { route: 'staged' }));
