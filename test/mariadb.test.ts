@@ -167,6 +167,33 @@ test('keys are compared as the table compares them, contents as bytes', async ()
   assert.deepEqual(await rig.sql("SELECT * FROM folded WHERE k = 'abc'"), [{ k: 'ABC', n: 5 }]);
 });
 
+test('rows of a batch that are there stand beside rows that are not', async () => {
+  await rig.sql(
+    `CREATE TABLE mixed (id int PRIMARY KEY, v int NOT NULL DEFAULT 0, note varchar(9))`,
+  );
+  const stream = await rig.stream('mixed');
+  const row = (id: number, note = 'a') => ({ id: BigInt(id), note });
+  await stream.merge('merge', [row(1), row(5), row(9)]);
+  const mixed = [1, 2, 5, 6, 9].map((id) => row(id, id === 5 ? 'b' : 'a'));
+  const ends = ['duplicate', 'merged', 'deadLetter', 'merged', 'duplicate'];
+  assert.deepEqual(await stream.merge('merge', mixed), ends);
+  // One key twice: now the server chooses.
+  const twice = [row(1), row(3), row(6, 'b'), row(3), row(7)];
+  assert.deepEqual(await stream.merge('merge', twice), [
+    'duplicate',
+    'merged',
+    'deadLetter',
+    'duplicate',
+    'merged',
+  ]);
+  const newest = await rig.stream('mixed', { onConflict: { newest: 'v' } });
+  assert.deepEqual(await newest.merge('merge', [row(1, 'c'), row(8), row(8, 'c')]), [
+    'superseded',
+    'merged',
+    'superseded',
+  ]);
+});
+
 test('another unique index refuses its row, and no other row is touched by it', async () => {
   await rig.sql(`CREATE TABLE twice (id int PRIMARY KEY, email varchar(20) UNIQUE);
     INSERT INTO twice VALUES (1, 'a')`);

@@ -184,6 +184,12 @@ const crossed: readonly [string, unknown, RegExp, unknown][] = [
     { ...least, target: 'postgres://me:secret@a:1,b:2/db' },
   ],
   [
+    'a primary of MariaDB or MySQL cannot tell what its replicas have',
+    { ...least, confirm: 'standby', target: 'mysql://me:secret@a,b/db' },
+    /^confirm: 'standby' needs PostgreSQL; a primary of MariaDB/,
+    { ...least, confirm: { afterMs: 5 }, target: 'mariadb://me:secret@a,b/db' },
+  ],
+  [
     'SQLite has no host',
     { ...least, target: 'sqlite://a,b/shop.db' },
     /^target: sqlite: takes the path/,

@@ -134,7 +134,7 @@ function verdictOf(part: Part, version: string | undefined): string {
   return `CASE ${versions} WHEN ${all.join(' AND ')} THEN 'equal' ELSE 'different' END`;
 }
 
-/** How many of the chosen rows are known again by their key. */
+/** How many of the chosen rows from `first` to `last` are known again by their key. */
 export const countChosen = (
   table: string,
   part: Part,
@@ -142,7 +142,8 @@ export const countChosen = (
 ): string =>
   `SELECT COUNT(*) AS count FROM ${source(part, chosen)} STRAIGHT_JOIN ${tableName(table)} t
      ON ${sameKey(part, 't.', keysOf(part, chosen))}
-   WHERE r.wave = ${part.wave}${without(chosen, range)}`;
+   WHERE r.wave = ${part.wave} AND r.ord BETWEEN ${range.first} AND ${range.last}
+     ${without(chosen, range)}`;
 
 /** Rows replace those of their key. A key is written too where another text is the same key. */
 export function updateRows(table: string, part: Part, ords: readonly number[]): string {

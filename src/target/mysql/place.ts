@@ -90,12 +90,6 @@ const worn: Refusal = {
   message: `${passesMax} rows of this key were refused before it; it was not tried.`,
 };
 
-/** What became of a row's key in the table. */
-interface Found {
-  readonly verdict: sql.Verdict;
-  readonly isWinner: boolean;
-}
-
 /** Rows that stand for their keys. `isAll`: all rows of the part; else the winners' table has them. */
 interface Winners {
   readonly winners: readonly number[];
@@ -252,7 +246,7 @@ class Placing implements PlacedParts {
           ? verdict === 'different' && this.#onConflict === 'update'
           : verdict === 'newer';
       if (isUpdate) updates.push(ord);
-      else this.#found(ord, { verdict, isWinner: true });
+      else this.#found(ord, verdict, version !== undefined);
     }
     const absent = there.size === 0 ? winners : winners.filter((ord) => !there.has(ord));
     await this.#insertWinners(part, { winners: absent, isAll, except: [...there] }, refused);
@@ -332,7 +326,7 @@ class Placing implements PlacedParts {
       const mayYet = verdict === 'newer' || (verdict === 'different' && this.#isUpdating(version));
       if (mayYet && !isComplete) continue;
       left.delete(ord);
-      this.#found(ord, { verdict, isWinner: false });
+      this.#found(ord, verdict, version !== undefined);
     }
     return [...left];
   }
@@ -341,15 +335,13 @@ class Placing implements PlacedParts {
     return version === undefined && this.#onConflict === 'update';
   }
 
-  #found(ord: number, { verdict, isWinner }: Found): void {
-    const rule = this.#onConflict;
+  /** The end of a row whose key is in the table and stays as it is. */
+  #found(ord: number, verdict: sql.Verdict, isVersioned: boolean): void {
     if (verdict === 'equal') this.#end(ord, rowEnd.duplicate);
     else if (verdict === 'older') this.#end(ord, rowEnd.superseded);
     else if (verdict === 'newer') this.#refuse(ord, swallowed);
-    else if (rule === 'dead-letter') this.#refuse(ord, keyConflict);
-    else if (rule === 'ignore' || rule === 'update') this.#end(ord, rowEnd.superseded);
-    // The same version and other content; without a version nothing can replace anything.
-    else if (isWinner || this.#version !== undefined) this.#refuse(ord, keyConflict);
+    // The same version and other content is a conflict; without a version nothing is newer.
+    else if (this.#onConflict === 'dead-letter' || isVersioned) this.#refuse(ord, keyConflict);
     else this.#end(ord, rowEnd.superseded);
   }
 }

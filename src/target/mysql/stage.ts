@@ -82,9 +82,10 @@ export class Stage {
   static async make(connection: Connection, batch: Batch, ways: Ways): Promise<Stage> {
     checkKey(batch);
     const relation = await ways.relations.of(connection, batch.table);
-    const seq = ranks(sequenceOrder(batch));
+    const bySequence = sequenceOrder(batch);
+    const seq = ranks(bySequence);
     const ord = ranks(batch.order);
-    const wave = waves(batch, sequenceOrder(batch));
+    const wave = waves(batch, bySequence);
     const sets: SetRows[] = [];
     const definitions: string[] = [];
     for (const [index, columns] of batch.columnSets.entries()) {
