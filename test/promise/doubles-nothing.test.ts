@@ -10,6 +10,7 @@ import { runClients } from '../support/http-clients.ts';
 import {
   type Dialect,
   dialects,
+  isMariadb,
   number,
   openStore,
   type Servers,
@@ -93,15 +94,15 @@ function disturbing(shares: readonly number[], disturb: () => Promise<void>) {
   };
 }
 
-for (const dialect of ['PostgreSQL', 'MariaDB'] as const) {
+for (const dialect of dialects.filter((own) => own !== 'SQLite')) {
   test(`a ${dialect} that dies twice under four clients has each row once`, async (t) => {
     const store = await storeWithBoth(t, dialect);
     const serving = await serve(store);
     const { postgres, mariadb } = servers;
     const deaths = disturbing([0.2, 0.6], async () => {
-      await (dialect === 'MariaDB' ? mariadb.kill() : postgres.immediate());
+      await (isMariadb(dialect) ? mariadb.kill() : postgres.immediate());
       await pause(300);
-      await (dialect === 'MariaDB' ? mariadb.start() : postgres.start());
+      await (isMariadb(dialect) ? mariadb.start() : postgres.start());
     });
     const url = () => serving.url;
     await runClients({ ...load, url, onDone: deaths.onDone });

@@ -14,12 +14,8 @@ import { byIndexOnly } from '../temporary.ts';
 import { literal, name } from '../text.ts';
 import { type KnownStage, readStage } from './table.ts';
 
-/**
- * Plans that read the staging table must go by its index: fresh tables have no statistics. A sort
- * of what waits is large; the standard 4 MB would take many passes over files.
- */
-const planning = `SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off;
-  SET LOCAL enable_mergejoin = off; SET LOCAL work_mem = '64MB'`;
+/** A sort of what waits is large; the standard 4 MB would take many passes over files. */
+const planning = `${byIndexOnly}; SET LOCAL work_mem = '64MB'`;
 
 const keyNames = (layout: Layout, { rules }: StagedStream): string[] =>
   layout.fields
