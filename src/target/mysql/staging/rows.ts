@@ -14,7 +14,7 @@ import { checkKey, columnNow, type Relation } from '../relation.ts';
 import type { Refusal, Savepoint } from '../savepoint.ts';
 import { type Part, rowsTable, sortsOf, type Ways, winnersOf } from '../stage.ts';
 import { integers, list, name, tableName } from '../text.ts';
-import { rawJson, readable } from './raw.ts';
+import { rawJson, stagedField } from './raw.ts';
 import type { KnownStage } from './table.ts';
 import type { Taken, WaitingBatch } from './turn.ts';
 
@@ -131,10 +131,10 @@ export async function insertStraight(connection: Connection, of: StagedRows): Pr
   for (const set of await usedSets(connection, of)) {
     const fields = columnsOfSet(stage.layout, set);
     const names = fields.map(({ column }) => columnNow(stream.table, column).name);
-    const values = fields.map((field) => readable(field.column.type, field.name));
+    const values = fields.map((field) => stagedField(field.name));
     const order = stream.rules.key.flatMap((column) => {
       const field = fields.find((one) => one.column.name === column);
-      return field ? [`s.${name(field.name)}`] : [];
+      return field ? [stagedField(field.name)] : [];
     });
     const which = stage.layout.sets.length === 1 ? '' : `AND s.holdfast_set = ${set}`;
     inserts.push(`INSERT INTO ${tableName(stream.table.name)} (${list(names)})
@@ -251,7 +251,7 @@ export class StagedStage {
     const { stage, taken } = of;
     const fields = columnsOfSet(stage.layout, set);
     const columns = this.#fieldsOf(fields.map(({ column }) => column.name));
-    const values = fields.map((field) => readable(field.column.type, field.name));
+    const values = fields.map((field) => stagedField(field.name));
     const head = `INSERT INTO ${rowsName} (${['ord', 'seq', 'wave', ...columns].join()})`;
     await isolate(
       ords.length,

@@ -166,7 +166,7 @@ const otherRules = (stream: string): TargetError =>
       'Let them be merged under those first.',
   );
 
-/** A row's declared types have 65,535 bytes together; a field that has no room is stored apart. */
+/** A row's declared types have 65,535 bytes together; a text that has no room is stored apart. */
 const declaredBytesMax = 48_000;
 
 /** What the fields are in the table: the same for a layout however far it has grown since. */
@@ -174,10 +174,12 @@ function fieldTypes(layout: Layout): string[] {
   let bytes = 0;
   return layout.fields.map(({ column }) => {
     const type = rawType(column.type);
-    const own = Number(/\d+/.exec(type)?.[0] ?? 12) + 2;
-    if (bytes + own > declaredBytesMax) return 'longblob';
+    const [, kind, length] = /^var(char|binary)\((\d+)\)/.exec(type) ?? [];
+    const own = 2 + (kind === 'char' ? 4 : 1) * Number(length ?? 30);
     bytes += own;
-    return type;
+    if (kind === undefined || bytes <= declaredBytesMax) return type;
+    bytes -= own;
+    return kind === 'char' ? 'longtext' : 'longblob';
   });
 }
 
@@ -191,7 +193,7 @@ async function makeTable(connection: Connection, { staging, layout }: KnownStage
       holdfast_digest   INT UNSIGNED NOT NULL,
       holdfast_set      INT          NOT NULL,
       PRIMARY KEY (holdfast_source, holdfast_sequence, holdfast_day)
-    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC
+    ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
     PARTITION BY RANGE COLUMNS (holdfast_day) (${days.join()})`);
   const found = await connection.query(
     `SELECT column_name AS name, column_type AS type FROM information_schema.columns
