@@ -323,8 +323,8 @@ class OpenHoldfast implements Holdfast {
     const { streams, loading, ports } = this.#parts;
     if (this.#state === 'running') this.#state = 'draining';
     const deadline = ports.clock.monotonicMs() + drainMs;
-    const isDrained = (): boolean =>
-      streams.all.every(({ marks }) => marks.sums().settled === marks.accepted);
+    loading.hurry();
+    const isDrained = (): boolean => streams.all.every(({ isDrained }) => isDrained);
     while (!isDrained() && ports.clock.monotonicMs() < deadline && this.#state === 'draining') {
       await ports.clock.sleep(5);
     }

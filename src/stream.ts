@@ -92,6 +92,13 @@ export class OpenStream {
     return this.#tableId;
   }
 
+  /** Whether nothing of it is left for this process to do. */
+  get isDrained(): boolean {
+    const { accepted, staged, settled } = this.marks.sums();
+    const isMerging = this.rules.route === 'direct' || this.rules.mergers > 0;
+    return (isMerging ? settled : staged) === accepted;
+  }
+
   get rowRules(): RowRules {
     return this.#reader.rules;
   }

@@ -50,6 +50,8 @@ export interface LoadingCalls {
   openStream(settings: StreamSettings): void;
   /** The journal is durable up to `end`, with new records for these streams. */
   extend(end: Position, streams: readonly number[]): void;
+  /** The process drains: staged rows are merged as they come, not by their schedule. */
+  hurry(): void;
   lanes(stream: string): Promise<LaneState[]>;
   /** How the records of these ranges ended, by the ledger. */
   counts(stream: string, ranges: readonly Range[]): Promise<EndCounts>;
@@ -92,6 +94,10 @@ export class Loading implements LoadingCalls {
 
   extend(end: Position, streams: readonly number[]): void {
     for (const id of streams) this.#streams.get(id)?.loading.extend(end);
+  }
+
+  hurry(): void {
+    for (const { loading } of this.#streams.values()) loading.hurry();
   }
 
   describe(table: string): Promise<Table> {

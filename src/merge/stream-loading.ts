@@ -59,6 +59,10 @@ export class StreamLoading {
     for (const runner of this.#runners()) runner.stop();
   }
 
+  hurry(): void {
+    for (const merger of this.#mergers) merger.hurry();
+  }
+
   #runners() {
     return [...this.#loaders, ...this.#mergers, ...(this.#watch ? [this.#watch] : [])];
   }
