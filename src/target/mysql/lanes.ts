@@ -161,7 +161,7 @@ function checkLanes(batch: Guarded, rows: readonly Row[], mark: 'settled' | 'sta
     const row = found.get(lane);
     // An older epoch: the database was put back to an earlier state.
     if (Number(row?.['epoch']) === batch.epoch && Number(row?.[mark]) === first - 1) continue;
-    const stands = `is ${mark} to ${String(row?.[mark] ?? 'nothing')}`;
+    const stands = `is ${mark} to ${row ? Number(row[mark]) : 'nothing'}`;
     const message = `Lane ${lane} ${stands}; the batch begins at ${first}.`;
     throw new TargetError('moved', '', message);
   }

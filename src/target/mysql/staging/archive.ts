@@ -23,7 +23,7 @@ export async function archivePage(
   const lines = rows.map((row) => {
     const lane = row['holdfast_lane'];
     const head = JSON.stringify({
-      writer: String(row['holdfast_writer'] ?? ''),
+      writer: lane === null ? '' : String(row['holdfast_writer']),
       lane: lane === null ? -1 : Number(lane),
     });
     const place = String(row['holdfast_sequence']);
@@ -31,5 +31,6 @@ export async function archivePage(
   });
   const last = rows.at(-1);
   if (!last || rows.length < rowsMax) return { lines, next: undefined };
-  return { lines, next: `${last['holdfast_source']} ${last['holdfast_sequence']}` };
+  const place = [last['holdfast_source'], last['holdfast_sequence']];
+  return { lines, next: place.map(Number).join(' ') };
 }

@@ -4,7 +4,6 @@
 // A record is known here by `ord`, its rank among all records of the taken batches: by source, then
 // sequence. That is the order in which rows take effect, too: rows of a key are in lanes of one
 // number, and the lanes of one number differ only in their writers.
-import { rowEnd } from '../../../merge/batch.ts';
 import { isolate } from '../../../merge/isolate.ts';
 import { columnsOfSet, type Field } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
@@ -346,7 +345,8 @@ export async function readJson(
     });
     const found = await connection.query(`SELECT s.* FROM ${staged(stage)} WHERE ${among(runs)}`);
     for (const row of found) {
-      const ord = byPlace.get(`${row['holdfast_source']} ${row['holdfast_sequence']}`);
+      const place = [row['holdfast_source'], row['holdfast_sequence']];
+      const ord = byPlace.get(place.map(Number).join(' '));
       if (ord !== undefined) all.set(ord, rowJson(stage, row));
     }
   }
@@ -382,7 +382,3 @@ export function placesOf(batches: readonly WaitingBatch[]) {
     return batch && { batch, at: ord - (bases[low] ?? 0) };
   };
 }
-
-/** Whether the record had no end before this merge. */
-export const isWaiting = ({ ends }: WaitingBatch, at: number): boolean =>
-  ends[at] === rowEnd.merged;
