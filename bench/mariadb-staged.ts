@@ -1,5 +1,5 @@
-// The staged route's part of bench mariadb: its two halves apart, rows/s. Rounds of all in turn; what
-// is in the tables is counted after each. The names mean what they mean in bench staged.
+// The staged route's part of bench mariadb: its two halves apart, rows/s. Rounds of all in turn;
+// what is in the tables is counted after each. The names mean what they mean in bench staged.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

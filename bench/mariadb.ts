@@ -4,8 +4,9 @@
 //
 // loadData: one connection, LOAD DATA LOCAL INFILE, lines written ahead, 20,000 rows a transaction.
 // direct: writeBytes of bodies of 500 rows, 8 calls in flight, in the product's process.
-// stage, merge: the staged route's halves (mariadb-staged.ts). `of`: direct, and a bare INSERT … SELECT
-//   … ON DUPLICATE KEY UPDATE of the same rows from a table in key order, 20,000 rows a transaction.
+// stage, merge: the staged route's halves (mariadb-staged.ts). `of`: direct, and a bare INSERT …
+//   SELECT … ON DUPLICATE KEY UPDATE of the same rows from a table in key order, 20,000 rows a
+//   transaction.
 // …Cpu: µs of CPU time a row, the product's; …ServerCpu: MariaDB's.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';

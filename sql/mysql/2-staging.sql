@@ -1,5 +1,5 @@
--- The staged route: a batch is first committed to a staging table of its stream, and merges bring it
--- into the stream's table later. Streams of the direct route leave all of this empty.
+-- The staged route: a batch is first committed to a staging table of its stream, and merges bring
+-- it into the stream's table later. Streams of the direct route leave all of this empty.
 
 -- What a lane of a staged stream has in holdfast_lanes for the direct route: its `settled` and its
 -- totals. They stand apart, so that a merge and the staging of the next batch never wait for each
@@ -19,8 +19,8 @@ CREATE TABLE IF NOT EXISTS holdfast_merges (
   CHECK (settled = merged + duplicates + superseded + dead_letters)
 ) ENGINE = InnoDB;
 
--- A merger holds the lock of a row while it merges that lane of every writer: rows of one key are in
--- lanes of one number, so two mergers never meet at a key.
+-- A merger holds the lock of a row while it merges that lane of every writer: rows of one key are
+-- in lanes of one number, so two mergers never meet at a key.
 CREATE TABLE IF NOT EXISTS holdfast_claims (
   stream VARCHAR(150) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   lane   INT NOT NULL,
@@ -28,8 +28,8 @@ CREATE TABLE IF NOT EXISTS holdfast_claims (
 ) ENGINE = InnoDB;
 
 -- Each staged stream: its staging table, what its rows are for, and what they mean, as JSON.
--- `fields`: per column of the staging table the column that was journaled; `sets`: the sets of columns
--- that rows provide, as places in `fields`. Both only grow.
+-- `fields`: per column of the staging table the column that was journaled; `sets`: the sets of
+-- columns that rows provide, as places in `fields`. Both only grow.
 CREATE TABLE IF NOT EXISTS holdfast_stages (
   stream  VARCHAR(150) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   staging VARCHAR(64)  CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,

@@ -61,7 +61,8 @@ export async function mariadbGround(
       age: async (stream, days) => {
         const table = `\`holdfast_stage_${stream}\``;
         const [row = {}] = await sql(`SELECT UTC_DATE() + 0 AS today,
-          (UTC_DATE() - INTERVAL ${days} DAY) + 0 AS day, UTC_DATE() - INTERVAL ${days} DAY AS first,
+          (UTC_DATE() - INTERVAL ${days} DAY) + 0 AS day,
+          UTC_DATE() - INTERVAL ${days} DAY AS first,
           UTC_DATE() - INTERVAL ${days - 1} DAY AS next, UTC_DATE() + INTERVAL 1 DAY AS tomorrow`);
         const text = (name: string) => String(row[name]);
         await sql(`ALTER TABLE ${table} REORGANIZE PARTITION p${text('today')} INTO (

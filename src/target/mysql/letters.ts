@@ -87,13 +87,12 @@ export async function replayLetter(
   const stage = await Stage.make(connection, batch, ways);
   return connection.transaction(async () => {
     await beginGuarded(connection, batch);
-    const locked = totalsTables.map(
-      (table) => `SELECT 1 FROM ${table} WHERE ${ofStream(id)} AND lane = ${id.lane} FOR UPDATE`,
+    const settled = await lockLane(connection, id);
+    const [found] = await connection.query(
+      `SELECT state FROM holdfast_dead_letters WHERE ${ofLetter(id)} FOR UPDATE`,
     );
-    const answers = await connection.script(
-      `${locked.join('; ')}; SELECT state FROM holdfast_dead_letters WHERE ${ofLetter(id)} FOR UPDATE`,
-    );
-    if (answers.at(-1)?.rows[0]?.['state'] !== 'dead') throw notDead(id);
+    if (found?.['state'] !== 'dead') throw notDead(id);
+    if (settled < id.sequence) throw notSettled(id);
     // The row is older than whatever replaced its key since, so a replay never overwrites.
     const { onConflict } = batch.rules;
     const rule = onConflict === 'update' ? 'ignore' : onConflict;
@@ -105,6 +104,23 @@ export async function replayLetter(
     await connection.commit();
     return end;
   });
+}
+
+/** A record that is staged is counted only when it is merged. */
+const notSettled = (id: DeadLetterId): TargetError => {
+  const message = `Record ${id.lane}/${id.sequence} waits for its merge; replay it after that.`;
+  return new TargetError('transient', '', message);
+};
+
+/** Up to where the lane is settled; nobody else moves that until the transaction ends. */
+async function lockLane(connection: Connection, id: DeadLetterId): Promise<number> {
+  for (const table of totalsTables) {
+    const [lane] = await connection.query(
+      `SELECT settled FROM ${table} WHERE ${ofStream(id)} AND lane = ${id.lane} FOR UPDATE`,
+    );
+    if (lane) return Number(lane['settled']);
+  }
+  return 0;
 }
 
 async function renew(

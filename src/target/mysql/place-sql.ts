@@ -76,9 +76,9 @@ const sameKey = (part: Part, prefix: string, keys: readonly string[]): string =>
 export type Verdict = 'equal' | 'different' | 'older' | 'newer';
 
 /**
- * `ord` and Verdict of the chosen rows whose key is in the table, in the order of the key. Locks the
- * table's rows: what others commit until the end cannot change it, and what they have committed is
- * seen.
+ * `ord` and Verdict of the chosen rows whose key is in the table, in the order of the key. Locks
+ * the table's rows: what others commit until the end cannot change it, and what they have committed
+ * is seen.
  */
 export function judgeChosen(
   table: string,

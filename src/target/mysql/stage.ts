@@ -20,9 +20,9 @@ export interface Ways {
 }
 
 /**
- * The rows of one column set and wave. A row of the batch is known in the temporary tables by `ord`,
- * its rank in key order, which is also the order in which rows are written; `seq` is its rank in
- * sequence order.
+ * The rows of one column set and wave. A row of the batch is known in the temporary tables by
+ * `ord`, its rank in key order, which is also the order in which rows are written; `seq` is its
+ * rank in sequence order.
  */
 export interface Part {
   readonly wave: number;

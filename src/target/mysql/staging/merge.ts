@@ -1,6 +1,6 @@
-// The transaction of a merge (L2 to L3): claims, what waits under them, rows, and the books of all of
-// it together. Nothing is decided from memory: a merge that comes late, twice or after a crash finds
-// `settled` where the last one left it.
+// The transaction of a merge (L2 to L3): claims, what waits under them, rows, and the books of all
+// of it together. Nothing is decided from memory: a merge that comes late, twice or after a crash
+// finds `settled` where the last one left it.
 import { rowEnd } from '../../../merge/batch.ts';
 import { booked, type EndCounts } from '../../../merge/ledger.ts';
 import type { MergedTurn, MergeTurn } from '../../staging.ts';

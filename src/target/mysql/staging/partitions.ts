@@ -63,7 +63,7 @@ export async function partitions(
   return found;
 }
 
-/** How long the others may stand in the way: somebody who waits behind us waits no longer either. */
+/** How long others may stand in the way; who waits behind us waits no longer either. */
 const lockSecondsMax = 1;
 
 export async function dropPartition(

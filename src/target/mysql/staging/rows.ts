@@ -1,5 +1,5 @@
-// The staged rows of taken batches on their way into the table: straight, by one INSERT … SELECT for
-// each set of columns, or by way of a temporary table, where each finds its own end.
+// The staged rows of taken batches on their way into the table: straight, by one INSERT … SELECT
+// for each set of columns, or by way of a temporary table, where each finds its own end.
 //
 // A record is known here by `ord`, its rank among all records of the taken batches: by source, then
 // sequence. That is the order in which rows take effect, too: rows of a key are in lanes of one
@@ -110,7 +110,7 @@ function keyFields({ stream, stage }: StagedRows): string[] {
 }
 
 /** Which sets of columns there are among the rows, where the layout has several. */
-export async function usedSets(connection: Connection, of: StagedRows): Promise<number[]> {
+async function usedSets(connection: Connection, of: StagedRows): Promise<number[]> {
   const { stage, taken } = of;
   if (stage.layout.sets.length === 1) return [0];
   const found = await connection.query(

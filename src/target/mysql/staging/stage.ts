@@ -1,6 +1,6 @@
 // The transaction that stages a batch: its rows go into the staging table as the journal has them,
-// so that none can be refused; what never decoded becomes a dead letter now; the ledger is told what
-// a merge will have to find.
+// so that none can be refused; what never decoded becomes a dead letter now; the ledger is told
+// what a merge will have to find.
 import type { Column } from '../../../accept/columns.ts';
 import type { Batch } from '../../../merge/batch.ts';
 import { type LedgerRow, ledgerRows } from '../../../merge/ledger.ts';

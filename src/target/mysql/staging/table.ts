@@ -4,8 +4,8 @@
 //
 // DDL commits by itself here, so none of this is in a transaction. Each step may be done again, by
 // anybody, from wherever a crash has left it: the table first grows, then holdfast_stages says so.
-// A named lock keeps two processes from doing it at once; where it does not reach (another node of a
-// cluster) the last step finds that the layout is not the one that it began with.
+// A named lock keeps two processes from doing it at once; where it does not reach (another node of
+// a cluster) the last step finds that the layout is not the one that it began with.
 import { createHash } from 'node:crypto';
 import type { ColumnType } from '../../../accept/columns.ts';
 import { extended, type Layout } from '../../staged-layout.ts';
