@@ -113,8 +113,9 @@ for (const version of ['18', '15'] as const) {
   stagedContract(`PostgreSQL ${version}`, () => postgresGround(version, 'staged'));
 }
 contract('MariaDB 10.11', () => mariadbGround('MariaDB 10.11'));
+stagedContract('MariaDB 10.11', () => mariadbGround('MariaDB 10.11', { route: 'staged' }));
 contract('MariaDB 10.11 without LOAD DATA', () =>
-  mariadbGround('MariaDB 10.11', ['--local-infile=0']),
+  mariadbGround('MariaDB 10.11', { settings: ['--local-infile=0'] }),
 );
 contract('SQLite', sqliteGround);
 contract('the simulated target', simulatedGround);

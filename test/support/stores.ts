@@ -7,11 +7,17 @@ import * as mariadb from './mariadb.ts';
 import * as postgres from './postgres.ts';
 
 /** A database, and the route to it where that is not the direct one. */
-export type Dialect = 'PostgreSQL' | 'PostgreSQL, staged' | 'MariaDB' | 'SQLite';
+export type Dialect =
+  | 'PostgreSQL'
+  | 'PostgreSQL, staged'
+  | 'MariaDB'
+  | 'MariaDB, staged'
+  | 'SQLite';
 export const dialects: readonly Dialect[] = [
   'PostgreSQL',
   'PostgreSQL, staged',
   'MariaDB',
+  'MariaDB, staged',
   'SQLite',
 ];
 

@@ -10,7 +10,7 @@ export type Pick = 'all' | readonly number[];
 const picked = (part: Part, pick: Pick, prefix = ''): string =>
   `${prefix}wave = ${part.wave}${pick === 'all' ? '' : ` AND ${prefix}ord IN ${integers(pick)}`}`;
 
-const values = (part: Part): string => part.columns.map((_, i) => `r.c${i}`).join();
+const values = (part: Part): string => list(part.fields, 'r.');
 
 /** Rows that stand for their keys: those in the winners' table, or all rows of the part. */
 export interface Chosen {
@@ -44,7 +44,8 @@ export const insertRows = (
   `INSERT INTO ${tableName(table)} (${list(part.columns)}) SELECT ${values(part)}
    FROM ${source(part, chosen)}
    WHERE r.wave = ${part.wave} AND ${chosen.isAll ? 'r' : 'w'}.ord
-     BETWEEN ${range.first} AND ${range.last}${without(chosen, range)} ORDER BY r.ord`;
+     BETWEEN ${range.first} AND ${range.last}${without(chosen, range)}
+   ORDER BY ${chosen.isAll ? 'r.ord' : keysOf(part, chosen).join()}`;
 
 /**
  * Leaves in the winners' table one row of each key: the first, the last, or that with the highest
@@ -115,7 +116,7 @@ export function judgeAll(table: string, part: Part): string {
 
 /** As bytes: a collation takes unequal texts for equal ones, and JSON 1.0 for 1. */
 function same(part: Part, place: number): string {
-  const [own, there] = [`r.c${place}`, `t.${name(part.columns[place] ?? '')}`];
+  const [own, there] = [`r.${part.fields[place]}`, `t.${name(part.columns[place] ?? '')}`];
   const sort = part.sorts[place];
   if (sort === 'plain') return `${own} <=> ${there}`;
   const asBytes = (value: string): string =>
@@ -148,7 +149,9 @@ export const countChosen = (
 export function updateRows(table: string, part: Part, ords: readonly number[]): string {
   const keys = part.key.map((column) => `r.${staged(part, column)}`);
   const changed = part.columns.flatMap((column, i) =>
-    part.key.includes(column) && part.sorts[i] === 'plain' ? [] : [`t.${name(column)} = r.c${i}`],
+    part.key.includes(column) && part.sorts[i] === 'plain'
+      ? []
+      : [`t.${name(column)} = r.${part.fields[i]}`],
   );
   return `UPDATE ${part.rows} r STRAIGHT_JOIN ${tableName(table)} t
     ON ${sameKey(part, 't.', keys)} SET ${changed.join()} WHERE ${picked(part, ords, 'r.')}`;

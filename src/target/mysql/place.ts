@@ -12,7 +12,7 @@ import type { Letter } from './books.ts';
 import type { Connection } from './connection.ts';
 import * as sql from './place-sql.ts';
 import { type Refusal, Savepoint } from './savepoint.ts';
-import type { Part, Stage, Staged } from './stage.ts';
+import type { Part, Stage } from './stage.ts';
 
 export interface Placed {
   /** Per row of the batch; absent where every row was merged. */
@@ -28,9 +28,44 @@ export async function placeRows(
   batch: Batch,
   { stage, onConflict }: { readonly stage: Stage; readonly onConflict?: OnConflict },
 ): Promise<Placed> {
-  const placing = new Placing(connection, batch, onConflict ?? batch.rules.onConflict);
-  await placing.run(stage);
-  return placing.placed();
+  const placed = await placeParts(connection, {
+    table: batch.table.name,
+    count: batch.count,
+    onConflict: onConflict ?? batch.rules.onConflict,
+    stage,
+  });
+  const letters = undecodedLetters(batch);
+  for (const [ord, refusal] of placed.refusals) {
+    letters.push(letterOf(batch, batch.order[ord] ?? 0, refusal));
+  }
+  if (placed.ends.every((end) => end === rowEnd.merged)) return { ends: undefined, letters };
+  const ends = new Uint8Array(batch.count);
+  placed.ends.forEach((end, ord) => {
+    ends[batch.order[ord] ?? 0] = end;
+  });
+  return { ends, letters };
+}
+
+/** Rows that a table is to take, once they stand in temporary tables. */
+export interface Placeable {
+  readonly table: string;
+  /** Their ords are below this. */
+  readonly count: number;
+  readonly onConflict: OnConflict;
+  readonly stage: Pick<Stage, 'fill'>;
+}
+
+/** What became of them, by ord. */
+export interface PlacedParts {
+  readonly ends: Uint8Array;
+  /** Of those that are dead letters. */
+  readonly refusals: ReadonlyMap<number, Refusal>;
+}
+
+export async function placeParts(connection: Connection, of: Placeable): Promise<PlacedParts> {
+  const placing = new Placing(connection, of);
+  await placing.run(of.stage);
+  return placing;
 }
 
 /**
@@ -65,25 +100,25 @@ interface Winners {
 
 const all: sql.Chosen = { isAll: true, except: [] };
 
-class Placing {
+class Placing implements PlacedParts {
+  readonly ends: Uint8Array;
+  readonly refusals = new Map<number, Refusal>();
   readonly #connection: Connection;
-  readonly #batch: Batch;
+  readonly #table: string;
   readonly #onConflict: OnConflict;
   readonly #savepoint: Savepoint;
-  readonly #ends: Uint8Array;
-  readonly #refusals = new Map<number, Refusal>();
 
-  constructor(connection: Connection, batch: Batch, onConflict: OnConflict) {
+  constructor(connection: Connection, { table, count, onConflict }: Placeable) {
     this.#connection = connection;
-    this.#batch = batch;
+    this.#table = table;
     this.#onConflict = onConflict;
     this.#savepoint = new Savepoint(connection);
-    this.#ends = new Uint8Array(batch.count);
+    this.ends = new Uint8Array(count);
   }
 
-  async run(stage: Stage): Promise<void> {
+  async run(stage: Pick<Stage, 'fill'>): Promise<void> {
     const refused = (ord: number, refusal: Refusal) => this.#refuse(ord, refusal);
-    const { parts }: Staged = await stage.fill(this.#savepoint, refused);
+    const parts = await stage.fill(this.#savepoint, refused);
     for (const part of parts) {
       if (part.ords.length === 0) continue;
       if (part.key.length === 0) await this.#insertAll(part);
@@ -91,26 +126,13 @@ class Placing {
     }
   }
 
-  placed(): Placed {
-    const letters = undecodedLetters(this.#batch);
-    for (const [ord, refusal] of this.#refusals) {
-      letters.push(letterOf(this.#batch, this.#batch.order[ord] ?? 0, refusal));
-    }
-    const isMerged = this.#ends.every((end) => end === rowEnd.merged);
-    return { ends: isMerged ? undefined : this.#ends, letters };
-  }
-
-  get #table(): string {
-    return this.#batch.table.name;
-  }
-
   #end(ord: number, end: RowEnd): void {
-    this.#ends[this.#batch.order[ord] ?? 0] = end;
+    this.ends[ord] = end;
   }
 
   #refuse(ord: number, refusal: Refusal): void {
     this.#end(ord, rowEnd.deadLetter);
-    this.#refusals.set(ord, refusal);
+    this.refusals.set(ord, refusal);
   }
 
   async #rows(text: string) {
@@ -173,12 +195,12 @@ class Placing {
       if (of.isFirst && refusal.sqlState === 'ER_DUP_ENTRY') again.push(ord);
       else this.#refuse(ord, refusal);
     };
-    const refusals = this.#refusals.size;
+    const refusals = this.refusals.size;
     await this.#placeWinners(part, { winners, isAll }, refused);
     if (isWhole) return again;
     const won = new Set(winners);
     const losers = of.ords.filter((ord) => !won.has(ord));
-    const isComplete = this.#refusals.size === refusals && again.length === 0;
+    const isComplete = this.refusals.size === refusals && again.length === 0;
     again.push(...(await this.#judgeLosers(part, losers, isComplete)));
     return again.sort(byNumber);
   }

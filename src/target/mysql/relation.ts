@@ -7,6 +7,7 @@ import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { readColumns } from './describe.ts';
 import type { Sink } from './rows.ts';
+import { tableName } from './text.ts';
 import type { ColumnRow } from './types.ts';
 
 /** Versions of tables that a session remembers. */
@@ -42,7 +43,7 @@ const isConverted = (row: ColumnRow): boolean =>
 function fieldsOf(batch: Batch, set: ColumnSet): Sink['columns'] {
   return set.flatMap((place) => {
     const column = batch.journaled.columns[place];
-    return column ? [{ column, now: columnNow(batch, column) }] : [];
+    return column ? [{ column, now: columnNow(batch.table, column) }] : [];
   });
 }
 
@@ -53,7 +54,7 @@ export function sinkOf(batch: Batch, set: ColumnSet, relation: Relation): Sink {
     const row = relation.get(now.name);
     return row && isConverted(row) ? [now.name] : [];
   });
-  return { table: batch.table.name, columns, lead: [], converted: new Set(converted) };
+  return { table: tableName(batch.table.name), columns, lead: [], converted: new Set(converted) };
 }
 
 /** Kinds whose text another kind reads as the same value, or refuses (P5). */
@@ -67,7 +68,8 @@ const widened: { readonly [kind in Column['type']['kind']]?: readonly string[] }
   enum: ['cast'],
 };
 
-function columnNow({ table }: Batch, was: Column): Column {
+/** What takes a field of the journal in the table. Throws 'hold': no row is to blame. */
+export function columnNow(table: Table, was: Column): Column {
   const now = table.columns.find(({ name }) => name === was.name);
   if (!now) throw hold(table, `column ${was.name} of the rows is gone`);
   if (!now.writable) throw hold(table, `column ${was.name} of the rows is generated now`);
@@ -82,7 +84,7 @@ const hold = (table: Table, message: string): TargetError =>
   new TargetError('hold', '', `Table ${table.name}: ${message}.`);
 
 /** Holds where the key that the stream goes by has lost its index. */
-export function checkKey({ table, rules }: Batch): void {
+export function checkKey({ table, rules }: Pick<Batch, 'table' | 'rules'>): void {
   const { key } = rules;
   const isThere = table.keys.some(
     (columns) => columns.length === key.length && columns.every((name) => key.includes(name)),

@@ -8,7 +8,7 @@ import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { classify, errnoName } from './errnos.ts';
 import { compileTuple, type Form, fieldBytesMax } from './fields.ts';
-import { list, name, tableName } from './text.ts';
+import { list, name } from './text.ts';
 import { TextBuffer } from './text-buffer.ts';
 
 /** Large enough that the calls for each chunk do not count. */
@@ -18,13 +18,14 @@ const insertBytesMax = 1024 * 1024;
 
 /** Where rows go: a table, and its columns for the fields of a column set. */
 export interface Sink {
+  /** As SQL names it. */
   readonly table: string;
   /** Of the fields, in their order: as journaled, and as the table has them now. */
   readonly columns: readonly { readonly column: Column; readonly now: Column }[];
   /** The columns' names there, where they are others. */
   readonly names?: readonly string[];
   /** Columns in front, and per row of the batch what stands in them. */
-  readonly lead: readonly { readonly name: string; readonly numbers: Int32Array }[];
+  readonly lead: readonly { readonly name: string; readonly numbers: ArrayLike<number> }[];
   /** Names of columns that must be told that what they get is text, and in UTF-8. */
   readonly converted: ReadonlySet<string>;
 }
@@ -81,7 +82,7 @@ function* inserts(
 ): Generator<string> {
   const write = rowWriter(batch, sink, 'insert');
   const names = [...sink.lead.map((lead) => lead.name), ...namesOf(sink)];
-  const head = `INSERT INTO ${tableName(sink.table)} (${list(names)}) VALUES `;
+  const head = `INSERT INTO ${sink.table} (${list(names)}) VALUES `;
   const out = new TextBuffer(chunkBytes);
   const taken = (size: number): string => head + out.take(size).toString();
   for (const row of rows) {
@@ -108,7 +109,7 @@ const loadOf = (sink: Sink, file: string): string => {
   const sets = names.flatMap((column, i) =>
     isConverted(i) ? [`${name(column)} = CONVERT(@f${i} USING utf8mb4)`] : [],
   );
-  return `LOAD DATA LOCAL INFILE '${file}' INTO TABLE ${tableName(sink.table)}
+  return `LOAD DATA LOCAL INFILE '${file}' INTO TABLE ${sink.table}
     CHARACTER SET binary FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'
     (${[...sink.lead.map((lead) => name(lead.name)), ...fields].join()})
     ${sets.length > 0 ? `SET ${sets.join()}` : ''}`;

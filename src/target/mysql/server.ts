@@ -15,6 +15,8 @@ export interface Server {
   readonly session: string;
   /** Whether rows may go in by LOAD DATA LOCAL. */
   readonly canLoad: boolean;
+  /** Whether a query may leave out rows that others have locked. */
+  readonly canSkip: boolean;
   /** max_allowed_packet. */
   readonly packetBytesMax: number;
   /** The last second that a TIMESTAMP holds. */
@@ -51,6 +53,12 @@ const modes = [
 const oldest: { readonly [vendor in Vendor]: readonly [number, number] } = {
   MariaDB: [10, 5],
   MySQL: [5, 6],
+};
+
+/** SKIP LOCKED. */
+const skipping: { readonly [vendor in Vendor]: readonly [number, number] } = {
+  MariaDB: [10, 6],
+  MySQL: [8, 0],
 };
 
 const isAtLeast = ([major = 0, minor = 0]: readonly number[], [x, y]: readonly [number, number]) =>
@@ -109,6 +117,7 @@ export async function enter(connection: Connection, times: SessionTimes): Promis
     session: `${connection.threadId} ${await startedAt(connection)}`,
     // A Galera node that splits a LOAD commits it in pieces.
     canLoad: value('local_infile') === 'ON' && value('wsrep_load_data_splitting') !== 'ON',
+    canSkip: isAtLeast(version, skipping[vendor]),
     packetBytesMax,
     timestampMax: isLong ? 2 * seconds32 + 1 : seconds32,
   };

@@ -11,7 +11,6 @@ import type { Connection } from './connection.ts';
 import { checkKey, type Relation, type Relations, sinkOf } from './relation.ts';
 import { insertRows, loadRows, type Sink } from './rows.ts';
 import type { Refusal, Savepoint } from './savepoint.ts';
-import { name } from './text.ts';
 
 /** What a session knows of its server when it writes rows. */
 export interface Ways {
@@ -21,21 +20,18 @@ export interface Ways {
 }
 
 /**
- * A row of the batch is known in the temporary tables by `ord`, its rank in key order, which is
- * also the order in which rows are written; `seq` is its rank in sequence order.
+ * The rows of one column set and wave. A row of the batch is known in the temporary tables by
+ * `ord`, its rank in key order, which is also the order in which rows are written; `seq` is its
+ * rank in sequence order.
  */
-export interface Staged {
-  readonly batch: Batch;
-  readonly parts: readonly Part[];
-}
-
-/** The rows of one column set and wave. */
 export interface Part {
   readonly wave: number;
   /** The temporary table. */
   readonly rows: string;
-  /** The table's columns that the rows provide; the temporary table has them as c0, c1 … */
+  /** The table's columns that the rows provide. */
   readonly columns: readonly string[];
+  /** Their names in the temporary table. */
+  readonly fields: readonly string[];
   /** Per column, whether it is compared as bytes: a collation takes unequal texts for equal. */
   readonly sorts: readonly ('plain' | 'text' | 'json')[];
   /** The key's columns, where the rows provide them all. */
@@ -47,7 +43,8 @@ export interface Part {
 }
 
 /** A part's column in its temporary table. */
-export const staged = (part: Part, column: string): string => `c${part.columns.indexOf(column)}`;
+export const staged = (part: Part, column: string): string =>
+  part.fields[part.columns.indexOf(column)] ?? '';
 
 export const winnersTable = 'holdfast_winners';
 
@@ -106,13 +103,14 @@ export class Stage {
           { name: 'wave', numbers: wave },
         ],
       };
-      definitions.push(rowsTable(table, own, relation));
+      const names = own.columns.map(({ now }) => now.name);
+      definitions.push(rowsTable(table, names, relation));
       const key = keyPlaces(batch, index) === undefined ? [] : batch.rules.key;
       const isDistinct = hasDistinctKeys(batch, index, rows);
       const parts = partsOf(sink, { rows, ord, wave, key, relation, isDistinct });
       sets.push({ sink, rows, parts });
     }
-    definitions.push(...winners(batch, relation));
+    definitions.push(...winnersOf(batch.rules.key, relation));
     const stage = new Stage(connection, { ways, batch, sets, definitions });
     await stage.#create();
     return stage;
@@ -127,7 +125,7 @@ export class Stage {
   async fill(
     savepoint: Savepoint,
     refused: (ord: number, refusal: Refusal) => void,
-  ): Promise<Staged> {
+  ): Promise<readonly Part[]> {
     const parts: Part[] = [];
     for (const set of this.#sets) {
       const out = await this.#fillSet(set, savepoint, refused);
@@ -136,8 +134,7 @@ export class Stage {
         parts.push(part);
       }
     }
-    parts.sort((a, b) => a.wave - b.wave);
-    return { batch: this.#batch, parts };
+    return parts.sort((a, b) => a.wave - b.wave);
   }
 
   async #fillSet(
@@ -175,7 +172,7 @@ export class Stage {
     } catch (error) {
       const isRefused = error instanceof TargetError && ['row', 'conflict'].includes(error.kind);
       if (!isRefused) throw error;
-      await this.#connection.script(`DELETE FROM ${name(sink.table)}`);
+      await this.#connection.script(`DELETE FROM ${sink.table}`);
       return false;
     }
   }
@@ -232,17 +229,21 @@ function partsOf(
     byWave.set(wave, ords);
   }
   const columns = sink.columns.map(({ now }) => now.name);
-  const sorts = columns.map((column) => {
-    const row = of.relation.get(column);
+  const sorts = sortsOf(columns, of.relation);
+  const fields = sink.names ?? columns;
+  return [...byWave].map(([wave, ords]) => {
+    const { key, isDistinct } = of;
+    return { wave, rows: sink.table, columns, fields, sorts, key, isDistinct, ords };
+  });
+}
+
+export const sortsOf = (columns: readonly string[], relation: Relation): Part['sorts'] =>
+  columns.map((column) => {
+    const row = relation.get(column);
     if (row?.base === 'json') return 'json';
     const isText = row?.charset != null && row.base !== 'enum' && row.base !== 'set';
     return isText ? 'text' : 'plain';
   });
-  return [...byWave].map(([wave, ords]) => {
-    const { key, isDistinct } = of;
-    return { wave, rows: sink.table, columns, sorts, key, isDistinct, ords };
-  });
-}
 
 /** The column's type without what belongs to the table: default, NOT NULL, comment. */
 function definition(relation: Relation, column: string): string {
@@ -252,18 +253,19 @@ function definition(relation: Relation, column: string): string {
   return isText ? `${sqlType} CHARACTER SET ${charset} COLLATE ${collation}` : sqlType;
 }
 
-function rowsTable(table: string, { columns }: Sink, relation: Relation): string {
-  const own = columns.map(({ now }, i) => `, c${i} ${definition(relation, now.name)} NULL`);
+/** Makes a temporary table with these columns of the table's, as c0, c1 … */
+export function rowsTable(table: string, columns: readonly string[], relation: Relation): string {
+  const own = columns.map((column, i) => `, c${i} ${definition(relation, column)} NULL`);
   return `DROP TEMPORARY TABLE IF EXISTS ${table}; CREATE TEMPORARY TABLE ${table}
     (ord INT NOT NULL PRIMARY KEY, seq INT NOT NULL, wave INT NOT NULL${own.join('')})
     ENGINE = InnoDB`;
 }
 
 /** One row of each key, as the table compares keys: the row that stands for it. */
-function winners({ rules }: Batch, relation: Relation): string[] {
-  if (rules.key.length === 0) return [];
-  const columns = rules.key.map((column, i) => `k${i} ${definition(relation, column)} NOT NULL`);
-  const keys = rules.key.map((_, i) => `k${i}`);
+export function winnersOf(key: readonly string[], relation: Relation): string[] {
+  if (key.length === 0) return [];
+  const columns = key.map((column, i) => `k${i} ${definition(relation, column)} NOT NULL`);
+  const keys = key.map((_, i) => `k${i}`);
   return [
     `DROP TEMPORARY TABLE IF EXISTS ${winnersTable}; CREATE TEMPORARY TABLE ${winnersTable}
      (ord INT NOT NULL, ${columns.join()}, PRIMARY KEY (${keys.join()}), UNIQUE KEY (ord))
