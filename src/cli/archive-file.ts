@@ -207,7 +207,7 @@ export async function writeArchive(
   of: ArchivedDay,
   pages: AsyncIterable<readonly string[]>,
 ): Promise<Manifest> {
-  const part = join(of.folder, `${nameOf(of, 1)}.${randomUUID()}${partEnding}`);
+  const part = join(of.folder, `${nameOf(of, 1)}.${randomUUID()}.gz${partEnding}`);
   const tally = new Tally();
   try {
     const { bytes, sha256 } = await writeLines(part, textOf(pages, tally));
