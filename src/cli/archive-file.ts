@@ -224,7 +224,6 @@ export async function writeArchive(
     await writeManifest(manifestOf(of, number), manifest);
     await rename(part, fileOf(of, number));
     systemDisk.syncDirectory(of.folder);
-    await removeParts(of);
     return manifest;
   } catch (error) {
     if (existsSync(part)) await unlink(part);
@@ -235,7 +234,7 @@ export async function writeArchive(
 const partEnding = '.part';
 
 /** What runs that were killed have left of this day, now that it is whole. */
-async function removeParts(of: ArchivedDay): Promise<void> {
+export async function removeParts(of: ArchivedDay): Promise<void> {
   for (const name of await readdir(of.folder)) {
     const isOurs = name.startsWith(`${nameOf(of, 1)}.`) && name.endsWith(partEnding);
     if (isOurs) await unlink(join(of.folder, name));

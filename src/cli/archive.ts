@@ -12,6 +12,7 @@ import {
   type ArchivedDay,
   archivesOf,
   type Manifest,
+  removeParts,
   type Sum,
   Tally,
   writeArchive,
@@ -87,6 +88,7 @@ class Archiving {
     const { folder, isKept } = this.#wanted;
     const of = { folder, stream: this.#open.name, day };
     const manifest = rows === 0 ? undefined : await this.#written(of, partition, progress);
+    if (manifest) await removeParts(of);
     const dropped = !isKept && (await this.#drop(partition.name, manifest?.rows ?? 0));
     const file = manifest ? join(folder, manifest.file) : null;
     this.#done.push({ day, rows: manifest?.rows ?? 0, file, bytes: manifest?.bytes ?? 0, dropped });
