@@ -1,5 +1,5 @@
-// An archive of one day of a staging table: rows as NDJSON, compressed, and a manifest beside it that
-// says what must be in there.
+// An archive of one day of a staging table: rows as NDJSON, compressed, and a manifest beside it
+// that says what must be in there.
 //
 //   STREAM-YYYY-MM-DD.ndjson.gz      a line a row: {"writer","lane","sequence","row":{…}}, by place
 //   STREAM-YYYY-MM-DD.manifest.json  interface Manifest
@@ -167,8 +167,8 @@ function freeNumber(of: ArchivedDay): number {
 }
 
 /**
- * The whole and undamaged archives of the day that hold just so many rows; each still to be compared
- * with the digest of the rows themselves.
+ * The whole and undamaged archives of the day that hold just so many rows; each is still to be
+ * compared with the digest of the rows themselves.
  */
 export async function archivesOf(of: ArchivedDay, rows: number): Promise<Manifest[]> {
   const found: Manifest[] = [];

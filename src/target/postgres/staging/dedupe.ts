@@ -163,7 +163,8 @@ function collapse(
   return connection.transaction(async () => {
     const id = literal(stream.rules.stream);
     const claimed = await connection.script(`${begin}; ${planning};
-      SELECT lane FROM holdfast_claims WHERE stream = ${id} AND lane = ${lane} FOR UPDATE SKIP LOCKED`);
+      SELECT lane FROM holdfast_claims WHERE stream = ${id} AND lane = ${lane}
+        FOR UPDATE SKIP LOCKED`);
     if (claimed.at(-1)?.rows.length === 0) {
       await connection.commit();
       return undefined;

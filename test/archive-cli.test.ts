@@ -1,97 +1,19 @@
-// `holdfast archive` and `holdfast dedupe` from outside: child processes beside a library that stages
-// and merges, on a real PostgreSQL.
+// `holdfast archive` from outside: a child process beside a library that stages and merges.
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, type TestContext, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
-import { open } from '../src/holdfast.ts';
-import type { OpenOptions, StreamOptions } from '../src/options.ts';
-import type { Holdfast, VerifyResult } from '../src/types.ts';
-import { type Ended, jsonOf, openShop, type Shop } from './support/command-line.ts';
-import {
-  incidentOptions,
-  incidentTables,
-  MainWrites,
-  mergeAll,
-  storm,
-} from './support/incident.ts';
-import { createDatabase, type PostgresServer, query, startPostgres } from './support/postgres.ts';
-import { streamWhere } from './support/waits.ts';
+import { type Ended, jsonOf } from './support/command-line.ts';
+import { type PostgresServer, startPostgres } from './support/postgres.ts';
+import { confirmed, openStagedStore, type Store, staged, write } from './support/staged-store.ts';
 
 let server: PostgresServer;
 before(async () => {
   server = await startPostgres();
 });
 after(() => server.stop());
-
-const tables = `
-  CREATE TABLE payments (tx_id bigint PRIMARY KEY, note text, extra json);
-  CREATE TABLE plain (id bigint PRIMARY KEY)`;
-
-interface Store extends Shop {
-  readonly options: OpenOptions;
-  sql(statement: string): Promise<Record<string, unknown>[]>;
-  /** Opened, and closed with the test. */
-  open(payments?: Partial<StreamOptions>): Promise<Holdfast>;
-}
-
-let made = 0;
-
-async function openStore(t: TestContext): Promise<Store> {
-  const shop = openShop(t, null);
-  made++;
-  const url = await createDatabase(server, `staging_${made}`);
-  await query(url, tables);
-  const staged = {
-    table: 'payments',
-    key: ['tx_id'],
-    route: 'staged',
-    mergeEveryMs: 50,
-    // Else the server's own upkeep drops the days, a minute after its start.
-    stagingRetention: '30d',
-  } as const;
-  const options: OpenOptions = {
-    journal: join(shop.folder, 'journal'),
-    target: url,
-    streams: { payments: { ...staged, lanes: 4 }, plain: { table: 'plain', key: ['id'] } },
-  };
-  shop.write('holdfast.config.json', JSON.stringify(options));
-  const opened: Holdfast[] = [];
-  t.after(() => Promise.all(opened.map((holdfast) => holdfast.close({ drainMs: 0 }))));
-  return {
-    ...shop,
-    options,
-    sql: (statement) => query(url, statement),
-    open: async (payments) => {
-      const streams = { ...options.streams, payments: { ...staged, lanes: 4, ...payments } };
-      const holdfast = await open({ ...options, streams });
-      opened.push(holdfast);
-      return holdfast;
-    },
-  };
-}
-
-/** `count` payments from `first` on, in calls of 5,000 rows. */
-async function write(holdfast: Holdfast, first: number, count: number): Promise<void> {
-  for (let from = first; from < first + count; from += 5_000) {
-    const to = Math.min(from + 5_000, first + count);
-    let lines = '';
-    for (let id = from; id < to; id++) lines += `{"tx_id":${id},"note":"payment ${id}"}\n`;
-    await holdfast.writeBytes('payments', Buffer.from(lines), { format: 'ndjson' });
-  }
-}
-
-const staged = (holdfast: Holdfast) =>
-  streamWhere(holdfast, 'payments', ({ accepted, watermarks }) => watermarks.staged === accepted);
-
-const confirmed = (holdfast: Holdfast) =>
-  streamWhere(
-    holdfast,
-    'payments',
-    ({ accepted, watermarks }) => watermarks.confirmed === accepted,
-  );
 
 const dayBefore = (days: number): string =>
   new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10);
@@ -151,7 +73,7 @@ const failed = (ended: Ended, exit: number, message: RegExp): void => {
 };
 
 test('wrong calls of archive and dedupe leave with 2 and say why', async (t) => {
-  const store = await openStore(t);
+  const store = await openStagedStore(t, server);
   store.write('a-file', '');
   const stream = ['--stream', 'payments', '--json'];
   const calls: readonly (readonly [readonly string[], RegExp])[] = [
@@ -172,7 +94,7 @@ test('wrong calls of archive and dedupe leave with 2 and say why', async (t) => 
 });
 
 test('a day that still merges, or is not confirmed, is left alone and told', async (t) => {
-  const store = await openStore(t);
+  const store = await openStagedStore(t, server);
   const staging = await store.open({ mergers: 0 });
   await write(staging, 1, 100);
   await staged(staging);
@@ -190,8 +112,8 @@ test('a day that still merges, or is not confirmed, is left alone and told', asy
   assert.match(waiting[0]?.reason ?? '', /not confirmed/);
 });
 
-test('an archive has every row of its day once, its manifest is true, and the day goes', async (t) => {
-  const store = await openStore(t);
+test('an archive has every row once, its manifest is true, and the day goes', async (t) => {
+  const store = await openStagedStore(t, server);
   const holdfast = await store.open();
   await write(holdfast, 1, 12_000);
   const json = '[{"tx_id":9007199254740993,"extra":{"a":\n1}},{"tx_id":20000,"note":"a\\nb"}]';
@@ -229,7 +151,7 @@ test('an archive has every row of its day once, its manifest is true, and the da
 });
 
 test('an archive that was damaged is not trusted, and not written over', async (t) => {
-  const store = await openStore(t);
+  const store = await openStagedStore(t, server);
   const holdfast = await store.open();
   await write(holdfast, 1, 3_000);
   await confirmed(holdfast);
@@ -254,7 +176,7 @@ const namesIn = (store: Store): string[] =>
   existsSync(join(store.folder, 'old')) ? readdirSync(join(store.folder, 'old')) : [];
 
 test('an archive killed at any moment goes on, beside a load, and loses no row', async (t) => {
-  const store = await openStore(t);
+  const store = await openStagedStore(t, server);
   const holdfast = await store.open();
   const days: string[] = [];
   for (const [i, ago] of [5, 4, 3].entries()) {
@@ -312,7 +234,7 @@ test('an archive killed at any moment goes on, beside a load, and loses no row',
 });
 
 test('a day that somebody reads stays, with its archive whole, and goes later', async (t) => {
-  const store = await openStore(t);
+  const store = await openStagedStore(t, server);
   const holdfast = await store.open();
   await write(holdfast, 1, 100);
   await confirmed(holdfast);
@@ -340,100 +262,3 @@ async function untilAny<T>(ask: () => Promise<T[]>): Promise<T> {
     if (found !== undefined) return found;
   }
 }
-
-interface Deduped {
-  readonly rows: number;
-  readonly duplicates: number;
-  readonly collapsed: number;
-  readonly byKey: readonly { readonly key: string; readonly duplicates: number }[];
-  readonly byTime: readonly { readonly rows: number; readonly duplicates: number }[];
-  readonly dryRun: boolean;
-  readonly after?: { readonly rows: number; readonly duplicates: number };
-}
-
-async function dedupe(shop: Shop, ...more: readonly string[]): Promise<Deduped> {
-  const ended = await shop.run(['dedupe', '--stream', 'payments', '--json', ...more]);
-  assert.equal(ended.exit, 0, ended.stderr);
-  return jsonOf<Deduped>(ended);
-}
-
-test('dedupe reports by key and time, changes nothing when dry, and books what it collapses', async (t) => {
-  const store = await openStore(t);
-  const holdfast = await store.open({ mergers: 0 });
-  await write(holdfast, 1, 1_000);
-  await write(holdfast, 1, 1_000);
-  for (let i = 0; i < 3; i++) await write(holdfast, 7, 1);
-  await holdfast.write('payments', { tx_id: 7n, note: 'another' });
-  await staged(holdfast);
-  const dry = await dedupe(store, '--dry-run', '--keys', '2');
-  assert.deepEqual(
-    [dry.rows, dry.duplicates, dry.collapsed, dry.dryRun, dry.after],
-    [2_004, 1_003, 0, true, undefined],
-  );
-  assert.equal(dry.byKey.length, 2);
-  assert.deepEqual(
-    [JSON.parse(dry.byKey[0]?.key ?? ''), dry.byKey[0]?.duplicates],
-    [{ tx_id: 7 }, 4],
-  );
-  assert.equal(
-    dry.byTime.reduce((sum, { rows }) => sum + rows, 0),
-    2_004,
-  );
-  const done = await dedupe(store);
-  assert.deepEqual(
-    [done.rows, done.duplicates, done.collapsed, done.after],
-    [2_004, 1_003, 1_003, { rows: 1_001, duplicates: 0 }],
-  );
-  await holdfast.close({ drainMs: 0 });
-  const merging = await store.open();
-  const { merged, duplicates, deadLetters, unaccounted } = await confirmed(merging);
-  assert.deepEqual([merged, duplicates, deadLetters, unaccounted], [1_000, 1_003, 1, 0]);
-  await merging.close();
-  const verified = await store.run(['verify', '--stream', 'payments', '--json']);
-  assert.equal(verified.exit, 0, verified.stdout);
-  assert.equal(jsonOf<VerifyResult>(verified).ok, true);
-});
-
-/** The article's size is `npm run -s bench -- incident`. */
-const stormRows = 200_000;
-
-test(`${stormRows} staged rows, half of them double, are collapsed while all writes go on`, async (t) => {
-  const shop = openShop(t, null);
-  const url = await createDatabase(server, 'incident');
-  await query(url, incidentTables);
-  const options = incidentOptions(join(shop.folder, 'journal'), url, 0);
-  shop.write('holdfast.config.json', JSON.stringify(options));
-  const holdfast = await open(options);
-  await storm(holdfast, stormRows);
-  const writes = new MainWrites(holdfast, 5);
-  const report = await dedupe(shop);
-  const { orders, payments } = await writes.stop();
-  await holdfast.close({ drainMs: 0 });
-  assert(report.rows >= stormRows, 'all of the storm waited');
-  assert.deepEqual([report.duplicates, report.collapsed], [stormRows / 2, stormRows / 2]);
-  assert(orders > 0 && payments > 0, 'writes went on');
-  const books = await mergeAll(incidentOptions(options.journal, url, 2));
-  assert.deepEqual(
-    [books.payments.merged, books.payments.duplicates, books.orders.merged],
-    [stormRows / 2 + payments, stormRows / 2, orders],
-  );
-  const [counted] = await query(
-    url,
-    'SELECT (SELECT count(*) FROM payments)::int AS p, (SELECT count(*) FROM orders)::int AS o',
-  );
-  assert.deepEqual(counted, { p: stormRows / 2 + payments, o: orders });
-});
-
-test('dedupe beside mergers that run loses and doubles nothing', async (t) => {
-  const store = await openStore(t);
-  const staging = await store.open({ mergers: 0 });
-  for (let i = 0; i < 3; i++) await write(staging, 1, 20_000);
-  await staged(staging);
-  await staging.close({ drainMs: 0 });
-  const holdfast = await store.open();
-  const running = dedupe(store);
-  const { merged, duplicates, unaccounted } = await confirmed(holdfast);
-  await running;
-  assert.deepEqual([merged, duplicates, unaccounted], [20_000, 40_000, 0]);
-  assert.equal((await holdfast.verify()).ok, true);
-});
