@@ -47,6 +47,7 @@ test('a mysql:// URL says host, port, user, database and TLS, and nothing unknow
   assert.equal(port, 3306);
   assert.deepEqual(ssl, { rejectUnauthorized: false, verifyIdentity: false });
   assert.equal(placeOf('mysql://db/shop?ssl=true').ssl?.verifyIdentity, true);
+  assert.throws(() => placeOf('mysql://db/shop?ssl-ca=/no/such/file'), /ssl-ca.*ENOENT/);
   for (const url of ['mysql://db', 'mysql://db/', 'mysql://db/shop?charset=latin1', 'mysql://:x']) {
     assert.throws(() => placeOf(url), { code: 'HF_USAGE' }, url);
   }

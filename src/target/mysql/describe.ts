@@ -61,7 +61,9 @@ const toColumnRow = (row: Row, shown: string): ColumnRow => {
   };
 };
 
-/** The columns of a table as it was described; rejects with 'altered' where it is another one now. */
+/**
+ * The columns of a table as it was described; rejects with 'altered' where it is another one now.
+ */
 export async function readColumns(
   connection: Connection,
   { name, fingerprint }: Pick<Table, 'name' | 'fingerprint'>,

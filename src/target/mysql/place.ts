@@ -90,7 +90,9 @@ const worn: Refusal = {
   message: `${passesMax} rows of this key were refused before it; it was not tried.`,
 };
 
-/** Rows that stand for their keys. `isAll`: all rows of the part; else the winners' table has them. */
+/**
+ * Rows that stand for their keys. `isAll`: all rows of the part; else the winners' table has them.
+ */
 interface Winners {
   readonly winners: readonly number[];
   readonly isAll: boolean;

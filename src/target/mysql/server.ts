@@ -106,7 +106,7 @@ export async function enter(connection: Connection, times: SessionTimes): Promis
   }
   const packetBytesMax = Number(value('max_allowed_packet'));
   if (packetBytesMax < packetBytesMin) {
-    const message = `max_allowed_packet is ${packetBytesMax}; at least ${packetBytesMin} are needed.`;
+    const message = `max_allowed_packet is ${packetBytesMax}; it must be ${packetBytesMin}.`;
     throw new TargetError('hold', '', message);
   }
   const isLong = vendor === 'MariaDB' && isAtLeast(version, [11, 5]);
