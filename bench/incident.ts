@@ -1,10 +1,11 @@
-// bench incident: the article's incident. 1,270,000 rows wait in a staging table on PostgreSQL, half of
-// them double; `holdfast dedupe` collapses them, as a process of its own, while a server goes on with one
-// row at a time into the same stream and into another one, direct. Then mergers run, and the books, the
-// tables and `verify` must agree: nothing lost, nothing doubled.
+// bench incident: the article's incident. 1,270,000 rows wait in a staging table on PostgreSQL,
+// half of them double; `holdfast dedupe` collapses them, as a process of its own, while a server
+// goes on with one row at a time into the same stream and into another one, direct. Then mergers
+// run, and the books, the tables and `verify` must agree: nothing lost, nothing doubled.
 //
-// dedupe: seconds that the command took, its reports before and after included. `of`: the article's 83.
-// rows, duplicates, collapsed: what it found and did. merge: seconds until all that is left is merged.
+// dedupe: seconds that the command took, its reports before and after included. `of`: the article's
+// 83. rows, duplicates, collapsed: what it found and did. merge: seconds until all that is left is
+// merged.
 // directBefore, directDuring: ms until a row of the other stream is in its table, p99.
 // stagedBefore, stagedDuring: ms until a row of the same stream is on disk, p99.
 import assert from 'node:assert/strict';

@@ -95,7 +95,7 @@ export interface LoadState {
   readonly result?: LoadResult;
 }
 
-export interface Held {
+interface Held {
   readonly records: number;
   /** Age of the oldest of them, milliseconds; 0 where there is none. */
   readonly oldestMs: number;

@@ -43,7 +43,8 @@ test('help lists the commands and the exit codes, and not the hidden one', async
   const shop = openShop(t, null);
   const whole = await shop.run(['--help']);
   assert.equal(whole.exit, 0);
-  for (const command of ['serve', 'load', 'status', 'verify', 'dead-letters', 'journal', 'init']) {
+  const commands = ['serve', 'load', 'status', 'verify', 'dead-letters', 'archive', 'dedupe'];
+  for (const command of [...commands, 'journal', 'init']) {
     assert.match(whole.stdout, new RegExp(`^  ${command}`, 'm'));
   }
   assert.doesNotMatch(whole.stdout, /^ {2}start/m);

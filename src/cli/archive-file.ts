@@ -1,5 +1,5 @@
-// An archive of one day of a staging table: rows as NDJSON, compressed, and a manifest beside it that
-// says what must be in there.
+// An archive of one day of a staging table: rows as NDJSON, compressed, and a manifest beside it
+// that says what must be in there.
 //
 //   STREAM-YYYY-MM-DD.ndjson.gz      a line a row: {"writer","lane","sequence","row":{…}}, by place
 //   STREAM-YYYY-MM-DD.manifest.json  interface Manifest
@@ -167,8 +167,8 @@ function freeNumber(of: ArchivedDay): number {
 }
 
 /**
- * The whole and undamaged archives of the day that hold just so many rows; each still to be compared
- * with the digest of the rows themselves.
+ * The whole and undamaged archives of the day that hold just so many rows; each is still to be
+ * compared with the digest of the rows themselves.
  */
 export async function archivesOf(of: ArchivedDay, rows: number): Promise<Manifest[]> {
   const found: Manifest[] = [];
@@ -207,7 +207,7 @@ export async function writeArchive(
   of: ArchivedDay,
   pages: AsyncIterable<readonly string[]>,
 ): Promise<Manifest> {
-  const part = join(of.folder, `${nameOf(of, 1)}.${randomUUID()}${partEnding}`);
+  const part = join(of.folder, `${nameOf(of, 1)}.${randomUUID()}.gz${partEnding}`);
   const tally = new Tally();
   try {
     const { bytes, sha256 } = await writeLines(part, textOf(pages, tally));
@@ -224,7 +224,6 @@ export async function writeArchive(
     await writeManifest(manifestOf(of, number), manifest);
     await rename(part, fileOf(of, number));
     systemDisk.syncDirectory(of.folder);
-    await removeParts(of);
     return manifest;
   } catch (error) {
     if (existsSync(part)) await unlink(part);
@@ -235,7 +234,7 @@ export async function writeArchive(
 const partEnding = '.part';
 
 /** What runs that were killed have left of this day, now that it is whole. */
-async function removeParts(of: ArchivedDay): Promise<void> {
+export async function removeParts(of: ArchivedDay): Promise<void> {
   for (const name of await readdir(of.folder)) {
     const isOurs = name.startsWith(`${nameOf(of, 1)}.`) && name.endsWith(partEnding);
     if (isOurs) await unlink(join(of.folder, name));

@@ -1,6 +1,6 @@
 // `holdfast archive`: the days of a staging table that are done with, written to a folder, then
-// dropped. Killed at any moment and started again, it goes on: a day is dropped only once all its rows
-// are on disk, and have been read back from there.
+// dropped. Killed at any moment and started again, it goes on: a day is dropped only once all its
+// rows are on disk, and have been read back from there.
 import { accessSync, constants } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -12,6 +12,7 @@ import {
   type ArchivedDay,
   archivesOf,
   type Manifest,
+  removeParts,
   type Sum,
   Tally,
   writeArchive,
@@ -87,6 +88,7 @@ class Archiving {
     const { folder, isKept } = this.#wanted;
     const of = { folder, stream: this.#open.name, day };
     const manifest = rows === 0 ? undefined : await this.#written(of, partition, progress);
+    if (manifest) await removeParts(of);
     const dropped = !isKept && (await this.#drop(partition.name, manifest?.rows ?? 0));
     const file = manifest ? join(folder, manifest.file) : null;
     this.#done.push({ day, rows: manifest?.rows ?? 0, file, bytes: manifest?.bytes ?? 0, dropped });
@@ -234,9 +236,9 @@ interface Given {
 }
 
 const after = `
-Each day whose rows are all merged and confirmed becomes STREAM-DAY.ndjson.gz with a manifest beside it
-(rows, digests, lanes). It is read back before the day is dropped. Days are the server's, in UTC. Servers
-drop days by themselves after the stream's stagingRetention: archive more often than that.`;
+Each day whose rows are all merged and confirmed becomes STREAM-DAY.ndjson.gz with a manifest beside
+it (rows, digests, lanes). It is read back before the day is dropped. Days are the server's, in UTC.
+Servers drop days by themselves after the stream's stagingRetention: archive more often than that.`;
 
 export function addArchive(command: Command, settle: (result: Result) => Promise<void>): void {
   command

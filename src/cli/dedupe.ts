@@ -83,8 +83,8 @@ async function dedupe(open: OpenStaging, isDryRun: boolean, keysMax: number): Pr
   const lines = [
     ...(left
       ? [
-          `${plural(collapsed, 'row')} collapsed in ${seconds.toFixed(1)} s: booked as duplicates; ` +
-            'one copy of each stays, and finds its end by the merge.',
+          `${plural(collapsed, 'row')} collapsed in ${seconds.toFixed(1)} s: ` +
+            'booked as duplicates; one copy of each stays, and finds its end by the merge.',
           `Now: ${waits(left)}`,
         ]
       : [waits(before), wouldDo(duplicates)]),
@@ -133,8 +133,8 @@ interface Given {
 }
 
 const after = `
-A duplicate is a row with the key and the content of another one that waits. In the books it ends as a
-duplicate; one copy stays and finds its end by the merge. Loading and merging go on meanwhile; the
+A duplicate is a row with the key and the content of another one that waits. In the books it ends as
+a duplicate; one copy stays and finds its end by the merge. Loading and merging go on meanwhile; the
 journal is not needed. It may be stopped and started again at any time.`;
 
 export function addDedupe(command: Command, settle: (result: Result) => Promise<void>): void {

@@ -1,5 +1,5 @@
-// The staging table of a stream, for commands that go to the target directly, beside whoever has the
-// journal: they need no journal and no owner.
+// The staging table of a stream, for commands that go to the target directly, beside whoever has
+// the journal: they need no journal and no owner.
 import { systemClock } from '../clock.ts';
 import { HoldfastError } from '../errors.ts';
 import { openTarget } from '../target/open.ts';

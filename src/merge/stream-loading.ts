@@ -44,6 +44,7 @@ export class StreamLoading {
   #end: Position = { segment: 0, offset: 0 };
   #failures = 0;
   #isAgeChecked = false;
+  #isHurried = false;
 
   constructor(parts: StreamLoadingParts) {
     this.#parts = parts;
@@ -60,6 +61,7 @@ export class StreamLoading {
   }
 
   hurry(): void {
+    this.#isHurried = true;
     for (const merger of this.#mergers) merger.hurry();
   }
 
@@ -142,6 +144,8 @@ export class StreamLoading {
       { length: settings.mergers },
       () => new Merger({ ...this.#parts, shared, onMerged }),
     );
+    // The process may drain before its lanes are its own.
+    if (this.#isHurried) this.hurry();
   }
 
   /** Enough for a merge before its time wakes the mergers. */

@@ -1,6 +1,6 @@
 // The incident that `holdfast dedupe` is for, replayed: an upstream has sent every row of a storm
-// twice, all of it waits in the staging table, and other writes must go on meanwhile. In the end the
-// mergers run, and the books say where each row went.
+// twice, all of it waits in the staging table, and other writes must go on meanwhile. In the end
+// the mergers run, and the books say where each row went.
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import { open } from '../../src/holdfast.ts';
@@ -10,7 +10,8 @@ import { streamWhere } from './waits.ts';
 
 export const incidentTables = `
   CREATE TABLE payments (tx_id bigint PRIMARY KEY, user_id bigint NOT NULL,
-    amount numeric(18,2) NOT NULL, status text NOT NULL, created_at timestamptz NOT NULL, note text);
+    amount numeric(18,2) NOT NULL, status text NOT NULL, created_at timestamptz NOT NULL,
+    note text);
   CREATE TABLE orders (id bigint PRIMARY KEY, amount numeric(18,2) NOT NULL)`;
 
 /** `payments` is the staged stream of the storm, `orders` a direct one beside it. */

@@ -22,12 +22,15 @@ const keyNames = (layout: Layout, { rules }: StagedStream): string[] =>
     .filter((field: Field) => rules.key.includes(field.column.name))
     .map((field) => name(field.name));
 
-/** Rows that wait, each with its ledger row; `where` narrows them. */
+/**
+ * Rows that wait, each with its ledger row; `where` narrows them. OFFSET 0 holds the planner to one
+ * range of the index for each batch: the other way round it would look for each row's batch.
+ */
 const waitingRows = (stage: KnownStage, stream: StagedStream, where: string): string =>
   `SELECT s.*, l.lane, l.at FROM holdfast_ledger l
    JOIN holdfast_merges m ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
-   JOIN ${name(stage.staging)} s ON s.holdfast_source = m.source
-     AND s.holdfast_sequence BETWEEN l.first_sequence AND l.last_sequence
+   CROSS JOIN LATERAL (SELECT * FROM ${name(stage.staging)} r WHERE r.holdfast_source = m.source
+     AND r.holdfast_sequence BETWEEN l.first_sequence AND l.last_sequence OFFSET 0) s
    WHERE l.stream = ${literal(stream.rules.stream)} AND l.merged_at IS NULL ${where}`;
 
 /** The rows with `copy`: 0 for the one of its equals that stays, 1, 2 … for the others. */

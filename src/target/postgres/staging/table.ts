@@ -29,7 +29,7 @@ const stagingName = `CASE WHEN length($1) <= ${streamNameMax} THEN '${prefix}' |
 const rulesOf = ({ rules: { key, onConflict } }: StagedStream): string =>
   JSON.stringify({ key, onConflict });
 
-export const toStage = (row: Row): KnownStage => ({
+const toStage = (row: Row): KnownStage => ({
   staging: String(row['staging']),
   layout: { fields: row['fields'], sets: row['sets'] } as Layout,
 });
