@@ -27,34 +27,33 @@ test('a trail that is thinned never makes a record younger', () => {
   assert.equal(trail.ageAfter(0, 10_000_200), 10_000_100, 'the first is as old as ever');
 });
 
-const seen = (lockWaits: number, lockTimeMs: number, deadlocks = 0, isSampled = false) => ({
+const counted = (lockWaits: number, lockTimeMs: number, deadlocks = 0) => ({
   lockWaits,
   lockTimeMs,
   deadlocks,
-  isSampled,
+  isSampled: false,
 });
+const sampled = (...seen: Parameters<typeof counted>) => ({ ...counted(...seen), isSampled: true });
 
 test('counters are told as differences over the last minute', () => {
   const history = new ContentionHistory();
-  history.add(seen(1_000, 850_000, 3), 0);
+  history.add(counted(1_000, 850_000, 3), 0);
   assert.equal(history.window, undefined);
-  history.add(seen(1_010, 850_200, 4), 30_000);
-  const counted = { lockWaits: 10, lockTimeMs: 200, deadlocks: 1, isSampled: false };
-  assert.deepEqual(history.window, { windowMs: 30_000, ...counted });
-  for (let at = 31; at <= 150; at++) history.add(seen(1_010, 850_200, 4), at * 1_000);
-  assert.deepEqual(history.window, { windowMs: 60_000, ...seen(0, 0) }, 'old waits are forgotten');
-  history.add(seen(2, 5), 151_000);
+  history.add(counted(1_010, 850_200, 4), 30_000);
+  assert.deepEqual(history.window, { windowMs: 30_000, ...counted(10, 200, 1) });
+  for (let at = 31; at <= 150; at++) history.add(counted(1_010, 850_200, 4), at * 1_000);
+  assert.deepEqual(
+    history.window,
+    { windowMs: 60_000, ...counted(0, 0) },
+    'old waits are forgotten',
+  );
+  history.add(counted(2, 5), 151_000);
   assert.equal(history.window, undefined, 'a server that started again counts from zero');
 });
 
 test('waits that a server does not count are added up as they are seen', () => {
   const history = new ContentionHistory();
-  const looks = [
-    seen(7, 9, 1, true),
-    seen(2, 30, 1, true),
-    seen(0, 0, 1, true),
-    seen(1, 5, 2, true),
-  ];
+  const looks = [sampled(7, 9, 1), sampled(2, 30, 1), sampled(0, 0, 1), sampled(1, 5, 2)];
   for (const [i, look] of looks.entries()) history.add(look, i * 1_000);
   const added = { lockWaits: 3, lockTimeMs: 35, deadlocks: 1, isSampled: true };
   assert.deepEqual(history.window, { windowMs: 3_000, ...added });
