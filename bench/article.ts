@@ -1,10 +1,10 @@
-// bench article: the table of the article, measured: the same rows into MariaDB 10.11 and PostgreSQL 18
-// by four ways. Figures are named SERVER.WAY.MEASURE.
+// bench article: the table of the article, measured: the same rows into MariaDB 10.11 and
+// PostgreSQL 18 by four ways. Figures are named SERVER.WAY.MEASURE.
 //
-// The table: payments, primary key tx_id, a version. The rows, one sequence for all (article/load.ts):
-// 91 % new payments, 5 % next versions of one of 200 hot ones, 4 % repeats of one of the last 1,000.
-// In the end each key must stand there once, in its newest version; all ways see to that.
-// The ways (article/ways.ts):
+// The table: payments, primary key tx_id, a version. The rows, one sequence for all
+// (article/load.ts): 91 % new payments, 5 % next versions of one of 200 hot ones, 4 % repeats of
+// one of the last 1,000. In the end each key must stand there once, in its newest version; all ways
+// see to that. The ways (article/ways.ts):
 //   single   one INSERT … ON DUPLICATE KEY UPDATE / ON CONFLICT DO UPDATE a row, pool of 10
 //            connections. (A plain INSERT would fail for each row whose key is there: by the share
 //            of those that we chose. That would be no measurement.)
@@ -14,10 +14,12 @@
 //            one, that alone is worth a factor of ten and more.)
 //   direct   holdfast.write of each row, conflicts by `newest: version`.
 //   staged   the same with route 'staged'.
-// Producers and way share one process; every commit, and Holdfast's journal, is synced (MariaDB: also
-// its binary log). Each run has a new database; rounds go through all ways of both servers in turn.
+// Producers and way share one process; every commit, and Holdfast's journal, is synced (MariaDB:
+// also its binary log). Each run has a new database; rounds go through all ways of both servers in
+// turn.
 //
-// As fast as it goes: 1,024 producers, each handing over its next row when the last one was answered.
+// As fast as it goes: 1,024 producers, each handing over its next row when the last one was
+// answered.
 //   mean, p99     ms from handing a row over until the answer this way gives: the commit for single and
 //                 upserts; for Holdfast the acknowledgement: the row is synced in the journal
 //   settledMean, settledP99  Holdfast: until the row is in the table (one row of 16 is asked)
@@ -30,7 +32,8 @@
 //                 PostgreSQL: of the same samples
 // At 1,000 rows/s, which all ways sustain, timed from when each row was due: pacedMean, pacedP99,
 //   pacedSettledMean, pacedSettledP99.
-// Summed over all runs: deadlocks (the servers' count), lost and doubled (Load.compare, by reading the
+// Summed over all runs: deadlocks (the servers' count), lost and doubled (Load.compare, by reading
+// the
 //   whole table).
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,5 @@
-// A process of a bench that answers calls: so that the product's memory and CPU time are its own, and
-// a generator's are not. A child ends when its parent does.
+// A process of a bench that answers calls: so that the product's memory and CPU time are its own,
+// and a generator's are not. A child ends when its parent does.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';

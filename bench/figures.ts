@@ -29,7 +29,9 @@ export interface BenchOptions {
 
 export type Bench = (options: BenchOptions) => Promise<Figures>;
 
-/** Above this share of others a round says more about them than about us (HOTPATH: quiet is 4 %). */
+/**
+ * Above this share of others a round says more about them than about us (HOTPATH: quiet is 4 %).
+ */
 const quietShareMax = 0.04;
 
 export function median(values: readonly number[]): number {

@@ -1,5 +1,5 @@
-// The HTTP client of bench path: bodies rendered ahead, raw sockets that stay open, one request in flight
-// on each. Every answer must be 202.
+// The HTTP client of bench path: bodies rendered ahead, raw sockets that stay open, one request in
+// flight on each. Every answer must be 202.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { answerCalls } from './children.ts';

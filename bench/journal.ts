@@ -1,10 +1,10 @@
 // bench journal: records acknowledged after their sync.
 //
-// group256, group4096: the journal itself (Journal.submit), groups of that many records of 200 bytes over
-// 64 lanes, one group after another, confirmed at once so that segments are dropped as in a long
-// run; a new segment is zeroed meanwhile. `of`: the same bytes, without block headers, by a bare
-// loop of write + fdatasync into a file of zeros of a segment's size, over and over.
-// single: one `holdfast.write` of one row through the library, with an SQLite target, alone: each waits
+// group256, group4096: the journal itself (Journal.submit), groups of that many records of 200
+// bytes over 64 lanes, one group after another, confirmed at once so that segments are dropped as
+// in a long run; a new segment is zeroed meanwhile. `of`: the same bytes, without block headers, by
+// a bare loop of write + fdatasync into a file of zeros of a segment's size, over and over. single:
+// one `holdfast.write` of one row through the library, with an SQLite target, alone: each waits
 // until the one before is settled. `of`: one bare write + fdatasync of 200 bytes.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

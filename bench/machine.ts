@@ -1,5 +1,5 @@
-// Which machine this is, and who used its cores: a bench on a shared machine must say how much of it
-// it had. Linux only (/proc).
+// Which machine this is, and who used its cores: a bench on a shared machine must say how much of
+// it it had. Linux only (/proc).
 import { readdirSync, readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import process from 'node:process';

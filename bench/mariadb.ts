@@ -1,9 +1,12 @@
-// bench mariadb: rows/s from NDJSON bytes to a MariaDB table with a primary key, until the last row is
-// settled, beside a plain LOAD DATA of the same rows. Rounds of both in turn, each into the same
+// bench mariadb: rows/s from NDJSON bytes to a MariaDB table with a primary key, until the last row
+// is settled, beside a plain LOAD DATA of the same rows. Rounds of both in turn, each into the same
 // table, emptied; then COUNT(*) must be what was accepted, and the books must balance.
 //
 // loadData: one connection, LOAD DATA LOCAL INFILE, lines written ahead, 20,000 rows a transaction.
 // direct: writeBytes of bodies of 500 rows, 8 calls in flight, in the product's process.
+// stage, merge: the staged route's halves (mariadb-staged.ts). `of`: direct, and a bare INSERT …
+//   SELECT … ON DUPLICATE KEY UPDATE of the same rows from a table in key order, 20,000 rows a
+//   transaction.
 // …Cpu: µs of CPU time a row, the product's; …ServerCpu: MariaDB's.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -15,6 +18,7 @@ import { connect, createMariadb, startMariadb } from '../test/support/mariadb.ts
 import { Child } from './children.ts';
 import { type BenchOptions, type Figure, type Figures, figureOf, type Run } from './figures.ts';
 import { CpuMeter, treeMs } from './machine.ts';
+import { measureStagedRoute } from './mariadb-staged.ts';
 import { LoadLines } from './payments.ts';
 import type { Rows, Standing, Start } from './product.ts';
 
@@ -68,9 +72,11 @@ export async function benchMariadb(options: BenchOptions): Promise<Figures> {
     await product.call('start', start);
     const figures = await measureAll({ client, product, server: server.pid }, options);
     await product.call('stop', {});
+    const parts = { client, product, target, directory, rows: rowsPerRun };
+    const staged = await measureStagedRoute(parts, options);
     await product.end();
     await client.end();
-    return figures;
+    return { ...figures, ...staged };
   } finally {
     product.kill();
     await server.stop();

@@ -1,6 +1,6 @@
-// bench path: rows/s from NDJSON bytes to a PostgreSQL table with a primary key, until the last row is
-// settled, beside a plain binary COPY of the same rows. Rounds of all three in turn, each into the
-// same table, emptied; then count(*) must be what was accepted, and the books must balance.
+// bench path: rows/s from NDJSON bytes to a PostgreSQL table with a primary key, until the last row
+// is settled, beside a plain binary COPY of the same rows. Rounds of all three in turn, each into
+// the same table, emptied; then count(*) must be what was accepted, and the books must balance.
 //
 // bareCopy: one connection, pg-copy-streams, tuples encoded ahead, 20,000 rows a transaction.
 // library: writeBytes of bodies of 500 rows, 8 calls in flight, in the product's process.
@@ -67,7 +67,7 @@ export async function benchPath(options: BenchOptions): Promise<Figures> {
       10,
     );
     const figures = await measureAll({ client, product, generator, url, postmaster }, options);
-    await product.call('stop');
+    await product.call('stop', {});
     await Promise.all([product.end(), generator.end()]);
     await client.end();
     return figures;

@@ -1,5 +1,6 @@
-// The rows of benches path and staged: one body of NDJSON, rendered once, whose keys are written over
-// in place, so that a generator costs next to nothing; and the same rows as tuples for the bare COPY.
+// The rows of benches path and staged: one body of NDJSON, rendered once, whose keys are written
+// over in place, so that a generator costs next to nothing; and the same rows as tuples for the
+// bare COPY.
 import assert from 'node:assert/strict';
 import type { Column, ColumnType, Table } from '../src/accept/columns.ts';
 import { compileRows } from '../src/accept/compile.ts';

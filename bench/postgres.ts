@@ -16,7 +16,9 @@ export async function startBenchPostgres(): Promise<PostgresServer> {
   return server;
 }
 
-/** One COPY after another; the next transaction's keys are written while the last one is finishing. */
+/**
+ * One COPY after another; the next transaction's keys are written while the last one is finishing.
+ */
 export async function copyPayments(
   client: pg.Client,
   table: string,

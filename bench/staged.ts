@@ -1,13 +1,16 @@
-// bench staged: the staged route on PostgreSQL, its two halves apart, rows/s. Rounds of all in turn;
-// what is in the tables is counted after each.
+// bench staged: the staged route on PostgreSQL, its two halves apart, rows/s. Rounds of all in
+// turn; what is in the tables is counted after each.
 //
 // direct: the library, bodies of 500 rows, 8 calls in flight, until the last row is settled; as the
 //   library of bench path.
-// stage: the same bodies with route 'staged' and no merger, until the last row is staged (L2). `of`:
+// stage: the same bodies with route 'staged' and no merger, until the last row is staged (L2).
+// `of`:
 //   direct.
-// merge: the product opened again on what was staged, with its mergers; from its opening until the last
+// merge: the product opened again on what was staged, with its mergers; from its opening until the
+// last
 //   row is settled (L2 to L3). `of`: bareLogged.
-// bareLogged: INSERT … SELECT … ON CONFLICT DO NOTHING of the same rows from a plain table with their
+// bareLogged: INSERT … SELECT … ON CONFLICT DO NOTHING of the same rows from a plain table with
+// their
 //   key as its index, in key order, 20,000 rows a transaction, one connection.
 // stageUnlogged, mergeUnlogged, bareUnlogged: the same with an unlogged staging table.
 import assert from 'node:assert/strict';
@@ -176,7 +179,7 @@ async function measureDirect(parts: Parts, rows: number): Promise<Measured> {
     await product.call('reach', { mark: 'settled' });
   });
   await checkBooks(parts, await product.call<Standing>('standing'), rows);
-  await product.call('stop');
+  await product.call('stop', {});
   rmSync(journal, { recursive: true });
   return measured;
 }
@@ -206,7 +209,7 @@ async function measureStaged(parts: Parts, staging: string, rows: number) {
     await product.call('reach', { mark: 'settled' });
   });
   await checkBooks(parts, await product.call<Standing>('standing'), rows);
-  await product.call('stop');
+  await product.call('stop', {});
   rmSync(start.journal, { recursive: true });
   return { stage, merge };
 }

@@ -1,4 +1,5 @@
-// Durations as people write them in a configuration: '90s', '24h', '7d', or a number of milliseconds.
+// Durations as people write them in a configuration: '90s', '24h', '7d', or a number of
+// milliseconds.
 
 const units: { readonly [unit: string]: number } = {
   ms: 1,

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { Admission } from './admission.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { ContentionHistory } from './contention.ts';
 import { deadLetterDesk } from './dead-letters.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { HoldfastError } from './errors.ts';
@@ -51,6 +52,7 @@ interface Parts {
   readonly streams: Streams;
   readonly loading: LoadingCalls;
   readonly metrics: Metrics;
+  readonly contention: ContentionHistory;
   readonly failed: Promise<Error>;
   /** Makes `failed` resolve. */
   readonly tellDeath: (error: Error) => void;
@@ -91,6 +93,7 @@ export async function open(given: OpenOptions, ports: Ports = systemPorts): Prom
     streams,
     loading,
     metrics,
+    contention: new ContentionHistory(),
     failed,
     tellDeath,
   });
@@ -258,8 +261,9 @@ class OpenHoldfast implements Holdfast {
   }
 
   health(): Omit<Status, 'streams'> {
-    const { journal, options, streams } = this.#parts;
+    const { journal, options, streams, contention } = this.#parts;
     const { segments } = journal;
+    const { window } = contention;
     return {
       state: this.#state,
       writer: journal.writer,
@@ -271,7 +275,11 @@ class OpenHoldfast implements Holdfast {
         bytesMax: segments.bytesMax,
         full: segments.shortage !== undefined,
       },
-      target: { url: redactUrl(options.target), reachable: streams.isReachable },
+      target: {
+        url: redactUrl(options.target),
+        reachable: streams.isReachable,
+        ...(window ? { contention: window } : {}),
+      },
     };
   }
 
@@ -315,8 +323,8 @@ class OpenHoldfast implements Holdfast {
     const { streams, loading, ports } = this.#parts;
     if (this.#state === 'running') this.#state = 'draining';
     const deadline = ports.clock.monotonicMs() + drainMs;
-    const isDrained = (): boolean =>
-      streams.all.every(({ marks }) => marks.sums().settled === marks.accepted);
+    loading.hurry();
+    const isDrained = (): boolean => streams.all.every(({ isDrained }) => isDrained);
     while (!isDrained() && ports.clock.monotonicMs() < deadline && this.#state === 'draining') {
       await ports.clock.sleep(5);
     }

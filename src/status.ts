@@ -17,6 +17,7 @@ export function streamStatus(
     : stream.marks.totals;
   const sumOf = (place: 'staged' | 'settled'): number =>
     lanes ? lanes.reduce((sum, lane) => sum + lane[place], 0) : watermarks[place];
+  const marks = { ...watermarks, staged: sumOf('staged'), settled: sumOf('settled') };
   const { accepted } = watermarks;
   const inFlight = inFlightOf(stream, lanes);
   const { merged, duplicates, superseded, deadLetters } = totals;
@@ -29,13 +30,35 @@ export function streamStatus(
     deadLetters,
     inFlight,
     unaccounted: accepted - merged - duplicates - superseded - deadLetters - inFlight,
-    watermarks: { ...watermarks, staged: sumOf('staged'), settled: sumOf('settled') },
+    watermarks: marks,
+    levels: levelsOf(stream, marks, nowMs),
     table: stream.rules.table,
     key: stream.rules.key,
+    route: stream.rules.route,
     lanes: stream.lanes,
     state,
     ...(reason === undefined ? {} : { reason }),
-    oldestMs: stream.oldestSinceMs === undefined ? 0 : Math.max(0, nowMs - stream.oldestSinceMs),
+    oldestMs: stream.trail.ageAfter(marks.settled, nowMs),
+  };
+}
+
+/**
+ * The difference of neighbouring watermarks, and when the oldest record between them was accepted.
+ */
+function levelsOf(
+  { trail }: OpenStream,
+  marks: StreamStatus['watermarks'],
+  nowMs: number,
+): StreamStatus['levels'] {
+  const held = (before: number, reached: number) => ({
+    records: Math.max(0, before - reached),
+    oldestMs: before > reached ? trail.ageAfter(reached, nowMs) : 0,
+  });
+  return {
+    memory: held(marks.accepted, marks.journaled),
+    journal: held(marks.journaled, marks.staged),
+    staging: held(marks.staged, marks.settled),
+    table: held(marks.settled, marks.confirmed),
   };
 }
 

@@ -6,6 +6,7 @@ import { compileRows } from './accept/compile.ts';
 import { laneCount } from './accept/lanes.ts';
 import type { RowBuffer } from './accept/row-buffer.ts';
 import type { RowReader, RowRules } from './accept/rows.ts';
+import type { Clock } from './clock.ts';
 import { durationMs } from './duration.ts';
 import { HoldfastError } from './errors.ts';
 import type { Parcel, Placed, RequestKeep } from './journal/group.ts';
@@ -18,11 +19,13 @@ import type { StreamSettings, StreamState } from './merge/stream.ts';
 import type { Confirm, StreamRules } from './options.ts';
 import { type AskLedger, Pending } from './pending.ts';
 import type { Capabilities } from './target/target.ts';
+import { Trail } from './trail.ts';
 import { Watermarks } from './watermarks.ts';
 
 export interface StreamParts {
   readonly name: string;
   readonly rules: StreamRules;
+  readonly clock: Clock;
   readonly journal: Journal;
   readonly requests: Requests;
   readonly askLedger: AskLedger;
@@ -50,14 +53,18 @@ export class OpenStream {
   readonly #requests: Requests;
   #reader: RowReader;
   #tableId: number;
+  readonly #clock: Clock;
+  /** What `marks.accepted` adds up to, at hand. */
+  #accepted: number;
   state: StreamState = { state: 'connecting' };
-  /** When the oldest record that is not settled was journaled; by the clock's monotonic time. */
-  oldestSinceMs: number | undefined;
+  /** When records were accepted; those of an earlier process, at its open. */
+  readonly trail = new Trail();
 
   constructor(parts: StreamParts, table: Table) {
     const { name, rules, journal, requests } = parts;
     this.name = name;
     this.rules = rules;
+    this.#clock = parts.clock;
     this.#journal = journal;
     this.#requests = requests;
     checkFit(name, rules, table);
@@ -71,6 +78,8 @@ export class OpenStream {
       journal.last.get(this.id) ?? none,
       journal.confirmed.get(this.id) ?? none,
     );
+    this.#accepted = this.marks.accepted;
+    this.trail.note(this.#accepted, parts.clock.monotonicMs());
     this.pending = new Pending(this.id, this.marks, { requests, askLedger: parts.askLedger });
   }
 
@@ -81,6 +90,13 @@ export class OpenStream {
   /** Dictionary id of the reader's table. */
   get tableId(): number {
     return this.#tableId;
+  }
+
+  /** Whether nothing of it is left for this process to do. */
+  get isDrained(): boolean {
+    const { accepted, staged, settled } = this.marks.sums();
+    const isMerging = this.rules.route === 'direct' || this.rules.mergers > 0;
+    return (isMerging ? settled : staged) === accepted;
   }
 
   get rowRules(): RowRules {
@@ -136,9 +152,14 @@ export class OpenStream {
       ...(keep ? { keep } : {}),
     };
     this.marks.taken += count;
+    this.#accepted += count;
+    this.trail.note(this.#accepted, this.#clock.monotonicMs());
     let placed: Placed;
     try {
       placed = await this.#journal.submit(parcel);
+    } catch (error) {
+      this.#accepted -= count;
+      throw error;
     } finally {
       this.marks.taken -= count;
     }

@@ -43,7 +43,7 @@ export class Streams {
 
   /** What the loaders' side calls. */
   events(): LoadingEvents {
-    const { metrics, clock } = this.#parts;
+    const { metrics } = this.#parts;
     const on = (id: number, use: (stream: OpenStream) => void): void => {
       const stream = this.#byId.get(id);
       if (stream) use(stream);
@@ -54,20 +54,18 @@ export class Streams {
         on(id, (stream) => {
           stream.marks.adopt(lanes);
           stream.pending.onLanes(lanes);
-          this.#age(stream);
         }),
       onStaged: (id, lanes) => on(id, (stream) => stream.marks.stage(lanes)),
       onSettled: (id, settled) =>
         on(id, (stream) => {
           stream.marks.settle(settled);
           stream.pending.onSettled(settled);
-          stream.oldestSinceMs = clock.monotonicMs();
-          this.#age(stream);
         }),
       onConfirmed: (id, lanes) =>
         on(id, (stream) => {
           stream.marks.confirm(lanes);
           stream.pending.onConfirmed();
+          stream.trail.forget(stream.marks.sums().confirmed);
         }),
       onState: (id, state) =>
         on(id, (stream) => {
@@ -119,7 +117,7 @@ export class Streams {
   }
 
   async #openOne(name: string, loading: LoadingCalls): Promise<void> {
-    const { options, journal, requests, capabilities } = this.#parts;
+    const { options, clock, journal, requests, capabilities } = this.#parts;
     const rules = options.streams[name];
     if (!rules) return;
     const known = journal.dictionary.streams.find((entry) => entry.name === name);
@@ -127,7 +125,7 @@ export class Streams {
       (known ? journal.dictionary.newestTable(known.id)?.table : undefined) ??
       (await this.#firstTable(rules.table, loading));
     const askLedger = (ranges: readonly Range[]) => this.#askLedger(loading, name, ranges);
-    const stream = new OpenStream({ name, rules, journal, requests, askLedger }, table);
+    const stream = new OpenStream({ name, rules, clock, journal, requests, askLedger }, table);
     this.#byName.set(name, stream);
     this.#byId.set(stream.id, stream);
     loading.openStream(stream.settings(options.confirm, capabilities));
@@ -176,17 +174,7 @@ export class Streams {
   }
 
   #onSynced(streams: ReadonlySet<number>, end: Position): void {
-    const { clock } = this.#parts;
-    for (const id of streams) {
-      const stream = this.#byId.get(id);
-      if (stream) stream.oldestSinceMs ??= clock.monotonicMs();
-    }
     this.#loading?.extend(end, [...streams]);
-  }
-
-  #age(stream: OpenStream): void {
-    const { settled, journaled } = stream.marks.sums();
-    if (settled === journaled) stream.oldestSinceMs = undefined;
   }
 }
 

@@ -2,7 +2,7 @@
 import type { CsvOptions, Row } from './accept/rows.ts';
 import type { Rejection } from './errors.ts';
 import type { EndCounts } from './merge/ledger.ts';
-import type { DeadLetter } from './target/target.ts';
+import type { DeadLetter, Route } from './target/target.ts';
 
 /** What a caller may wait for; the names of the watermarks. */
 export type Level = 'journaled' | 'settled' | 'confirmed';
@@ -95,6 +95,12 @@ export interface LoadState {
   readonly result?: LoadResult;
 }
 
+interface Held {
+  readonly records: number;
+  /** Age of the oldest of them, milliseconds; 0 where there is none. */
+  readonly oldestMs: number;
+}
+
 export interface StreamStatus extends EndCounts {
   readonly accepted: number;
   readonly inFlight: number;
@@ -108,8 +114,20 @@ export interface StreamStatus extends EndCounts {
     readonly settled: number;
     readonly confirmed: number;
   };
+  /** What each level of the path still holds. */
+  readonly levels: {
+    /** L1: accepted, not on disk yet. */
+    readonly memory: Held;
+    /** On disk here, not in the target yet. */
+    readonly journal: Held;
+    /** L2: in the staging table, not merged yet; nothing where the route is direct. */
+    readonly staging: Held;
+    /** L3: settled, and not as durable yet as `confirm` asks. */
+    readonly table: Held;
+  };
   readonly table: string;
   readonly key: readonly string[];
+  readonly route: Route;
   readonly lanes: number;
   /** 'running', or why its rows wait. */
   readonly state: 'running' | 'held' | 'connecting';
@@ -129,7 +147,12 @@ export interface Status {
     readonly bytesMax: number;
     readonly full: boolean;
   };
-  readonly target: { readonly url: string; readonly reachable: boolean };
+  readonly target: {
+    readonly url: string;
+    readonly reachable: boolean;
+    /** Lock waits and deadlocks on it, over the last minute; where it tells. */
+    readonly contention?: import('./contention.ts').ContentionWindow;
+  };
   readonly streams: { readonly [name: string]: StreamStatus };
 }
 

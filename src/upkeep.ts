@@ -1,6 +1,7 @@
 // Now and then: what was journaled is remembered, what was confirmed is let go, what is old is
 // forgotten.
 import type { Clock } from './clock.ts';
+import type { ContentionHistory } from './contention.ts';
 import { HoldfastError } from './errors.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Requests } from './journal/requests.ts';
@@ -15,6 +16,7 @@ export interface UpkeepParts {
   readonly requests: Requests;
   readonly streams: Streams;
   readonly loading: LoadingCalls;
+  readonly contention: ContentionHistory;
 }
 
 const upkeepMs = 1_000;
@@ -29,6 +31,8 @@ export async function keepUp(parts: UpkeepParts, clock: Clock, signal: AbortSign
     if (signal.aborted) return;
     remember(requests);
     await journal.relieve();
+    const seen = await parts.loading.contention(upkeepMs);
+    if (seen) parts.contention.add(seen, clock.monotonicMs());
     if (clock.monotonicMs() < expireAt) continue;
     expireAt = clock.monotonicMs() + expireMs;
     requests.expire(clock.wallMs() - limits.requestsKeptMs);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { LoadResult } from '../src/types.ts';
 import { type Ended, jsonOf, openShop, payments } from './support/command-line.ts';
+import { createMariadb, query, startMariadb } from './support/mariadb.ts';
 
 const messageOf = (ended: Ended): string => jsonOf<{ readonly message: string }>(ended).message;
 
@@ -47,4 +48,29 @@ test('init takes no journal that is there for a new configuration', async (t) =>
   const args = ['init', '--target', 'sqlite:./shop.db', '--table', 'payments', '--json'];
   assert.match(messageOf(await shop.run(args)), /holds a journal already.*--journal/);
   assert.equal((await shop.run([...args, '--journal', './data/shop-journal'])).exit, 0);
+});
+
+test('init reads a table of MariaDB, and what it wrote loads into it', async (t) => {
+  const server = await startMariadb();
+  t.after(() => server.stop());
+  const target = await createMariadb(server, 'shop');
+  await query(
+    target,
+    `CREATE TABLE payments (tx_id bigint PRIMARY KEY, user_id int NOT NULL,
+       amount decimal(18,2) NOT NULL, status varchar(20) NOT NULL)`,
+  );
+  const shop = openShop(t, null);
+  const written = await shop.run(['init', '--target', target, '--table', 'payments', '--json']);
+  assert.equal(written.exit, 0, written.stderr);
+  shop.write('p.csv', `tx_id,user_id,amount,status\n${payments(1, 5)}`);
+  const loaded = await shop.run(['load', 'p.csv', '--json']);
+  assert.equal(jsonOf<LoadResult>(loaded).merged, 5, loaded.stderr);
+  const sql = await shop.run(['init', '--sql', '--target', target]);
+  const own = await createMariadb(server, 'by_hand');
+  await query(own, sql.stdout);
+  const [{ tables } = {}] = await query(
+    own,
+    `SELECT COUNT(*) AS tables FROM information_schema.tables WHERE table_schema = 'by_hand'`,
+  );
+  assert.equal(Number(tables), 4);
 });

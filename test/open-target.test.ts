@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../src/clock.ts';
 import { splitHosts } from '../src/target/hosts.ts';
+import { placeOf } from '../src/target/mysql/url.ts';
 import { openTarget, redactUrl } from '../src/target/open.ts';
 
 test('a password never leaves redactUrl', () => {
@@ -30,5 +31,24 @@ test('an unknown scheme is the caller’s mistake, and the known ones are named'
       code: 'HF_USAGE',
       message: /postgres:\/\/.*mysql:\/\/.*sqlite:/,
     });
+  }
+});
+
+test('a mysql:// URL says host, port, user, database and TLS, and nothing unknown', () => {
+  assert.deepEqual(placeOf('mariadb://us%40er:p%2Fw@[::1]:3307/my%20shop'), {
+    host: '::1',
+    port: 3307,
+    user: 'us@er',
+    password: 'p/w',
+    database: 'my shop',
+    ssl: undefined,
+  });
+  const { port, ssl } = placeOf('mysql://db/shop?ssl=true&ssl-verify=false');
+  assert.equal(port, 3306);
+  assert.deepEqual(ssl, { rejectUnauthorized: false, verifyIdentity: false });
+  assert.equal(placeOf('mysql://db/shop?ssl=true').ssl?.verifyIdentity, true);
+  assert.throws(() => placeOf('mysql://db/shop?ssl-ca=/no/such/file'), /ssl-ca.*ENOENT/);
+  for (const url of ['mysql://db', 'mysql://db/', 'mysql://db/shop?charset=latin1', 'mysql://:x']) {
+    assert.throws(() => placeOf(url), { code: 'HF_USAGE' }, url);
   }
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { durationMs, isDuration } from '../src/duration.ts';
 import { HoldfastError } from '../src/errors.ts';
 import { limits } from '../src/limits.ts';
 import { readOptions, suggestion } from '../src/options.ts';
@@ -10,6 +11,12 @@ const least = {
   streams: { payments: { table: 'payments', key: ['tx_id'] } },
 };
 type Members = { readonly [name: string]: unknown };
+/** On a target that has every route. */
+const onPostgres = (stream: Members) => ({
+  ...least,
+  target: 'postgres://host/db',
+  streams: { payments: { ...least.streams.payments, ...stream } },
+});
 const withStream = (stream: Members, more: Members = {}): unknown => ({
   ...least,
   ...more,
@@ -42,7 +49,15 @@ test('what is left out gets its default', () => {
     inexact: 'refuse',
     loaders: 2,
     batchRowsMax: 20_000,
+    route: 'direct',
+    staging: 'logged',
+    mergeEveryMs: 1_000,
+    mergeRows: 20_000,
+    mergers: 2,
+    stagingRetention: '24h',
   });
+  const staged = readOptions({ ...least, ...onPostgres({ route: 'staged' }) });
+  assert.equal(staged.streams['payments']?.batchRowsMax, 5_000);
   assert.equal(options.limits.segmentBytes, limits.segmentBytes);
   assert.equal(options.limits.bytesMax, undefined);
   assert.equal(options.server.host, '127.0.0.1');
@@ -165,8 +180,14 @@ const crossed: readonly [string, unknown, RegExp, unknown][] = [
   [
     'the target is of a known kind, and its password is not shown',
     { ...least, target: 'oracle://me:secret@host/db' },
-    /^target: must begin with postgres:\/\/ or sqlite:$/,
+    /^target: must begin with postgres:\/\/, mysql:\/\/ or sqlite:$/,
     { ...least, target: 'postgres://me:secret@a:1,b:2/db' },
+  ],
+  [
+    'a primary of MariaDB or MySQL cannot tell what its replicas have',
+    { ...least, confirm: 'standby', target: 'mysql://me:secret@a,b/db' },
+    /^confirm: 'standby' needs PostgreSQL; a primary of MariaDB/,
+    { ...least, confirm: { afterMs: 5 }, target: 'mariadb://me:secret@a,b/db' },
   ],
   [
     'SQLite has no host',
@@ -179,6 +200,30 @@ const crossed: readonly [string, unknown, RegExp, unknown][] = [
     { ...least, confirm: 'standby' },
     /^confirm: 'standby' needs PostgreSQL/,
     { ...least, confirm: 'standby', target: 'postgres://host/db' },
+  ],
+  [
+    'SQLite takes the direct route only',
+    withStream({ route: 'staged' }),
+    /^streams\.payments\.route: SQLite has one writer/,
+    onPostgres({ route: 'staged' }),
+  ],
+  [
+    'a staging table belongs to the staged route',
+    onPostgres({ staging: 'unlogged' }),
+    /^streams\.payments\.staging: goes with route: 'staged'/,
+    onPostgres({ route: 'staged', staging: 'unlogged' }),
+  ],
+  [
+    'only PostgreSQL has unlogged staging tables',
+    { ...onPostgres({ route: 'staged', staging: 'unlogged' }), target: 'mysql://me@host/db' },
+    /^streams\.payments\.staging: only PostgreSQL/,
+    { ...onPostgres({ route: 'staged' }), target: 'mysql://me@host/db' },
+  ],
+  [
+    'a retention is a duration',
+    onPostgres({ stagingRetention: 'a week' }),
+    /^streams\.payments\.stagingRetention: must be a time such as/,
+    onPostgres({ stagingRetention: '7d' }),
   ],
   [
     'the journal holds three segments',
@@ -214,6 +259,12 @@ for (const [name, bad, problem, good] of crossed) {
     assert.deepEqual(problemsOf(good), []);
   });
 }
+
+test('durations are read in their units', () => {
+  const read = ['1500ms', '90s', '5m', '24h', '1.5d', 42].map(durationMs);
+  assert.deepEqual(read, [1_500, 90_000, 300_000, 86_400_000, 129_600_000, 42]);
+  for (const bad of ['', '5', 'h', '-1s', -1, 1.5, null]) assert(!isDuration(bad), `${bad}`);
+});
 
 test('a suggestion is made only where a name is close', () => {
   assert.equal(suggestion('paymets', ['refunds', 'payments']), '; did you mean "payments"?');

@@ -55,7 +55,8 @@ async function postgresGround(version: PostgresVersion, route: Route): Promise<G
       age: async (stream, days) => {
         const table = `holdfast_stage_${stream}`;
         const [row = {}] = await sql(`SELECT to_char(day, 'YYYYMMDD') AS suffix, day::text AS first,
-          (day + 1)::text AS next FROM (SELECT (now() AT TIME ZONE 'UTC')::date - ${days} AS day) d`);
+          (day + 1)::text AS next
+          FROM (SELECT (now() AT TIME ZONE 'UTC')::date - ${days} AS day) d`);
         const [suffix, first, next] = ['suffix', 'first', 'next'].map((name) => String(row[name]));
         await sql(`CREATE TABLE "${table}_p${suffix}" PARTITION OF "${table}"
             FOR VALUES FROM ('${first}') TO ('${next}');
@@ -112,8 +113,9 @@ for (const version of ['18', '15'] as const) {
   stagedContract(`PostgreSQL ${version}`, () => postgresGround(version, 'staged'));
 }
 contract('MariaDB 10.11', () => mariadbGround('MariaDB 10.11'));
+stagedContract('MariaDB 10.11', () => mariadbGround('MariaDB 10.11', { route: 'staged' }));
 contract('MariaDB 10.11 without LOAD DATA', () =>
-  mariadbGround('MariaDB 10.11', ['--local-infile=0']),
+  mariadbGround('MariaDB 10.11', { settings: ['--local-infile=0'] }),
 );
 contract('SQLite', sqliteGround);
 contract('the simulated target', simulatedGround);

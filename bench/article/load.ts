@@ -1,6 +1,6 @@
-// The load of bench article: one sequence of rows, the same for every way and in every run, as far as
-// a run gets; handed over row by row by many producers, each answer timed; and what the table must
-// hold in the end.
+// The load of bench article: one sequence of rows, the same for every way and in every run, as far
+// as a run gets; handed over row by row by many producers, each answer timed; and what the table
+// must hold in the end.
 import type { OpenWay } from './ways.ts';
 
 export type Payment = {

@@ -1,4 +1,5 @@
-// PostgreSQL 18 under bench article. It counts deadlocks, but not waits for locks: those are sampled.
+// PostgreSQL 18 under bench article. It counts deadlocks, but not waits for locks: those are
+// sampled.
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { createDatabase, query } from '../../test/support/postgres.ts';

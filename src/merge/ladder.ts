@@ -24,8 +24,8 @@ export class Ladder {
   }
 
   /**
-   * The optimistic rung went through. The pause only shrinks: where some batches conflict and some do
-   * not, each vain attempt costs a connection and the batch once more.
+   * The optimistic rung went through. The pause only shrinks: where some batches conflict and some
+   * do not, each vain attempt costs a connection and the batch once more.
    */
   passed(): void {
     this.#pause >>= 1;

@@ -1,7 +1,7 @@
-// One loader: one session that brings the records of its lanes to the target, batch after batch, one
-// transaction in flight. Its loop never gives a record up: a batch is left only when the target says
-// that it is there, or when the lanes have to be read again. What "there" means is the route's:
-// settled in the table (direct.ts), or staged (staged.ts).
+// One loader: one session that brings the records of its lanes to the target, batch after batch,
+// one transaction in flight. Its loop never gives a record up: a batch is left only when the target
+// says that it is there, or when the lanes have to be read again. What "there" means is the
+// route's: settled in the table (direct.ts), or staged (staged.ts).
 import assert from 'node:assert/strict';
 import type { Table } from '../accept/columns.ts';
 import type { Disk } from '../disk.ts';
@@ -22,7 +22,9 @@ import { Ladder } from './ladder.ts';
 import { type LedgerRow, ledgerRows } from './ledger.ts';
 import { Link, type LinkParts, lanesLost } from './link.ts';
 
-/** Where a batch was committed: a position in the log of one history (P2); '' where none is told. */
+/**
+ * Where a batch was committed: a position in the log of one history (P2); '' where none is told.
+ */
 export interface Commit {
   readonly position: string;
   readonly identity: string;

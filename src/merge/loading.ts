@@ -12,6 +12,7 @@ import { HoldfastError } from '../errors.ts';
 import type { Position } from '../journal/block.ts';
 import type { Range } from '../journal/notes.ts';
 import {
+  type Contention,
   type DeadLetter,
   type DeadLetterId,
   type LaneState,
@@ -49,6 +50,8 @@ export interface LoadingCalls {
   openStream(settings: StreamSettings): void;
   /** The journal is durable up to `end`, with new records for these streams. */
   extend(end: Position, streams: readonly number[]): void;
+  /** The process drains: staged rows are merged as they come, not by their schedule. */
+  hurry(): void;
   lanes(stream: string): Promise<LaneState[]>;
   /** How the records of these ranges ended, by the ledger. */
   counts(stream: string, ranges: readonly Range[]): Promise<EndCounts>;
@@ -61,6 +64,8 @@ export interface LoadingCalls {
   drop(id: DeadLetterId): Promise<void>;
   prune(stream: string, upTo: readonly { lane: number; last: number }[]): Promise<number>;
   verify(stream: number, end: Position): Promise<VerifyOutcome>;
+  /** Undefined where the target cannot be asked, or has nothing to tell. */
+  contention(sinceMs: number): Promise<Contention | undefined>;
   /** Lets running transactions finish, then ends all sessions. */
   stop(): Promise<void>;
 }
@@ -69,6 +74,7 @@ export class Loading implements LoadingCalls {
   readonly #parts: LoadingParts;
   readonly #streams = new Map<number, { loading: StreamLoading; settings: StreamSettings }>();
   readonly #running: Promise<void>[] = [];
+  #monitor: Session | undefined;
   /** The history of the target that was seen to have our tables. */
   #prepared: string | undefined;
 
@@ -88,6 +94,10 @@ export class Loading implements LoadingCalls {
 
   extend(end: Position, streams: readonly number[]): void {
     for (const id of streams) this.#streams.get(id)?.loading.extend(end);
+  }
+
+  hurry(): void {
+    for (const { loading } of this.#streams.values()) loading.hurry();
   }
 
   describe(table: string): Promise<Table> {
@@ -154,6 +164,19 @@ export class Loading implements LoadingCalls {
     return this.#withSession((session) =>
       verifyStream({ disk, directory, writer: this.#parts.writer, settings, end, session }),
     );
+  }
+
+  /** Asked again and again: on a session of its own, which stays. */
+  async contention(sinceMs: number): Promise<Contention | undefined> {
+    try {
+      this.#monitor ??= await this.#connect();
+      return await this.#monitor.contention(sinceMs);
+    } catch (error) {
+      if (!(error instanceof TargetError)) throw error;
+      this.#monitor?.destroy();
+      this.#monitor = undefined;
+      return undefined;
+    }
   }
 
   async stop(): Promise<void> {

@@ -21,9 +21,11 @@ export class Merger {
   readonly #stop = new AbortController();
   #wake: () => void = () => undefined;
   #isWanted = false;
+  #everyMs: number;
 
   constructor(parts: MergerParts) {
     this.#parts = parts;
+    this.#everyMs = parts.settings.mergeEveryMs;
     this.#link = new Link(parts, this.#stop.signal);
   }
 
@@ -31,6 +33,12 @@ export class Merger {
   wake(): void {
     this.#isWanted = true;
     this.#wake();
+  }
+
+  /** The process drains: what waits is merged as it comes. */
+  hurry(): void {
+    this.#everyMs = limits.retryMsMin;
+    this.wake();
   }
 
   /** Lets the running merge finish, then ends. */
@@ -41,10 +49,10 @@ export class Merger {
 
   /** Rounds of merges until stopped; in each, all that waits and that no other merger has. */
   async run(): Promise<void> {
-    const { clock, settings } = this.#parts;
+    const { clock } = this.#parts;
     try {
       while (!this.#stop.signal.aborted) {
-        const nextMs = clock.monotonicMs() + settings.mergeEveryMs;
+        const nextMs = clock.monotonicMs() + this.#everyMs;
         this.#isWanted = false;
         await this.#round();
         await this.#sleepUntil(nextMs);

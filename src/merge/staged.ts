@@ -1,6 +1,6 @@
 // The staged route, a loader's part of it: a batch's transaction writes the staging table, and what
-// a loader has sent waits there for a merge (merger.ts); whether it is settled is the watch's to say
-// (watch.ts).
+// a loader has sent waits there for a merge (merger.ts); whether it is settled is the watch's to
+// say (watch.ts).
 import type { Table } from '../accept/columns.ts';
 import type { StagedStream, Staging } from '../target/staging.ts';
 import type { LaneState, MergeResult, Rung, Session } from '../target/target.ts';

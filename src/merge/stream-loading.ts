@@ -44,6 +44,7 @@ export class StreamLoading {
   #end: Position = { segment: 0, offset: 0 };
   #failures = 0;
   #isAgeChecked = false;
+  #isHurried = false;
 
   constructor(parts: StreamLoadingParts) {
     this.#parts = parts;
@@ -57,6 +58,11 @@ export class StreamLoading {
   stop(): void {
     this.#stop.abort();
     for (const runner of this.#runners()) runner.stop();
+  }
+
+  hurry(): void {
+    this.#isHurried = true;
+    for (const merger of this.#mergers) merger.hurry();
   }
 
   #runners() {
@@ -138,6 +144,8 @@ export class StreamLoading {
       { length: settings.mergers },
       () => new Merger({ ...this.#parts, shared, onMerged }),
     );
+    // The process may drain before its lanes are its own.
+    if (this.#isHurried) this.hurry();
   }
 
   /** Enough for a merge before its time wakes the mergers. */

@@ -1,6 +1,6 @@
 // What became of a staged stream's own records, whoever merged them: reads how far each lane is
-// settled, tells how its records ended, and what has been confirmed. Beside that it keeps the days of
-// the staging table: those to come are made, those that are done with go.
+// settled, tells how its records ended, and what has been confirmed. Beside that it keeps the days
+// of the staging table: those to come are made, those that are done with go.
 import type { Table } from '../accept/columns.ts';
 import type { Confirming } from '../confirm.ts';
 import { limits } from '../limits.ts';

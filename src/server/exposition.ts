@@ -48,6 +48,14 @@ const streamFamilies: readonly [string, Kind, string, (stream: StreamStatus) => 
   ['superseded_rows_total', 'counter', 'Rows that lost by the rule.', (s) => s.superseded],
   ['dead_letters', 'gauge', 'Rows kept whole with a reason.', (s) => s.deadLetters],
   ['in_flight_rows', 'gauge', 'Rows on disk without an end.', (s) => s.inFlight],
+  ['level_memory_rows', 'gauge', 'L1: accepted, not on disk yet.', (s) => s.levels.memory.records],
+  ['level_memory_seconds', 'gauge', 'Age of the oldest.', (s) => s.levels.memory.oldestMs / 1000],
+  ['level_journal_rows', 'gauge', 'On disk, not in the target.', (s) => s.levels.journal.records],
+  ['level_journal_seconds', 'gauge', 'Age of the oldest.', (s) => s.levels.journal.oldestMs / 1000],
+  ['level_staging_rows', 'gauge', 'L2: staged, not merged.', (s) => s.levels.staging.records],
+  ['level_staging_seconds', 'gauge', 'Age of the oldest.', (s) => s.levels.staging.oldestMs / 1000],
+  ['level_table_rows', 'gauge', 'L3: settled, not confirmed.', (s) => s.levels.table.records],
+  ['level_table_seconds', 'gauge', 'Age of the oldest.', (s) => s.levels.table.oldestMs / 1000],
   ['oldest_unmerged_seconds', 'gauge', 'Age of the oldest of them.', (s) => s.oldestMs / 1000],
   ['stream_held', 'gauge', '1 where rows wait for a person.', (s) => Number(s.state === 'held')],
 ];
@@ -66,6 +74,19 @@ const single = (value: number): readonly Sample[] => [['', value]];
 const byCode = (counts: ReadonlyMap<string, number>): readonly Sample[] =>
   [...counts].map(([code, count]) => [label('code', code), count]);
 
+/** Of the last minute, not of the server's lifetime. Nothing where the target does not tell. */
+function contentionText(seen: Status['target']['contention']): string {
+  if (!seen) return '';
+  const perSecond = (count: number) => single((count * 1000) / seen.windowMs);
+  const waits = perSecond(seen.lockWaits);
+  const time = perSecond(seen.lockTimeMs / 1000);
+  return [
+    family('target_lock_waits_per_second', ['gauge', 'Waits for locks, last minute.'], waits),
+    family('target_lock_seconds_per_second', ['gauge', 'Their time, last minute.'], time),
+    family('target_deadlocks', ['gauge', 'Deadlocks, last minute.'], single(seen.deadlocks)),
+  ].join('');
+}
+
 function processText({ status, metrics, answers, bodyBytes }: Observed): string {
   const { journal, target } = status;
   const requests = [...answers].map(([answer, count]): Sample => {
@@ -80,6 +101,7 @@ function processText({ status, metrics, answers, bodyBytes }: Observed): string 
     family('journal_segments', ['gauge', 'Files of the journal.'], single(journal.segments)),
     family('journal_full', ['gauge', '1 where it is full.'], single(Number(journal.full))),
     family('target_reachable', ['gauge', '1 where it is.'], single(Number(target.reachable))),
+    contentionText(target.contention),
     histogram('journal_sync_seconds', 'Time of one sync.', metrics.journalSyncSeconds),
     histogram('journal_group_rows', 'Rows that shared a sync.', metrics.journalGroupRows),
     histogram('merge_batch_rows', 'Rows that shared a transaction.', metrics.mergeBatchRows),

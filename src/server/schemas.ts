@@ -47,6 +47,14 @@ const endCounts = {
 const counts = Type.Object(endCounts, { $id: 'EndCounts', title: 'EndCounts' });
 
 const position = count('A position, summed over lanes.');
+const held = (description: string) =>
+  Type.Object(
+    {
+      records: count('Records.'),
+      oldestMs: Type.Number({ description: 'Age of the oldest of them; 0: none.' }),
+    },
+    { description },
+  );
 const streamStatus = Type.Object(
   {
     accepted: count('Rows.'),
@@ -60,8 +68,15 @@ const streamStatus = Type.Object(
       settled: position,
       confirmed: position,
     }),
+    levels: Type.Object({
+      memory: held('L1: accepted, not on disk yet.'),
+      journal: held('On disk here, not in the target yet.'),
+      staging: held('L2: in the staging table, not merged yet.'),
+      table: held('L3: settled, not confirmed yet.'),
+    }),
     table: Type.String(),
     key: Type.Array(Type.String()),
+    route: oneOf(['direct', 'staged']),
     lanes: Type.Integer(),
     state: oneOf(['running', 'held', 'connecting']),
     reason: Type.Optional(text('Why the rows wait.')),
@@ -161,7 +176,22 @@ export const statusAnswer = Type.Object({
     bytesMax: Type.Integer(),
     full: Type.Boolean(),
   }),
-  target: Type.Object({ url: Type.String(), reachable: Type.Boolean() }),
+  target: Type.Object({
+    url: Type.String(),
+    reachable: Type.Boolean(),
+    contention: Type.Optional(
+      Type.Object(
+        {
+          windowMs: Type.Number({ description: 'What the numbers are about, a minute at most.' }),
+          lockWaits: count('Waits for locks.'),
+          lockTimeMs: Type.Number({ description: 'How long they took together.' }),
+          deadlocks: count('Deadlocks.'),
+          isSampled: Type.Boolean({ description: 'Waits were seen by looking, not counted.' }),
+        },
+        { description: 'Of all sessions of the target, over the last minute.' },
+      ),
+    ),
+  }),
   streams,
 });
 

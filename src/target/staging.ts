@@ -3,8 +3,8 @@
 // any number of mergers, in any process. Each call that writes is one whole transaction.
 //
 // What a merge may read is told by the ledger: a batch is booked there when it is staged, with its
-// count and digest, and again when it is merged. The lane rows' `staged` belongs to the owner of the
-// epoch, `settled` to whoever holds the claim on the lane's number (P14).
+// count and digest, and again when it is merged. The lane rows' `staged` belongs to the owner of
+// the epoch, `settled` to whoever holds the claim on the lane's number (P14).
 import type { Table } from '../accept/columns.ts';
 import type { Batch, MergeRules } from '../merge/batch.ts';
 import type { LedgerRow } from '../merge/ledger.ts';
@@ -105,9 +105,9 @@ export interface Staging {
    */
   open(stream: StagedStream): Promise<void>;
   /**
-   * The whole transaction of a batch: guard (locks the lane rows, checks epoch and `staged = first −
-   * 1`), rows into the staging table, dead letters of what never decoded, ledger, `staged`, COMMIT.
-   * Errors as of Session.merge; no row can be refused.
+   * The whole transaction of a batch: guard (locks the lane rows, checks epoch and `staged = first
+   * − 1`), rows into the staging table, dead letters of what never decoded, ledger, `staged`,
+   * COMMIT. Errors as of Session.merge; no row can be refused.
    */
   stage(batch: Batch, stream: StagedStream): Promise<{ readonly position: string }>;
   /**

@@ -55,6 +55,17 @@ export interface Claim extends StreamId {
 
 export type Route = 'direct' | 'staged';
 
+/** Waits for row locks and deadlocks, of all sessions of the server or database. */
+export interface Contention {
+  /** Since the server's start; where `isSampled`, how many wait at this moment. */
+  readonly lockWaits: number;
+  /** Likewise; where `isSampled`, how long those have waited since the last look, at most. */
+  readonly lockTimeMs: number;
+  /** Since the server's start. */
+  readonly deadlocks: number;
+  readonly isSampled: boolean;
+}
+
 /** How far up the write ladder an attempt begins (DESIGN §6). */
 export type Rung = 'optimistic' | 'merge';
 
@@ -162,6 +173,9 @@ export interface Session {
 
   /** Undefined where `capabilities.mergersMax` is 0. */
   readonly staging: Staging | undefined;
+
+  /** Undefined where sessions cannot stand in each other's way, or nothing tells. */
+  contention(sinceMs: number): Promise<Contention | undefined>;
 
   /** Where the target's log stands now; '' where `capabilities.standby` is false. */
   position(): Promise<string>;

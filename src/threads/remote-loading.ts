@@ -10,7 +10,7 @@ interface Waiter {
   reject(error: HoldfastError): void;
 }
 
-const ownCalls = new Set(['openStream', 'extend']);
+const ownCalls = new Set(['openStream', 'extend', 'hurry']);
 
 /**
  * Starts the loader thread. `onDeath` is called once if the thread ends without having been

@@ -10,6 +10,7 @@ import { runClients } from '../support/http-clients.ts';
 import {
   type Dialect,
   dialects,
+  isMariadb,
   number,
   openStore,
   type Servers,
@@ -93,19 +94,22 @@ function disturbing(shares: readonly number[], disturb: () => Promise<void>) {
   };
 }
 
-test('a PostgreSQL that dies twice under four clients has each row once', async (t) => {
-  const store = await storeWithBoth(t, 'PostgreSQL');
-  const serving = await serve(store);
-  const deaths = disturbing([0.2, 0.6], async () => {
-    await servers.postgres.immediate();
-    await pause(300);
-    await servers.postgres.start();
+for (const dialect of dialects.filter((own) => own !== 'SQLite')) {
+  test(`a ${dialect} that dies twice under four clients has each row once`, async (t) => {
+    const store = await storeWithBoth(t, dialect);
+    const serving = await serve(store);
+    const { postgres, mariadb } = servers;
+    const deaths = disturbing([0.2, 0.6], async () => {
+      await (isMariadb(dialect) ? mariadb.kill() : postgres.immediate());
+      await pause(300);
+      await (isMariadb(dialect) ? mariadb.start() : postgres.start());
+    });
+    const url = () => serving.url;
+    await runClients({ ...load, url, onDone: deaths.onDone });
+    await deaths.over();
+    await check(store);
   });
-  const url = () => serving.url;
-  await runClients({ ...load, url, onDone: deaths.onDone });
-  await deaths.over();
-  await check(store);
-});
+}
 
 for (const dialect of dialects) {
   test(`a server killed under four clients brings each row to ${dialect} once`, async (t) => {

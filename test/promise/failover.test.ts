@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { open } from '../../src/holdfast.ts';
+import type { StreamOptions } from '../../src/options.ts';
 import type { Holdfast } from '../../src/types.ts';
 import { temporaryFolder } from '../support/journals.ts';
 import { type PostgresServer, query, startPostgres } from '../support/postgres.ts';
@@ -17,6 +18,7 @@ interface Pair {
 /** Two tables on a primary with a standby, both hosts in the URL. */
 async function openPair(
   t: TestContext,
+  stream: Partial<StreamOptions>,
   beforeOpen: (standby: PostgresServer) => Promise<void> = async () => undefined,
 ): Promise<Pair> {
   const primary = await startPostgres();
@@ -32,7 +34,10 @@ async function openPair(
   const holdfast = await open({
     journal: folder.path,
     target: `postgres://postgres@127.0.0.1:${primary.port},127.0.0.1:${standby.port}/postgres`,
-    streams: { keyed: { table: 'keyed', key: ['id'] }, loose: { table: 'loose' } },
+    streams: {
+      keyed: { table: 'keyed', key: ['id'], ...stream },
+      loose: { table: 'loose', ...stream },
+    },
     limits: { segmentBytes: 4 * 1024 * 1024 },
   });
   t.after(() => holdfast.close({ drainMs: 0 }));
@@ -96,31 +101,40 @@ async function check({ standby, holdfast }: Pair, count: number): Promise<void> 
   }
 }
 
-test('rows that a failover lost come back from the journal, each once', async (t) => {
-  const pair = await openPair(t);
-  await write(pair.holdfast, 0, 500);
-  await caughtUp(pair);
-  await pair.standby.immediate();
-  await write(pair.holdfast, 500, 300);
-  await failOver(pair);
-  assert.equal((await idsOf(pair.standby, 'loose')).length, 500, 'the last rows are lost');
-  await write(pair.holdfast, 800, 200);
-  await check(pair, 1000);
-});
+const ways: readonly (readonly [string, Partial<StreamOptions>])[] = [
+  ['direct', {}],
+  ['staged', { route: 'staged', mergeEveryMs: 50 }],
+  // What an unlogged table held is not on the standby at all.
+  ['staged, unlogged', { route: 'staged', staging: 'unlogged', mergeEveryMs: 50 }],
+];
 
-test('an idle stream notices that its target went back', async (t) => {
-  const pair = await openPair(t);
-  await write(pair.holdfast, 0, 200);
-  await caughtUp(pair);
-  await pair.standby.immediate();
-  await write(pair.holdfast, 200, 100);
-  await failOver(pair);
-  await check(pair, 300);
-});
+for (const [name, stream] of ways) {
+  test(`${name}: rows that a failover lost come back from the journal, each once`, async (t) => {
+    const pair = await openPair(t, stream);
+    await write(pair.holdfast, 0, 500);
+    await caughtUp(pair);
+    await pair.standby.immediate();
+    await write(pair.holdfast, 500, 300);
+    await failOver(pair);
+    assert.equal((await idsOf(pair.standby, 'loose')).length, 500, 'the last rows are lost');
+    await write(pair.holdfast, 800, 200);
+    await check(pair, 1000);
+  });
 
-test('a standby that never heard of the streams gets all of their rows', async (t) => {
-  const pair = await openPair(t, (standby) => standby.immediate());
-  await write(pair.holdfast, 0, 300);
-  await failOver(pair);
-  await check(pair, 300);
-});
+  test(`${name}: an idle stream notices that its target went back`, async (t) => {
+    const pair = await openPair(t, stream);
+    await write(pair.holdfast, 0, 200);
+    await caughtUp(pair);
+    await pair.standby.immediate();
+    await write(pair.holdfast, 200, 100);
+    await failOver(pair);
+    await check(pair, 300);
+  });
+
+  test(`${name}: a standby that never heard of the streams gets all of their rows`, async (t) => {
+    const pair = await openPair(t, stream, (standby) => standby.immediate());
+    await write(pair.holdfast, 0, 300);
+    await failOver(pair);
+    await check(pair, 300);
+  });
+}

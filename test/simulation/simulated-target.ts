@@ -325,6 +325,10 @@ class SimulatedSession implements Session {
     return this.#call('drop', true, () => this.#merge.drop(id, this.#clock.wallMs()));
   }
 
+  async contention(): Promise<undefined> {
+    // Nothing waits here.
+  }
+
   position(): Promise<string> {
     return this.#call('position', false, () => String(this.#target.store.commits));
   }

@@ -1,6 +1,7 @@
 // The contract's ground on a server of MariaDB or MySQL.
 import { systemClock } from '../../src/clock.ts';
 import { mysqlTarget } from '../../src/target/mysql/target.ts';
+import type { Route } from '../../src/target/target.ts';
 import { createMariadb, type MariadbVersion, query, startMariadb } from './mariadb.ts';
 import type { Ground } from './target-stream.ts';
 
@@ -19,7 +20,7 @@ const refusing = (table: string): string =>
 
 export async function mariadbGround(
   version: MariadbVersion,
-  settings: readonly string[] = [],
+  { settings = [], route = 'direct' }: { settings?: readonly string[]; route?: Route } = {},
 ): Promise<Ground> {
   const server = await startMariadb(version, settings);
   const url = await createMariadb(server, 'contract');
@@ -27,6 +28,7 @@ export async function mariadbGround(
   const sql = (text: string) => query(url, text);
   return {
     target,
+    route,
     create: async (table, shape) => {
       const key = shape === 'keyed' ? 'PRIMARY KEY' : '';
       // Before 8.0 a TEXT of MySQL has no default.
@@ -48,6 +50,26 @@ export async function mariadbGround(
     },
     drop: async (table) => {
       await sql(`DROP TABLE ${table}`);
+    },
+    staged: {
+      wipe: async (stream) => {
+        await sql(`TRUNCATE \`holdfast_stage_${stream}\``);
+      },
+      lose: async (stream, id) => {
+        await sql(`DELETE FROM \`holdfast_stage_${stream}\` WHERE id = ${id}`);
+      },
+      age: async (stream, days) => {
+        const table = `\`holdfast_stage_${stream}\``;
+        const [row = {}] = await sql(`SELECT UTC_DATE() + 0 AS today,
+          (UTC_DATE() - INTERVAL ${days} DAY) + 0 AS day,
+          UTC_DATE() - INTERVAL ${days} DAY AS first,
+          UTC_DATE() - INTERVAL ${days - 1} DAY AS next, UTC_DATE() + INTERVAL 1 DAY AS tomorrow`);
+        const text = (name: string) => String(row[name]);
+        await sql(`ALTER TABLE ${table} REORGANIZE PARTITION p${text('today')} INTO (
+            PARTITION p${text('day')} VALUES LESS THAN ('${text('next')}'),
+            PARTITION p${text('today')} VALUES LESS THAN ('${text('tomorrow')}'));
+          UPDATE ${table} SET holdfast_day = '${text('first')}'`);
+      },
     },
     close: async () => {
       await target.close();

@@ -90,7 +90,14 @@ function binaries(version: MariadbVersion): Binaries {
   }
   return {
     server: join(home, 'mysqld'),
-    own: [`--basedir=${home}`, `--lc-messages-dir=${join(home, 'share')}`],
+    // With GTIDs a transaction may neither make nor drop temporary tables.
+    own: [
+      `--basedir=${home}`,
+      `--lc-messages-dir=${join(home, 'share')}`,
+      '--gtid-mode=ON',
+      '--enforce-gtid-consistency',
+      '--log-slave-updates',
+    ],
     libraries: home,
     install: (folder) => cp(join(home, 'data'), folder, { recursive: true }),
   };

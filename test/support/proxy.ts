@@ -1,5 +1,5 @@
-// A TCP proxy in front of PostgreSQL that fails at an exact point: around the client's COMMIT, or
-// in the middle of its rows.
+// A TCP proxy in front of a server that fails at an exact point: around the client's COMMIT, or in
+// the middle of its rows.
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
@@ -10,7 +10,7 @@ import { connect, createServer, type Socket } from 'node:net';
  * - after: COMMIT is delivered; the answer is swallowed and the client cut off
  * - hang: COMMIT is delivered; the answer is swallowed and the client left waiting
  * - hold: COMMIT and all that follows wait for `release`; the server's side stays open meanwhile
- * - rows: cut off when the first bytes of a COPY come
+ * - rows: cut off when the first bytes of the rows come
  */
 export type Fault = 'pass' | 'before' | 'after' | 'hang' | 'hold' | 'rows';
 
@@ -26,9 +26,19 @@ export interface FaultProxy {
   close(): Promise<void>;
 }
 
-const signature = Buffer.from('PGCOPY\n');
+/** What the client's bytes hold where it commits, and where it sends rows. */
+export interface Marks {
+  readonly commit: string;
+  readonly rows: string;
+}
 
-export async function startProxy(serverPort: number): Promise<FaultProxy> {
+/** The simple query that ends a transaction, not the words in ON COMMIT DELETE ROWS; a COPY. */
+const ofPostgres: Marks = { commit: 'COMMIT;', rows: 'PGCOPY\n' };
+
+export async function startProxy(
+  serverPort: number,
+  marks: Marks = ofPostgres,
+): Promise<FaultProxy> {
   const sockets = new Set<Socket>();
   const hits = new EventEmitter();
   let held: (() => void)[] = [];
@@ -42,9 +52,7 @@ export async function startProxy(serverPort: number): Promise<FaultProxy> {
       socket.on('error', () => socket.destroy());
     }
     client.on('data', (bytes) => {
-      // The simple query that ends a transaction; not the words in ON COMMIT DELETE ROWS.
-      const isCommit = bytes.includes('COMMIT;');
-      const isHit = proxy.fault === 'rows' ? bytes.includes(signature) : isCommit;
+      const isHit = bytes.includes(proxy.fault === 'rows' ? marks.rows : marks.commit);
       if (isHit && proxy.fault !== 'pass') {
         proxy.hits++;
         hits.emit('hit');

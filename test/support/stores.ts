@@ -6,8 +6,30 @@ import { openShop, type Shop } from './command-line.ts';
 import * as mariadb from './mariadb.ts';
 import * as postgres from './postgres.ts';
 
-export type Dialect = 'PostgreSQL' | 'MariaDB' | 'SQLite';
-export const dialects: readonly Dialect[] = ['PostgreSQL', 'MariaDB', 'SQLite'];
+/** A database, and the route to it where that is not the direct one. */
+export type Dialect =
+  | 'PostgreSQL'
+  | 'PostgreSQL, staged'
+  | 'MariaDB'
+  | 'MariaDB, staged'
+  | 'SQLite';
+export const dialects: readonly Dialect[] = [
+  'PostgreSQL',
+  'PostgreSQL, staged',
+  'MariaDB',
+  'MariaDB, staged',
+  'SQLite',
+];
+
+export const isMariadb = (dialect: Dialect): boolean => dialect.startsWith('MariaDB');
+
+/** Merges come soon, so that tests do. */
+function routed(dialect: Dialect, streams: OpenOptions['streams']): OpenOptions['streams'] {
+  if (!dialect.endsWith('staged')) return streams;
+  const route = { route: 'staged', mergeEveryMs: 50 } as const;
+  const all = Object.entries(streams).map(([name, stream]) => [name, { ...route, ...stream }]);
+  return Object.fromEntries(all) as OpenOptions['streams'];
+}
 
 /** The servers that stores are made on. */
 export interface Servers {
@@ -48,11 +70,11 @@ export interface StoreOptions extends Partial<Omit<OpenOptions, 'journal' | 'tar
 async function createStore(dialect: Dialect, servers: Servers, shop: Shop) {
   made++;
   const name = `store_${made}`;
-  if (dialect === 'PostgreSQL') {
+  if (dialect.startsWith('PostgreSQL')) {
     const url = await postgres.createDatabase(servers.postgres, name);
     return { url, sql: (statement: string) => postgres.query(url, statement) };
   }
-  if (dialect === 'MariaDB') {
+  if (isMariadb(dialect)) {
     const url = await mariadb.createMariadb(servers.mariadb, name);
     return { url, sql: (statement: string) => mariadb.query(url, statement) };
   }
@@ -62,12 +84,12 @@ async function createStore(dialect: Dialect, servers: Servers, shop: Shop) {
 
 /** All of it goes away with the test, but for the database, which goes with its server. */
 export async function openStore(t: TestContext, given: StoreOptions): Promise<Store> {
-  const { dialect, servers, ...rest } = given;
+  const { dialect, servers, streams = {}, ...rest } = given;
   const shop = openShop(t, null);
   const { url, sql } = await createStore(dialect, servers, shop);
   const options: OpenOptions = {
-    streams: {},
     ...rest,
+    streams: routed(dialect, streams),
     journal: join(shop.folder, 'journal'),
     target: url,
     limits: { segmentBytes: 4 * 1024 * 1024, ...rest.limits },

@@ -1,6 +1,6 @@
 // The contract's cases about the staged route: what waits, what a merge takes, what is noticed.
 import assert from 'node:assert/strict';
-import { NotDecoded } from './batches.ts';
+import { NotDecoded, replayOf } from './batches.ts';
 import {
   type Case,
   fails,
@@ -111,6 +111,19 @@ async function emptied(ground: Ground): Promise<void> {
   await stream.mergeAll();
   assert.deepEqual(ids(await ground.rows(stream.table.name)), [1, 2, 3, 4]);
   assert.equal((await stream.letters()).length, 1);
+  await stream.audit();
+}
+
+async function tooSoon(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  await stream.stage([new NotDecoded('{')]);
+  const id = { ...stream.id, lane: 0, sequence: 1 };
+  const replay = () => stream.session.replay(id, replayOf(stream.options, { id: 1n }));
+  await assert.rejects(replay(), fails('transient'));
+  await stream.reconnect();
+  await stream.mergeAll();
+  await replay();
+  assert.deepEqual(ids(await ground.rows(stream.table.name)), [1]);
   await stream.audit();
 }
 
@@ -327,6 +340,7 @@ export const stagedCases: readonly Case[] = [
   ['a later claim fences who stages, not who merges', fenced],
   ['a resolved batch is found staged, or not', resolved],
   ['an emptied staging table is noticed and nothing is passed over', emptied],
+  ['a dead letter is replayed when its record is settled, not before', tooSoon],
   ...rungs.map(
     (rung): Case => [`one lost row sends its lane back (${rung})`, (g) => lost(g, rung)],
   ),

@@ -4,7 +4,7 @@
 import type { Batch } from '../../merge/batch.ts';
 import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';
 import { toLedgerRow } from '../rows.ts';
-import type { StreamId } from '../target.ts';
+import type { LedgerRange, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { ofStream } from './lanes.ts';
@@ -86,7 +86,8 @@ function moveLanes(batch: Batch, rows: readonly LedgerRow[]): string[] {
   return statements;
 }
 
-async function keepLetters(
+/** Writes dead letters of the writer and stream that `id` names, as SQL. */
+export async function keepLetters(
   connection: Connection,
   id: string,
   of: { readonly letters: readonly Letter[]; readonly packetBytesMax: number },
@@ -128,7 +129,7 @@ const tooLarge = ({ lane, sequence }: Letter, size: number): TargetError =>
     `Dead letter ${lane}/${sequence} needs a max_allowed_packet of ${size + 1024} bytes or more.`,
   );
 
-const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
+export const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
   row_count AS \`rowCount\`, merged, duplicates, superseded, dead_letters AS \`deadLetters\`,
   digest, ends`;
 
@@ -136,12 +137,13 @@ const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
 export async function ledger(
   connection: Connection,
   stream: StreamId,
-  range: { readonly lane: number; readonly first: number; readonly last: number },
+  range: LedgerRange,
 ): Promise<LedgerRow[]> {
   const rows = await connection.query(
     `SELECT ${ledgerColumns} FROM holdfast_ledger
      WHERE ${ofStream(stream)} AND lane = ${range.lane}
        AND last_sequence >= ${range.first} AND first_sequence <= ${range.last}
+       ${range.isStagedToo === true ? '' : 'AND merged_at IS NOT NULL'}
      ORDER BY last_sequence`,
   );
   return rows.map(toLedgerRow);
@@ -155,7 +157,8 @@ export async function prune(
   if (upTo.length === 0) return 0;
   const statements = upTo.map(
     ({ lane, last }) => `DELETE FROM holdfast_ledger
-      WHERE ${ofStream(stream)} AND lane = ${lane} AND last_sequence <= ${last}`,
+      WHERE ${ofStream(stream)} AND lane = ${lane} AND last_sequence <= ${last}
+        AND merged_at IS NOT NULL`,
   );
   const answers = await connection.script(statements.join(';'));
   return answers.reduce((gone, { affected }) => gone + affected, 0);

@@ -23,7 +23,7 @@ export async function compare(
     };
     // What the column cannot hold is not what it holds.
     const refused = (ord: number): void => tell(ord, verdict.different);
-    const { parts } = await stage.fill(new Savepoint(connection), refused);
+    const parts = await stage.fill(new Savepoint(connection), refused);
     for (const part of parts) {
       if (part.key.length === 0) continue;
       for (const row of await connection.query(judgeAll(batch.table.name, part))) {

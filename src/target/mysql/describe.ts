@@ -14,7 +14,7 @@ interface KeyRow {
 }
 
 /** How a catalog query names the table. */
-export function ofTable(table: string): string {
+function ofTable(table: string): string {
   const [schema, ...rest] = table.split('.');
   return rest.length === 0
     ? `table_schema = DATABASE() AND table_name = ${literal(table)}`
@@ -61,13 +61,24 @@ const toColumnRow = (row: Row, shown: string): ColumnRow => {
   };
 };
 
-export async function readColumns(connection: Connection, table: string): Promise<ColumnRow[]> {
+/**
+ * The columns of a table as it was described; rejects with 'altered' where it is another one now.
+ */
+export async function readColumns(
+  connection: Connection,
+  { name, fingerprint }: Pick<Table, 'name' | 'fingerprint'>,
+): Promise<ColumnRow[]> {
   const [shown, rows] = await connection.script(
-    `SHOW CREATE TABLE ${tableName(table)}; ${columnsOf(table)}`,
+    `SHOW CREATE TABLE ${tableName(name)}; ${columnsOf(name)}`,
   );
-  const text = String(shown?.rows[0]?.['Create Table']);
+  const [shownRow] = shown?.rows ?? [];
+  if (fingerprintOf(shownRow) !== fingerprint) throw altered(name);
+  const text = String(shownRow?.['Create Table']);
   return (rows?.rows ?? []).map((row) => toColumnRow(row, text));
 }
+
+export const altered = (table: string): TargetError =>
+  new TargetError('altered', '', `The columns of ${table} are not as they were described.`);
 
 /** Rejects with 'hold' where the table is missing, is not one of InnoDB's, or may not be read. */
 export async function describe(

@@ -124,6 +124,15 @@ export const errnos: readonly Errno[] = [
     ER_JSON_DOCUMENT_TOO_DEEP: 3157,
     ER_FUNCTIONAL_INDEX_DATA_IS_TOO_LONG: 3907,
   }),
+  ...group(['row'], 'LOAD DATA LOCAL was switched off: the next rung inserts', {
+    ER_NOT_ALLOWED_COMMAND: 1148,
+  }),
+  ...group(['row', 'MariaDB'], 'LOAD DATA LOCAL was switched off: the next rung inserts', {
+    ER_LOAD_INFILE_CAPABILITY_DISABLED: 4166,
+  }),
+  ...group(['row', 'MySQL'], 'LOAD DATA LOCAL was switched off: the next rung inserts', {
+    ER_CLIENT_LOCAL_FILES_DISABLED: 3948,
+  }),
   ...group(['hold'], 'ids are used up: the column must be made wider', {
     HA_ERR_AUTOINC_ERANGE: 167,
     ER_AUTOINC_READ_FAILED: 1467,

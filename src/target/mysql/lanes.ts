@@ -7,15 +7,23 @@ import { toLane } from '../rows.ts';
 import type { Claim, LaneState, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection, Row } from './connection.ts';
-import { fingerprintOf } from './describe.ts';
+import { altered, fingerprintOf } from './describe.ts';
 import { startedAt } from './server.ts';
 import { integers, literal, tableName } from './text.ts';
 
-const columns = `lane, epoch, staged, settled, merged, duplicates, superseded,
-  dead_letters AS \`deadLetters\``;
+/** What the guard of a batch judges. */
+const guarded = 'lane, epoch, staged, settled';
 
-export const ofStream = ({ writer, stream }: StreamId): string =>
-  `writer = ${literal(writer)} AND stream = ${literal(stream)}`;
+// A lane of a staged stream has its settled end in a row of its own.
+const selectLanes = `SELECT l.lane, l.epoch, l.staged, COALESCE(m.settled, l.settled) AS settled,
+    COALESCE(m.merged, l.merged) AS merged, COALESCE(m.duplicates, l.duplicates) AS duplicates,
+    COALESCE(m.superseded, l.superseded) AS superseded,
+    COALESCE(m.dead_letters, l.dead_letters) AS \`deadLetters\`
+  FROM holdfast_lanes l LEFT JOIN holdfast_merges m
+    ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane`;
+
+export const ofStream = ({ writer, stream }: StreamId, table = ''): string =>
+  `${table}writer = ${literal(writer)} AND ${table}stream = ${literal(stream)}`;
 
 /** Rows of one INSERT that makes lanes. */
 const lanesPerInsert = 1000;
@@ -25,7 +33,7 @@ const resolveTriesMax = 5;
 
 export async function claim(
   connection: Connection,
-  { writer, stream, lanes: count, owner }: Claim,
+  { writer, stream, lanes: count, owner, route }: Claim,
 ): Promise<{ epoch: number; lanes: LaneState[] }> {
   const own = ofStream({ writer, stream });
   const inserts: string[] = [];
@@ -40,27 +48,80 @@ export async function claim(
   }
   return connection.transaction(async () => {
     const answers = await connection.script(`START TRANSACTION; ${inserts.join(';')};
-      SELECT ${columns} FROM holdfast_lanes FORCE INDEX (PRIMARY) WHERE ${own}
+      SELECT epoch FROM holdfast_lanes FORCE INDEX (PRIMARY) WHERE ${own}
       ORDER BY lane FOR UPDATE`);
-    const found = (answers.at(-1)?.rows ?? []).map(toLane);
-    const epoch = 1 + found.reduce((highest, lane) => Math.max(highest, lane.epoch), 0);
+    const epochs = (answers.at(-1)?.rows ?? []).map((row) => Number(row['epoch']));
+    const epoch = 1 + epochs.reduce((highest, one) => Math.max(highest, one), 0);
     await connection.script(
       `UPDATE holdfast_lanes SET owner = ${literal(owner)}, epoch = ${epoch} WHERE ${own}`,
     );
+    if (route === 'staged') await toStaged(connection, { writer, stream });
+    else await toDirect(connection, { writer, stream });
+    const found = await lanes(connection, { writer, stream });
     await connection.commit();
-    return { epoch, lanes: found.map((lane) => ({ ...lane, epoch })) };
+    return { epoch, lanes: found };
   });
 }
 
-export async function lanes(connection: Connection, stream: StreamId): Promise<LaneState[]> {
+/**
+ * The lanes' settled ends move to rows that mergers may move without the lane rows' locks. What is
+ * there stays untouched: a merger may hold it.
+ */
+async function toStaged(connection: Connection, of: StreamId): Promise<void> {
+  await connection.script(`
+    INSERT INTO holdfast_merges (writer, stream, lane, settled, merged, duplicates, superseded,
+        dead_letters)
+      SELECT l.writer, l.stream, l.lane, l.settled, l.merged, l.duplicates, l.superseded,
+        l.dead_letters
+      FROM holdfast_lanes l LEFT JOIN holdfast_merges m
+        ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
+      WHERE ${ofStream(of, 'l.')} AND m.lane IS NULL ORDER BY l.lane;
+    INSERT INTO holdfast_claims (stream, lane)
+      SELECT l.stream, l.lane FROM holdfast_lanes l LEFT JOIN holdfast_claims c
+        ON c.stream = l.stream AND c.lane = l.lane
+      WHERE ${ofStream(of, 'l.')} AND c.lane IS NULL ORDER BY l.lane
+      ON DUPLICATE KEY UPDATE lane = holdfast_claims.lane`);
+}
+
+/** And back, once nothing waits in the staging table. */
+async function toDirect(connection: Connection, of: StreamId): Promise<void> {
+  const [, waiting] = await connection.script(`
+    SELECT 1 FROM holdfast_merges WHERE ${ofStream(of)} ORDER BY lane FOR UPDATE;
+    SELECT COALESCE(SUM(row_count), 0) AS records FROM holdfast_ledger
+      WHERE ${ofStream(of)} AND merged_at IS NULL`);
+  const records = Number(waiting?.rows[0]?.['records']);
+  if (records > 0) {
+    const message =
+      `${records} records of stream ${of.stream} wait in its staging table. ` +
+      "Open it with route: 'staged' until they are merged.";
+    throw new TargetError('hold', '', message);
+  }
+  await connection.script(`
+    UPDATE holdfast_lanes l JOIN holdfast_merges m
+        ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
+      SET l.staged = m.settled, l.settled = m.settled, l.merged = m.merged,
+        l.duplicates = m.duplicates, l.superseded = m.superseded, l.dead_letters = m.dead_letters
+      WHERE ${ofStream(of, 'l.')};
+    DELETE FROM holdfast_merges WHERE ${ofStream(of)}`);
+}
+
+export async function lanes(
+  connection: Connection,
+  stream: StreamId,
+  some?: readonly number[],
+): Promise<LaneState[]> {
+  const which = some ? `AND l.lane IN ${integers([-1, ...some])}` : '';
   const rows = await connection.query(
-    `SELECT ${columns} FROM holdfast_lanes WHERE ${ofStream(stream)} ORDER BY lane`,
+    `${selectLanes} WHERE ${ofStream(stream, 'l.')} ${which} ORDER BY l.lane`,
   );
   return rows.map(toLane);
 }
 
-const lockLanes = (batch: Batch): string =>
-  `SELECT ${columns} FROM holdfast_lanes FORCE INDEX (PRIMARY)
+/** A batch, or what else is guarded: it may lack slices. */
+type Guarded = Pick<Batch, 'writer' | 'epoch' | 'rules' | 'slices' | 'table'>;
+
+const lockLanes = (batch: Guarded): string =>
+  `SELECT ${guarded} FROM holdfast_lanes FORCE INDEX (PRIMARY)
    WHERE ${ofStream({ writer: batch.writer, stream: batch.rules.stream })}
      AND lane IN ${integers([-1, ...batch.slices.map((slice) => slice.lane)])}
    ORDER BY lane FOR UPDATE`;
@@ -70,31 +131,37 @@ const lockLanes = (batch: Batch): string =>
  * metadata is locked until the end, so that the fingerprint read behind it stays true (P5); the
  * lanes are locked, of this owner's epoch, and where the batch begins (P1). Nothing else was sent
  * before this was answered, so the comparison can be ours: no right to create procedures is needed.
- * `of` may lack slices.
  */
-export async function beginGuarded(connection: Connection, of: Batch): Promise<void> {
+export async function beginGuarded(connection: Connection, of: Guarded): Promise<void> {
   const table = tableName(of.table.name);
   const [, , locked, shown] = await connection.script(`START TRANSACTION;
     SELECT 1 FROM ${table} LIMIT 0 FOR UPDATE; ${lockLanes(of)}; SHOW CREATE TABLE ${table}`);
-  checkLanes(of, locked?.rows ?? []);
-  if (fingerprintOf(shown?.rows[0]) === of.table.fingerprint) return;
-  const message = `The columns of ${of.table.name} are not as they were described.`;
-  throw new TargetError('altered', '', message);
+  checkLanes(of, locked?.rows ?? [], 'settled');
+  if (fingerprintOf(shown?.rows[0]) !== of.table.fingerprint) throw altered(of.table.name);
 }
 
-function checkLanes(batch: Batch, rows: readonly Row[]): void {
-  const found = new Map(rows.map(toLane).map((lane) => [lane.lane, lane]));
+/** The same for a batch that is staged; answers with the server's day, YYYYMMDD. */
+export async function beginStaging(connection: Connection, of: Guarded): Promise<number> {
+  const [, locked, clock] = await connection.script(
+    `START TRANSACTION; ${lockLanes(of)}; SELECT UTC_DATE() + 0 AS day`,
+  );
+  checkLanes(of, locked?.rows ?? [], 'staged');
+  return Number(clock?.rows[0]?.['day']);
+}
+
+function checkLanes(batch: Guarded, rows: readonly Row[], mark: 'settled' | 'staged'): void {
+  const found = new Map(rows.map((row) => [Number(row['lane']), row]));
   for (const { lane } of batch.slices) {
-    const epoch = found.get(lane)?.epoch ?? 0;
+    const epoch = Number(found.get(lane)?.['epoch'] ?? 0);
     if (epoch <= batch.epoch) continue;
     const message = `Lane ${lane} belongs to epoch ${epoch} now; this is ${batch.epoch}.`;
     throw new TargetError('fenced', '', message);
   }
   for (const { lane, first } of batch.slices) {
-    const state = found.get(lane);
+    const row = found.get(lane);
     // An older epoch: the database was put back to an earlier state.
-    if (state?.epoch === batch.epoch && state.settled === first - 1) continue;
-    const stands = `is settled to ${state?.settled ?? 'nothing'}`;
+    if (Number(row?.['epoch']) === batch.epoch && Number(row?.[mark]) === first - 1) continue;
+    const stands = `is ${mark} to ${row ? Number(row[mark]) : 'nothing'}`;
     const message = `Lane ${lane} ${stands}; the batch begins at ${first}.`;
     throw new TargetError('moved', '', message);
   }
@@ -110,8 +177,11 @@ export async function resolve(
   for (let tries = 1; ; tries++) {
     try {
       const found = await connection.transaction(async () => {
-        const [, locked] = await connection.script(`START TRANSACTION; ${lockLanes(batch)}`);
-        const states = (locked?.rows ?? []).map(toLane);
+        await connection.script(`START TRANSACTION; ${lockLanes(batch)}`);
+        // Mergers may hold the rows beside them, so those are read without a lock.
+        const id = { writer: batch.writer, stream: batch.rules.stream };
+        const numbers = batch.slices.map(({ lane }) => lane);
+        const states = await lanes(connection, id, numbers);
         await connection.commit();
         return states;
       });

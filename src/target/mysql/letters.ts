@@ -87,11 +87,12 @@ export async function replayLetter(
   const stage = await Stage.make(connection, batch, ways);
   return connection.transaction(async () => {
     await beginGuarded(connection, batch);
-    const [, letters] = await connection.script(
-      `SELECT 1 FROM holdfast_lanes WHERE ${ofStream(id)} AND lane = ${id.lane} FOR UPDATE;
-       SELECT state FROM holdfast_dead_letters WHERE ${ofLetter(id)} FOR UPDATE`,
+    const settled = await lockLane(connection, id);
+    const [found] = await connection.query(
+      `SELECT state FROM holdfast_dead_letters WHERE ${ofLetter(id)} FOR UPDATE`,
     );
-    if (letters?.rows[0]?.['state'] !== 'dead') throw notDead(id);
+    if (found?.['state'] !== 'dead') throw notDead(id);
+    if (settled < id.sequence) throw notSettled(id);
     // The row is older than whatever replaced its key since, so a replay never overwrites.
     const { onConflict } = batch.rules;
     const rule = onConflict === 'update' ? 'ignore' : onConflict;
@@ -103,6 +104,23 @@ export async function replayLetter(
     await connection.commit();
     return end;
   });
+}
+
+/** A record that is staged is counted only when it is merged. */
+const notSettled = (id: DeadLetterId): TargetError => {
+  const message = `Record ${id.lane}/${id.sequence} waits for its merge; replay it after that.`;
+  return new TargetError('transient', '', message);
+};
+
+/** Up to where the lane is settled; nobody else moves that until the transaction ends. */
+async function lockLane(connection: Connection, id: DeadLetterId): Promise<number> {
+  for (const table of totalsTables) {
+    const [lane] = await connection.query(
+      `SELECT settled FROM ${table} WHERE ${ofStream(id)} AND lane = ${id.lane} FOR UPDATE`,
+    );
+    if (lane) return Number(lane['settled']);
+  }
+  return 0;
 }
 
 async function renew(
@@ -118,6 +136,9 @@ async function renew(
   );
 }
 
+/** Where a lane's totals stand: in the first of these that has the lane. */
+const totalsTables = ['holdfast_merges', 'holdfast_lanes'];
+
 const totals: { readonly [end: number]: string } = {
   [rowEnd.merged]: 'merged',
   [rowEnd.duplicate]: 'duplicates',
@@ -131,10 +152,15 @@ async function move(connection: Connection, id: DeadLetterId, end: RowEnd): Prom
   const { lane, sequence } = id;
   await connection.script(
     `UPDATE holdfast_dead_letters SET state = 'replayed', attempts = attempts + 1,
-       last_at = UTC_TIMESTAMP(6) WHERE ${ofLetter(id)};
-     UPDATE holdfast_lanes SET dead_letters = dead_letters - 1, ${total} = ${total} + 1
-       WHERE ${ofStream(id)} AND lane = ${lane}`,
+       last_at = UTC_TIMESTAMP(6) WHERE ${ofLetter(id)}`,
   );
+  for (const table of totalsTables) {
+    const [moved] = await connection.script(
+      `UPDATE ${table} SET dead_letters = dead_letters - 1, ${total} = ${total} + 1
+       WHERE ${ofStream(id)} AND lane = ${lane}`,
+    );
+    if (moved?.affected === 1) break;
+  }
   const [before] = await ledger(connection, id, { lane, first: sequence, last: sequence });
   if (!before) return;
   const after = withEnd(before, sequence, end);

@@ -10,17 +10,42 @@ export type Pick = 'all' | readonly number[];
 const picked = (part: Part, pick: Pick, prefix = ''): string =>
   `${prefix}wave = ${part.wave}${pick === 'all' ? '' : ` AND ${prefix}ord IN ${integers(pick)}`}`;
 
-const values = (part: Part): string => part.columns.map((_, i) => `r.c${i}`).join();
+const values = (part: Part): string => list(part.fields, 'r.');
 
-/** Without a key: rows `first` to `last` of the part go in. */
-export const insertAll = (
+/** Rows that stand for their keys: those in the winners' table, or all rows of the part. */
+export interface Chosen {
+  readonly isAll: boolean;
+  /** Those of them that are not meant: their keys are in the table. */
+  readonly except: readonly number[];
+}
+
+const source = (part: Part, { isAll }: Chosen): string =>
+  isAll ? `${part.rows} r` : `${winnersTable} w STRAIGHT_JOIN ${part.rows} r ON r.ord = w.ord`;
+
+const keysOf = (part: Part, { isAll }: Chosen): string[] =>
+  part.key.map((column, i) => (isAll ? `r.${staged(part, column)}` : `w.k${i}`));
+
+interface Range {
+  readonly first: number;
+  readonly last: number;
+}
+
+const without = ({ except }: Chosen, { first, last }: Range): string => {
+  const own = except.filter((ord) => ord >= first && ord <= last);
+  return own.length === 0 ? '' : ` AND r.ord NOT IN ${integers(own)}`;
+};
+
+/** The chosen rows from `first` to `last` go in. */
+export const insertRows = (
   table: string,
   part: Part,
-  { first, last }: { readonly first: number; readonly last: number },
+  { chosen, ...range }: Range & { readonly chosen: Chosen },
 ): string =>
   `INSERT INTO ${tableName(table)} (${list(part.columns)}) SELECT ${values(part)}
-   FROM ${part.rows} r WHERE r.wave = ${part.wave} AND r.ord BETWEEN ${first} AND ${last}
-   ORDER BY r.ord`;
+   FROM ${source(part, chosen)}
+   WHERE r.wave = ${part.wave} AND ${chosen.isAll ? 'r' : 'w'}.ord
+     BETWEEN ${range.first} AND ${range.last}${without(chosen, range)}
+   ORDER BY ${chosen.isAll ? 'r.ord' : keysOf(part, chosen).join()}`;
 
 /**
  * Leaves in the winners' table one row of each key: the first, the last, or that with the highest
@@ -51,16 +76,22 @@ const sameKey = (part: Part, prefix: string, keys: readonly string[]): string =>
 export type Verdict = 'equal' | 'different' | 'older' | 'newer';
 
 /**
- * `ord` and Verdict of the winners whose key is in the table, in the order of the key. Locks those
- * rows: what others commit until the end cannot change it, and what they have committed is seen.
+ * `ord` and Verdict of the chosen rows whose key is in the table, in the order of the key. Locks
+ * the table's rows: what others commit until the end cannot change it, and what they have committed
+ * is seen.
  */
-export function judgeWinners(table: string, part: Part, version: string | undefined): string {
-  const keys = part.key.map((_, i) => `w.k${i}`);
-  return `SELECT w.ord AS ord, ${verdictOf(part, version)} AS verdict
-    FROM ${winnersTable} w FORCE INDEX (PRIMARY) STRAIGHT_JOIN ${tableName(table)} t
-      ON ${sameKey(part, 't.', keys)}
-    STRAIGHT_JOIN ${part.rows} r ON r.ord = w.ord
-    ORDER BY ${keys.join()} FOR UPDATE`;
+export function judgeChosen(
+  table: string,
+  part: Part,
+  { chosen, version }: { readonly chosen: Chosen; readonly version: string | undefined },
+): string {
+  const from = chosen.isAll
+    ? `${part.rows} r FORCE INDEX (PRIMARY)`
+    : `${winnersTable} w FORCE INDEX (PRIMARY) STRAIGHT_JOIN ${part.rows} r ON r.ord = w.ord`;
+  const keys = keysOf(part, chosen);
+  return `SELECT r.ord AS ord, ${verdictOf(part, version)} AS verdict
+    FROM ${from} STRAIGHT_JOIN ${tableName(table)} t ON ${sameKey(part, 't.', keys)}
+    WHERE r.wave = ${part.wave} ORDER BY ${chosen.isAll ? 'r.ord' : keys.join()} FOR UPDATE`;
 }
 
 /** The same of the given rows of a part. */
@@ -85,7 +116,7 @@ export function judgeAll(table: string, part: Part): string {
 
 /** As bytes: a collation takes unequal texts for equal ones, and JSON 1.0 for 1. */
 function same(part: Part, place: number): string {
-  const [own, there] = [`r.c${place}`, `t.${name(part.columns[place] ?? '')}`];
+  const [own, there] = [`r.${part.fields[place]}`, `t.${name(part.columns[place] ?? '')}`];
   const sort = part.sorts[place];
   if (sort === 'plain') return `${own} <=> ${there}`;
   const asBytes = (value: string): string =>
@@ -103,32 +134,24 @@ function verdictOf(part: Part, version: string | undefined): string {
   return `CASE ${versions} WHEN ${all.join(' AND ')} THEN 'equal' ELSE 'different' END`;
 }
 
-/** Takes winners out that need not go in. */
-export const forget = (ords: readonly number[]): string =>
-  `DELETE FROM ${winnersTable} WHERE ord IN ${integers(ords)}`;
-
-/** The winners from `first` to `last` go in. */
-export const insertWinners = (
+/** How many of the chosen rows from `first` to `last` are known again by their key. */
+export const countChosen = (
   table: string,
   part: Part,
-  { first, last }: { readonly first: number; readonly last: number },
+  { chosen, ...range }: Range & { readonly chosen: Chosen },
 ): string =>
-  `INSERT INTO ${tableName(table)} (${list(part.columns)}) SELECT ${values(part)}
-   FROM ${winnersTable} w STRAIGHT_JOIN ${part.rows} r ON r.ord = w.ord
-   WHERE w.ord BETWEEN ${first} AND ${last} ORDER BY w.ord`;
-
-/** How many of the winners are known again by their key. */
-export function countWinners(table: string, part: Part): string {
-  const keys = part.key.map((_, i) => `w.k${i}`);
-  return `SELECT COUNT(*) AS count FROM ${winnersTable} w STRAIGHT_JOIN ${tableName(table)} t
-    ON ${sameKey(part, 't.', keys)}`;
-}
+  `SELECT COUNT(*) AS count FROM ${source(part, chosen)} STRAIGHT_JOIN ${tableName(table)} t
+     ON ${sameKey(part, 't.', keysOf(part, chosen))}
+   WHERE r.wave = ${part.wave} AND r.ord BETWEEN ${range.first} AND ${range.last}
+     ${without(chosen, range)}`;
 
 /** Rows replace those of their key. A key is written too where another text is the same key. */
 export function updateRows(table: string, part: Part, ords: readonly number[]): string {
   const keys = part.key.map((column) => `r.${staged(part, column)}`);
   const changed = part.columns.flatMap((column, i) =>
-    part.key.includes(column) && part.sorts[i] === 'plain' ? [] : [`t.${name(column)} = r.c${i}`],
+    part.key.includes(column) && part.sorts[i] === 'plain'
+      ? []
+      : [`t.${name(column)} = r.${part.fields[i]}`],
   );
   return `UPDATE ${part.rows} r STRAIGHT_JOIN ${tableName(table)} t
     ON ${sameKey(part, 't.', keys)} SET ${changed.join()} WHERE ${picked(part, ords, 'r.')}`;

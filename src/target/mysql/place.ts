@@ -12,7 +12,7 @@ import type { Letter } from './books.ts';
 import type { Connection } from './connection.ts';
 import * as sql from './place-sql.ts';
 import { type Refusal, Savepoint } from './savepoint.ts';
-import type { Part, Stage, Staged } from './stage.ts';
+import type { Part, Stage } from './stage.ts';
 
 export interface Placed {
   /** Per row of the batch; absent where every row was merged. */
@@ -28,9 +28,44 @@ export async function placeRows(
   batch: Batch,
   { stage, onConflict }: { readonly stage: Stage; readonly onConflict?: OnConflict },
 ): Promise<Placed> {
-  const placing = new Placing(connection, batch, onConflict ?? batch.rules.onConflict);
-  await placing.run(stage);
-  return placing.placed();
+  const placed = await placeParts(connection, {
+    table: batch.table.name,
+    count: batch.count,
+    onConflict: onConflict ?? batch.rules.onConflict,
+    stage,
+  });
+  const letters = undecodedLetters(batch);
+  for (const [ord, refusal] of placed.refusals) {
+    letters.push(letterOf(batch, batch.order[ord] ?? 0, refusal));
+  }
+  if (placed.ends.every((end) => end === rowEnd.merged)) return { ends: undefined, letters };
+  const ends = new Uint8Array(batch.count);
+  placed.ends.forEach((end, ord) => {
+    ends[batch.order[ord] ?? 0] = end;
+  });
+  return { ends, letters };
+}
+
+/** Rows that a table is to take, once they stand in temporary tables. */
+export interface Placeable {
+  readonly table: string;
+  /** Their ords are below this. */
+  readonly count: number;
+  readonly onConflict: OnConflict;
+  readonly stage: Pick<Stage, 'fill'>;
+}
+
+/** What became of them, by ord. */
+export interface PlacedParts {
+  readonly ends: Uint8Array;
+  /** Of those that are dead letters. */
+  readonly refusals: ReadonlyMap<number, Refusal>;
+}
+
+export async function placeParts(connection: Connection, of: Placeable): Promise<PlacedParts> {
+  const placing = new Placing(connection, of);
+  await placing.run(of.stage);
+  return placing;
 }
 
 /**
@@ -55,31 +90,35 @@ const worn: Refusal = {
   message: `${passesMax} rows of this key were refused before it; it was not tried.`,
 };
 
-/** What became of a row's key in the table. */
-interface Found {
-  readonly verdict: sql.Verdict;
-  readonly isWinner: boolean;
+/**
+ * Rows that stand for their keys. `isAll`: all rows of the part; else the winners' table has them.
+ */
+interface Winners {
+  readonly winners: readonly number[];
+  readonly isAll: boolean;
 }
 
-class Placing {
+const all: sql.Chosen = { isAll: true, except: [] };
+
+class Placing implements PlacedParts {
+  readonly ends: Uint8Array;
+  readonly refusals = new Map<number, Refusal>();
   readonly #connection: Connection;
-  readonly #batch: Batch;
+  readonly #table: string;
   readonly #onConflict: OnConflict;
   readonly #savepoint: Savepoint;
-  readonly #ends: Uint8Array;
-  readonly #refusals = new Map<number, Refusal>();
 
-  constructor(connection: Connection, batch: Batch, onConflict: OnConflict) {
+  constructor(connection: Connection, { table, count, onConflict }: Placeable) {
     this.#connection = connection;
-    this.#batch = batch;
+    this.#table = table;
     this.#onConflict = onConflict;
     this.#savepoint = new Savepoint(connection);
-    this.#ends = new Uint8Array(batch.count);
+    this.ends = new Uint8Array(count);
   }
 
-  async run(stage: Stage): Promise<void> {
+  async run(stage: Pick<Stage, 'fill'>): Promise<void> {
     const refused = (ord: number, refusal: Refusal) => this.#refuse(ord, refusal);
-    const { parts }: Staged = await stage.fill(this.#savepoint, refused);
+    const parts = await stage.fill(this.#savepoint, refused);
     for (const part of parts) {
       if (part.ords.length === 0) continue;
       if (part.key.length === 0) await this.#insertAll(part);
@@ -87,26 +126,13 @@ class Placing {
     }
   }
 
-  placed(): Placed {
-    const letters = undecodedLetters(this.#batch);
-    for (const [ord, refusal] of this.#refusals) {
-      letters.push(letterOf(this.#batch, this.#batch.order[ord] ?? 0, refusal));
-    }
-    const isMerged = this.#ends.every((end) => end === rowEnd.merged);
-    return { ends: isMerged ? undefined : this.#ends, letters };
-  }
-
-  get #table(): string {
-    return this.#batch.table.name;
-  }
-
   #end(ord: number, end: RowEnd): void {
-    this.#ends[this.#batch.order[ord] ?? 0] = end;
+    this.ends[ord] = end;
   }
 
   #refuse(ord: number, refusal: Refusal): void {
     this.#end(ord, rowEnd.deadLetter);
-    this.#refusals.set(ord, refusal);
+    this.refusals.set(ord, refusal);
   }
 
   async #rows(text: string) {
@@ -138,7 +164,7 @@ class Placing {
     });
     await this.#isolate(
       ords,
-      (first, last) => sql.insertAll(this.#table, part, range(first, last)),
+      (first, last) => sql.insertRows(this.#table, part, { ...range(first, last), chosen: all }),
       (ord, refusal) => this.#refuse(ord, refusal),
     );
   }
@@ -161,24 +187,37 @@ class Placing {
     part: Part,
     of: { readonly pick: sql.Pick; readonly ords: readonly number[]; readonly isFirst: boolean },
   ): Promise<readonly number[]> {
-    const choose = sql.chooseWinners(part, of.pick, this.#onConflict);
-    const chosen = await this.#connection.script(choose);
-    const isWhole = Number(chosen.at(-1)?.rows[0]?.['count']) === of.ords.length;
-    const winners = isWhole ? of.ords : (await this.#rows(sql.winners)).map(ordOf).sort(byNumber);
+    const { winners, isAll } = await this.#choose(part, of);
+    const isWhole = winners.length === of.ords.length;
     const again: number[] = [];
     const refused = (ord: number, refusal: Refusal): void => {
       // Somebody else may have put the key in since; another unique index refuses it once more.
       if (of.isFirst && refusal.sqlState === 'ER_DUP_ENTRY') again.push(ord);
       else this.#refuse(ord, refusal);
     };
-    const refusals = this.#refusals.size;
-    await this.#placeWinners(part, winners, refused);
+    const refusals = this.refusals.size;
+    await this.#placeWinners(part, { winners, isAll }, refused);
     if (isWhole) return again;
     const won = new Set(winners);
     const losers = of.ords.filter((ord) => !won.has(ord));
-    const isComplete = this.#refusals.size === refusals && again.length === 0;
+    const isComplete = this.refusals.size === refusals && again.length === 0;
     again.push(...(await this.#judgeLosers(part, losers, isComplete)));
     return again.sort(byNumber);
+  }
+
+  /** One row of each key. Nothing has to be chosen where each has a key of its own. */
+  async #choose(
+    part: Part,
+    of: { readonly pick: sql.Pick; readonly ords: readonly number[] },
+  ): Promise<Winners> {
+    if (of.pick === 'all' && part.isDistinct && of.ords.length === part.ords.length) {
+      return { winners: of.ords, isAll: true };
+    }
+    const choose = sql.chooseWinners(part, of.pick, this.#onConflict);
+    const chosen = await this.#connection.script(choose);
+    const isWhole = Number(chosen.at(-1)?.rows[0]?.['count']) === of.ords.length;
+    const winners = isWhole ? of.ords : (await this.#rows(sql.winners)).map(ordOf).sort(byNumber);
+    return { winners, isAll: false };
   }
 
   get #version(): string | undefined {
@@ -192,11 +231,12 @@ class Placing {
 
   async #placeWinners(
     part: Part,
-    winners: readonly number[],
+    { winners, isAll }: Winners,
     refused: (ord: number, refusal: Refusal) => void,
   ): Promise<void> {
     const version = this.#versionOf(part);
-    const found = await this.#rows(sql.judgeWinners(this.#table, part, version));
+    const chosen = { isAll, except: [] };
+    const found = await this.#rows(sql.judgeChosen(this.#table, part, { chosen, version }));
     const updates: number[] = [];
     const there = new Set<number>();
     for (const row of found) {
@@ -208,17 +248,16 @@ class Placing {
           ? verdict === 'different' && this.#onConflict === 'update'
           : verdict === 'newer';
       if (isUpdate) updates.push(ord);
-      else this.#found(ord, { verdict, isWinner: true });
+      else this.#found(ord, verdict, version !== undefined);
     }
-    if (there.size > 0) await this.#connection.script(sql.forget([...there]));
     const absent = there.size === 0 ? winners : winners.filter((ord) => !there.has(ord));
-    await this.#insertWinners(part, absent, refused);
+    await this.#insertWinners(part, { winners: absent, isAll, except: [...there] }, refused);
     await this.#updateWinners(part, updates, refused);
   }
 
   async #insertWinners(
     part: Part,
-    ords: readonly number[],
+    { winners: ords, ...chosen }: Winners & sql.Chosen,
     refused: (ord: number, refusal: Refusal) => void,
   ): Promise<void> {
     if (ords.length === 0) return;
@@ -227,14 +266,15 @@ class Placing {
       ords,
       (first, last) => {
         const range = { first: ords[first] ?? 0, last: ords[last] ?? -1 };
-        return sql.insertWinners(this.#table, part, range);
+        return sql.insertRows(this.#table, part, { ...range, chosen });
       },
       (ord, refusal) => {
         out++;
         refused(ord, refusal);
       },
     );
-    const [row] = await this.#rows(sql.countWinners(this.#table, part));
+    const range = { first: ords[0] ?? 0, last: ords.at(-1) ?? 0 };
+    const [row] = await this.#rows(sql.countChosen(this.#table, part, { ...range, chosen }));
     // A refused row's key may be there all the same: somebody else's.
     const known = Number(row?.['count']);
     if (known >= ords.length - out && known <= ords.length) return;
@@ -288,7 +328,7 @@ class Placing {
       const mayYet = verdict === 'newer' || (verdict === 'different' && this.#isUpdating(version));
       if (mayYet && !isComplete) continue;
       left.delete(ord);
-      this.#found(ord, { verdict, isWinner: false });
+      this.#found(ord, verdict, version !== undefined);
     }
     return [...left];
   }
@@ -297,15 +337,13 @@ class Placing {
     return version === undefined && this.#onConflict === 'update';
   }
 
-  #found(ord: number, { verdict, isWinner }: Found): void {
-    const rule = this.#onConflict;
+  /** The end of a row whose key is in the table and stays as it is. */
+  #found(ord: number, verdict: sql.Verdict, isVersioned: boolean): void {
     if (verdict === 'equal') this.#end(ord, rowEnd.duplicate);
     else if (verdict === 'older') this.#end(ord, rowEnd.superseded);
     else if (verdict === 'newer') this.#refuse(ord, swallowed);
-    else if (rule === 'dead-letter') this.#refuse(ord, keyConflict);
-    else if (rule === 'ignore' || rule === 'update') this.#end(ord, rowEnd.superseded);
-    // The same version and other content; without a version nothing can replace anything.
-    else if (isWinner || this.#version !== undefined) this.#refuse(ord, keyConflict);
+    // The same version and other content is a conflict; without a version nothing is newer.
+    else if (this.#onConflict === 'dead-letter' || isVersioned) this.#refuse(ord, keyConflict);
     else this.#end(ord, rowEnd.superseded);
   }
 }

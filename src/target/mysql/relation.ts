@@ -7,6 +7,7 @@ import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { readColumns } from './describe.ts';
 import type { Sink } from './rows.ts';
+import { tableName } from './text.ts';
 import type { ColumnRow } from './types.ts';
 
 /** Versions of tables that a session remembers. */
@@ -17,12 +18,11 @@ export type Relation = ReadonlyMap<string, ColumnRow>;
 export class Relations {
   readonly #known = new Map<string, Relation>();
 
-  /** Of a table whose fingerprint the guard has just found to be this. */
-  async of(connection: Connection, { name, fingerprint }: Table): Promise<Relation> {
-    const mark = `${fingerprint} ${name}`;
+  async of(connection: Connection, table: Table): Promise<Relation> {
+    const mark = `${table.fingerprint} ${table.name}`;
     const known = this.#known.get(mark);
     if (known) return known;
-    const rows = await readColumns(connection, name);
+    const rows = await readColumns(connection, table);
     const relation = new Map(rows.map((row) => [row.name, row]));
     if (this.#known.size === knownMax) this.#known.clear();
     this.#known.set(mark, relation);
@@ -33,14 +33,17 @@ export class Relations {
 /** Character sets that take the bytes of UTF-8 as they are, or refuse them. */
 const utf8Like = new Set(['utf8mb4', 'utf8mb3', 'utf8', 'ascii', 'binary']);
 
+/** Types that would take binary bytes for a form of their own. */
+const textTypes = new Set(['json', 'uuid', 'inet4', 'inet6']);
+
 const isConverted = (row: ColumnRow): boolean =>
-  row.base === 'json' || (row.charset !== null && !utf8Like.has(row.charset));
+  textTypes.has(row.base) || (row.charset !== null && !utf8Like.has(row.charset));
 
 /** The fields of a column set, and what takes them. Throws 'hold': no row is to blame. */
-export function fieldsOf(batch: Batch, set: ColumnSet): Sink['columns'] {
+function fieldsOf(batch: Batch, set: ColumnSet): Sink['columns'] {
   return set.flatMap((place) => {
     const column = batch.journaled.columns[place];
-    return column ? [{ column, now: columnNow(batch, column) }] : [];
+    return column ? [{ column, now: columnNow(batch.table, column) }] : [];
   });
 }
 
@@ -51,7 +54,7 @@ export function sinkOf(batch: Batch, set: ColumnSet, relation: Relation): Sink {
     const row = relation.get(now.name);
     return row && isConverted(row) ? [now.name] : [];
   });
-  return { table: batch.table.name, columns, lead: [], converted: new Set(converted) };
+  return { table: tableName(batch.table.name), columns, lead: [], converted: new Set(converted) };
 }
 
 /** Kinds whose text another kind reads as the same value, or refuses (P5). */
@@ -65,7 +68,8 @@ const widened: { readonly [kind in Column['type']['kind']]?: readonly string[] }
   enum: ['cast'],
 };
 
-function columnNow({ table }: Batch, was: Column): Column {
+/** What takes a field of the journal in the table. Throws 'hold': no row is to blame. */
+export function columnNow(table: Table, was: Column): Column {
   const now = table.columns.find(({ name }) => name === was.name);
   if (!now) throw hold(table, `column ${was.name} of the rows is gone`);
   if (!now.writable) throw hold(table, `column ${was.name} of the rows is generated now`);
@@ -80,7 +84,7 @@ const hold = (table: Table, message: string): TargetError =>
   new TargetError('hold', '', `Table ${table.name}: ${message}.`);
 
 /** Holds where the key that the stream goes by has lost its index. */
-export function checkKey({ table, rules }: Batch): void {
+export function checkKey({ table, rules }: Pick<Batch, 'table' | 'rules'>): void {
   const { key } = rules;
   const isThere = table.keys.some(
     (columns) => columns.length === key.length && columns.every((name) => key.includes(name)),

@@ -6,9 +6,9 @@ import { tupleBytes } from '../../accept/render.ts';
 import type { Batch } from '../../merge/batch.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
-import { classify } from './errnos.ts';
+import { classify, errnoName } from './errnos.ts';
 import { compileTuple, type Form, fieldBytesMax } from './fields.ts';
-import { list, name, tableName } from './text.ts';
+import { list, name } from './text.ts';
 import { TextBuffer } from './text-buffer.ts';
 
 /** Large enough that the calls for each chunk do not count. */
@@ -18,14 +18,15 @@ const insertBytesMax = 1024 * 1024;
 
 /** Where rows go: a table, and its columns for the fields of a column set. */
 export interface Sink {
+  /** As SQL names it. */
   readonly table: string;
   /** Of the fields, in their order: as journaled, and as the table has them now. */
   readonly columns: readonly { readonly column: Column; readonly now: Column }[];
   /** The columns' names there, where they are others. */
   readonly names?: readonly string[];
   /** Columns in front, and per row of the batch what stands in them. */
-  readonly lead: readonly { readonly name: string; readonly numbers: Int32Array }[];
-  /** Names of columns of another character set than UTF-8: their texts must be converted. */
+  readonly lead: readonly { readonly name: string; readonly numbers: ArrayLike<number> }[];
+  /** Names of columns that must be told that what they get is text, and in UTF-8. */
   readonly converted: ReadonlySet<string>;
 }
 
@@ -53,17 +54,24 @@ function rowWriter(batch: Batch, sink: Sink, form: Form): (out: TextBuffer, row:
 }
 
 /** The lines of a LOAD DATA. Each chunk is new, since the socket keeps it until written. */
-export function* lines(batch: Batch, sink: Sink, rows: Iterable<number>): Generator<Uint8Array> {
+function* lines(batch: Batch, sink: Sink, rows: Iterable<number>): Generator<Uint8Array> {
   const write = rowWriter(batch, sink, 'load');
   const out = new TextBuffer(chunkBytes);
   for (const row of rows) {
     const room = roomOf(batch, row, sink);
-    if (out.at + room > out.bytes.length && out.at > 0) yield out.take(Math.max(chunkBytes, room));
+    if (out.at + room > out.bytes.length && out.at > 0)
+      yield* pieces(out, Math.max(chunkBytes, room));
     else if (room > out.bytes.length) out.take(room);
     write(out, row);
     out.byte(0x0a);
   }
-  if (out.at > 0) yield out.take(0);
+  yield* pieces(out, 0);
+}
+
+/** Each goes as a packet of its own, which the server bounds as well. */
+function* pieces(out: TextBuffer, size: number): Generator<Uint8Array> {
+  const taken = out.take(size);
+  for (let at = 0; at < taken.length; at += chunkBytes) yield taken.subarray(at, at + chunkBytes);
 }
 
 /** INSERTs of the rows, each text at most `bytesMax` long unless a single row is longer. */
@@ -74,7 +82,7 @@ function* inserts(
 ): Generator<string> {
   const write = rowWriter(batch, sink, 'insert');
   const names = [...sink.lead.map((lead) => lead.name), ...namesOf(sink)];
-  const head = `INSERT INTO ${tableName(sink.table)} (${list(names)}) VALUES `;
+  const head = `INSERT INTO ${sink.table} (${list(names)}) VALUES `;
   const out = new TextBuffer(chunkBytes);
   const taken = (size: number): string => head + out.take(size).toString();
   for (const row of rows) {
@@ -101,7 +109,7 @@ const loadOf = (sink: Sink, file: string): string => {
   const sets = names.flatMap((column, i) =>
     isConverted(i) ? [`${name(column)} = CONVERT(@f${i} USING utf8mb4)`] : [],
   );
-  return `LOAD DATA LOCAL INFILE '${file}' INTO TABLE ${tableName(sink.table)}
+  return `LOAD DATA LOCAL INFILE '${file}' INTO TABLE ${sink.table}
     CHARACTER SET binary FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'
     (${[...sink.lead.map((lead) => name(lead.name)), ...fields].join()})
     ${sets.length > 0 ? `SET ${sets.join()}` : ''}`;
@@ -127,7 +135,8 @@ export async function loadRows(
   const isConflict = classify(connection.vendor, errno) === 'conflict';
   const reason = first === undefined ? 'no reason is told' : String(first['Message']);
   const message = `${rows.length} rows were sent, ${affected} stored: ${reason}`;
-  throw new TargetError(isConflict ? 'conflict' : 'row', String(errno || ''), message);
+  const code = errno === 0 ? '' : errnoName(connection.vendor, errno);
+  throw new TargetError(isConflict ? 'conflict' : 'row', code, message);
 }
 
 /** The same by INSERTs, which say their errors. `before` goes in front of the first. */

@@ -15,6 +15,8 @@ export interface Server {
   readonly session: string;
   /** Whether rows may go in by LOAD DATA LOCAL. */
   readonly canLoad: boolean;
+  /** Whether a query may leave out rows that others have locked. */
+  readonly canSkip: boolean;
   /** max_allowed_packet. */
   readonly packetBytesMax: number;
   /** The last second that a TIMESTAMP holds. */
@@ -53,11 +55,20 @@ const oldest: { readonly [vendor in Vendor]: readonly [number, number] } = {
   MySQL: [5, 6],
 };
 
+/** SKIP LOCKED. */
+const skipping: { readonly [vendor in Vendor]: readonly [number, number] } = {
+  MariaDB: [10, 6],
+  MySQL: [8, 0],
+};
+
 const isAtLeast = ([major = 0, minor = 0]: readonly number[], [x, y]: readonly [number, number]) =>
   major > x || (major === x && minor >= y);
 
 /** 2038-01-19 and, from MariaDB 11.5 on, 2106-02-07. */
 const seconds32 = 2_147_483_647;
+
+/** The books of a batch of all lanes go into one statement. */
+const packetBytesMin = 1024 * 1024;
 
 /** Settings of a session, in whole seconds where they are times. */
 export interface SessionTimes {
@@ -93,6 +104,11 @@ export async function enter(connection: Connection, times: SessionTimes): Promis
     const message = `The session’s sql_mode lacks ${lacking.join()}: something sets it back.`;
     throw new TargetError('hold', '', message);
   }
+  const packetBytesMax = Number(value('max_allowed_packet'));
+  if (packetBytesMax < packetBytesMin) {
+    const message = `max_allowed_packet is ${packetBytesMax}; it must be ${packetBytesMin}.`;
+    throw new TargetError('hold', '', message);
+  }
   const isLong = vendor === 'MariaDB' && isAtLeast(version, [11, 5]);
   return {
     vendor,
@@ -101,7 +117,8 @@ export async function enter(connection: Connection, times: SessionTimes): Promis
     session: `${connection.threadId} ${await startedAt(connection)}`,
     // A Galera node that splits a LOAD commits it in pieces.
     canLoad: value('local_infile') === 'ON' && value('wsrep_load_data_splitting') !== 'ON',
-    packetBytesMax: Number(value('max_allowed_packet')),
+    canSkip: isAtLeast(version, skipping[vendor]),
+    packetBytesMax,
     timestampMax: isLong ? 2 * seconds32 + 1 : seconds32,
   };
 }

@@ -6,6 +6,7 @@ import type * as seam from '../target.ts';
 import { ledger, prune } from './books.ts';
 import { compare } from './compare.ts';
 import type { Connection } from './connection.ts';
+import { contention } from './contention.ts';
 import { describe, tableNames } from './describe.ts';
 import { claim, lanes, resolve } from './lanes.ts';
 import { dropLetter, type LetterFilter, readLetters, replayLetter } from './letters.ts';
@@ -14,6 +15,7 @@ import { Relations } from './relation.ts';
 import { prepare } from './schema.ts';
 import type { Server } from './server.ts';
 import type { Ways } from './stage.ts';
+import { MysqlStaging } from './staging/session.ts';
 
 export interface SessionOptions {
   readonly server: Server;
@@ -24,16 +26,17 @@ export interface SessionOptions {
 export class MysqlSession implements seam.Session {
   readonly identity: string;
   readonly id: string;
-  readonly staging = undefined;
+  readonly staging: MysqlStaging;
   readonly #connection: Connection;
   readonly #options: SessionOptions;
   readonly #ways: Ways;
 
   constructor(connection: Connection, options: SessionOptions) {
-    const { identity, session, canLoad, packetBytesMax } = options.server;
+    const { identity, session, canLoad, canSkip, packetBytesMax } = options.server;
     this.#connection = connection;
     this.#options = options;
     this.#ways = { relations: new Relations(), canLoad, packetBytesMax };
+    this.staging = new MysqlStaging(connection, { ways: this.#ways, canSkip });
     this.identity = identity;
     this.id = session;
   }
@@ -93,6 +96,10 @@ export class MysqlSession implements seam.Session {
 
   drop(id: seam.DeadLetterId): Promise<void> {
     return dropLetter(this.#connection, id);
+  }
+
+  contention(): Promise<seam.Contention> {
+    return contention(this.#connection);
   }
 
   async position(): Promise<string> {

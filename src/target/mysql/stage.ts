@@ -11,7 +11,6 @@ import type { Connection } from './connection.ts';
 import { checkKey, type Relation, type Relations, sinkOf } from './relation.ts';
 import { insertRows, loadRows, type Sink } from './rows.ts';
 import type { Refusal, Savepoint } from './savepoint.ts';
-import { name } from './text.ts';
 
 /** What a session knows of its server when it writes rows. */
 export interface Ways {
@@ -21,31 +20,31 @@ export interface Ways {
 }
 
 /**
- * A row of the batch is known in the temporary tables by `ord`, its rank in key order, which is
- * also the order in which rows are written; `seq` is its rank in sequence order.
+ * The rows of one column set and wave. A row of the batch is known in the temporary tables by
+ * `ord`, its rank in key order, which is also the order in which rows are written; `seq` is its
+ * rank in sequence order.
  */
-export interface Staged {
-  readonly batch: Batch;
-  readonly parts: readonly Part[];
-}
-
-/** The rows of one column set and wave. */
 export interface Part {
   readonly wave: number;
   /** The temporary table. */
   readonly rows: string;
-  /** The table's columns that the rows provide; the temporary table has them as c0, c1 … */
+  /** The table's columns that the rows provide. */
   readonly columns: readonly string[];
+  /** Their names in the temporary table. */
+  readonly fields: readonly string[];
   /** Per column, whether it is compared as bytes: a collation takes unequal texts for equal. */
   readonly sorts: readonly ('plain' | 'text' | 'json')[];
   /** The key's columns, where the rows provide them all. */
   readonly key: readonly string[];
+  /** Whether no two rows have the same key: known where equal keys have equal bytes. */
+  readonly isDistinct: boolean;
   /** Ascending. */
   ords: readonly number[];
 }
 
 /** A part's column in its temporary table. */
-export const staged = (part: Part, column: string): string => `c${part.columns.indexOf(column)}`;
+export const staged = (part: Part, column: string): string =>
+  part.fields[part.columns.indexOf(column)] ?? '';
 
 export const winnersTable = 'holdfast_winners';
 
@@ -83,9 +82,10 @@ export class Stage {
   static async make(connection: Connection, batch: Batch, ways: Ways): Promise<Stage> {
     checkKey(batch);
     const relation = await ways.relations.of(connection, batch.table);
-    const seq = ranks(sequenceOrder(batch));
+    const bySequence = sequenceOrder(batch);
+    const seq = ranks(bySequence);
     const ord = ranks(batch.order);
-    const wave = waves(batch, sequenceOrder(batch));
+    const wave = waves(batch, bySequence);
     const sets: SetRows[] = [];
     const definitions: string[] = [];
     for (const [index, columns] of batch.columnSets.entries()) {
@@ -103,12 +103,14 @@ export class Stage {
           { name: 'wave', numbers: wave },
         ],
       };
-      definitions.push(rowsTable(table, own, relation));
-      const isKeyed = keyPlaces(batch, index) !== undefined;
-      const key = isKeyed ? batch.rules.key : [];
-      sets.push({ sink, rows, parts: partsOf(sink, { rows, ord, wave, key, relation }) });
+      const names = own.columns.map(({ now }) => now.name);
+      definitions.push(rowsTable(table, names, relation));
+      const key = keyPlaces(batch, index) === undefined ? [] : batch.rules.key;
+      const isDistinct = hasDistinctKeys(batch, index, rows);
+      const parts = partsOf(sink, { rows, ord, wave, key, relation, isDistinct });
+      sets.push({ sink, rows, parts });
     }
-    definitions.push(...winners(batch, relation));
+    definitions.push(...winnersOf(batch.rules.key, relation));
     const stage = new Stage(connection, { ways, batch, sets, definitions });
     await stage.#create();
     return stage;
@@ -123,7 +125,7 @@ export class Stage {
   async fill(
     savepoint: Savepoint,
     refused: (ord: number, refusal: Refusal) => void,
-  ): Promise<Staged> {
+  ): Promise<readonly Part[]> {
     const parts: Part[] = [];
     for (const set of this.#sets) {
       const out = await this.#fillSet(set, savepoint, refused);
@@ -132,8 +134,7 @@ export class Stage {
         parts.push(part);
       }
     }
-    parts.sort((a, b) => a.wave - b.wave);
-    return { batch: this.#batch, parts };
+    return parts.sort((a, b) => a.wave - b.wave);
   }
 
   async #fillSet(
@@ -171,7 +172,7 @@ export class Stage {
     } catch (error) {
       const isRefused = error instanceof TargetError && ['row', 'conflict'].includes(error.kind);
       if (!isRefused) throw error;
-      await this.#connection.script(`DELETE FROM ${name(sink.table)}`);
+      await this.#connection.script(`DELETE FROM ${sink.table}`);
       return false;
     }
   }
@@ -185,6 +186,30 @@ function ranks(order: Int32Array): Int32Array {
   return rank;
 }
 
+/** `rows` are in the order of their keys' bytes: equal ones stand beside each other. */
+function hasDistinctKeys(batch: Batch, set: number, rows: Int32Array): boolean {
+  const places = keyPlaces(batch, set);
+  const isBytewise = batch.rules.key.every((key) =>
+    [batch.table, batch.journaled].every(
+      ({ columns }) => columns.find(({ name: own }) => own === key)?.bytewiseEqual === true,
+    ),
+  );
+  if (!places || !isBytewise) return false;
+  const bytes = Buffer.from(batch.bytes.buffer, batch.bytes.byteOffset, batch.bytes.byteLength);
+  const fieldAt = (row: number, place: number): Buffer => {
+    let at = (batch.starts[row] ?? 0) + 2;
+    for (let i = 0; i < place; i++) at += 4 + Math.max(bytes.readInt32BE(at), 0);
+    return bytes.subarray(at, at + 4 + Math.max(bytes.readInt32BE(at), 0));
+  };
+  let before = places.map(() => bytes.subarray(0, 0));
+  for (const row of rows) {
+    const key = places.map((place) => fieldAt(row, place));
+    if (key.every((field, i) => field.equals(before[i] ?? field))) return false;
+    before = key;
+  }
+  return true;
+}
+
 function partsOf(
   sink: Sink,
   of: {
@@ -193,6 +218,7 @@ function partsOf(
     readonly wave: Int32Array;
     readonly key: readonly string[];
     readonly relation: Relation;
+    readonly isDistinct: boolean;
   },
 ): Part[] {
   const byWave = new Map<number, number[]>();
@@ -203,16 +229,21 @@ function partsOf(
     byWave.set(wave, ords);
   }
   const columns = sink.columns.map(({ now }) => now.name);
-  const sorts = columns.map((column) => {
-    const row = of.relation.get(column);
+  const sorts = sortsOf(columns, of.relation);
+  const fields = sink.names ?? columns;
+  return [...byWave].map(([wave, ords]) => {
+    const { key, isDistinct } = of;
+    return { wave, rows: sink.table, columns, fields, sorts, key, isDistinct, ords };
+  });
+}
+
+export const sortsOf = (columns: readonly string[], relation: Relation): Part['sorts'] =>
+  columns.map((column) => {
+    const row = relation.get(column);
     if (row?.base === 'json') return 'json';
     const isText = row?.charset != null && row.base !== 'enum' && row.base !== 'set';
     return isText ? 'text' : 'plain';
   });
-  return [...byWave].map(([wave, ords]) => {
-    return { wave, rows: sink.table, columns, sorts, key: of.key, ords };
-  });
-}
 
 /** The column's type without what belongs to the table: default, NOT NULL, comment. */
 function definition(relation: Relation, column: string): string {
@@ -222,18 +253,19 @@ function definition(relation: Relation, column: string): string {
   return isText ? `${sqlType} CHARACTER SET ${charset} COLLATE ${collation}` : sqlType;
 }
 
-function rowsTable(table: string, { columns }: Sink, relation: Relation): string {
-  const own = columns.map(({ now }, i) => `, c${i} ${definition(relation, now.name)} NULL`);
+/** Makes a temporary table with these columns of the table's, as c0, c1 … */
+export function rowsTable(table: string, columns: readonly string[], relation: Relation): string {
+  const own = columns.map((column, i) => `, c${i} ${definition(relation, column)} NULL`);
   return `DROP TEMPORARY TABLE IF EXISTS ${table}; CREATE TEMPORARY TABLE ${table}
     (ord INT NOT NULL PRIMARY KEY, seq INT NOT NULL, wave INT NOT NULL${own.join('')})
     ENGINE = InnoDB`;
 }
 
 /** One row of each key, as the table compares keys: the row that stands for it. */
-function winners({ rules }: Batch, relation: Relation): string[] {
-  if (rules.key.length === 0) return [];
-  const columns = rules.key.map((column, i) => `k${i} ${definition(relation, column)} NOT NULL`);
-  const keys = rules.key.map((_, i) => `k${i}`);
+export function winnersOf(key: readonly string[], relation: Relation): string[] {
+  if (key.length === 0) return [];
+  const columns = key.map((column, i) => `k${i} ${definition(relation, column)} NOT NULL`);
+  const keys = key.map((_, i) => `k${i}`);
   return [
     `DROP TEMPORARY TABLE IF EXISTS ${winnersTable}; CREATE TEMPORARY TABLE ${winnersTable}
      (ord INT NOT NULL, ${columns.join()}, PRIMARY KEY (${keys.join()}), UNIQUE KEY (ord))

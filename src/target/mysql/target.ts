@@ -37,11 +37,8 @@ export function mysqlTarget(url: string, options: MysqlOptions): Target {
 }
 
 class MysqlTarget implements Target {
-  readonly capabilities: Target['capabilities'] = {
-    loadersMax: 64,
-    mergersMax: 0,
-    standby: false,
-  };
+  // Until a server has told that it cannot skip what is locked; mergers wait for each other there.
+  readonly capabilities = { loadersMax: 64, mergersMax: 64, standby: false };
   readonly #places: readonly Place[];
   readonly #options: Required<MysqlOptions>;
   readonly #sessions = new Set<MysqlSession>();
@@ -82,6 +79,7 @@ class MysqlTarget implements Target {
     const connection = await Connection.open(place, this.#options);
     try {
       const server = await enter(connection, this.#options);
+      if (!server.canSkip) this.capabilities.mergersMax = 1;
       const session = new MysqlSession(connection, { ...this.#options, server });
       for (const other of this.#sessions) {
         if (other.identity !== session.identity) other.destroy();

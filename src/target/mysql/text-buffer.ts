@@ -9,15 +9,17 @@ const fourDigits = Uint32Array.from({ length: 10_000 }, (_, i) =>
 );
 
 const dateBytes = 10;
+/** A power of two: the times of a batch lie within so many days. */
+const daysKept = 256;
 const hexDigits = Buffer.from('0123456789ABCDEF');
 
 export class TextBuffer {
   bytes: Buffer;
   at = 0;
   #view: DataView;
-  /** The day last written and how: a batch's times lie close together. */
-  #day = Number.NaN;
-  readonly #date = new Uint8Array(dateBytes);
+  /** Days written before, and how. */
+  readonly #days = new Float64Array(daysKept).fill(Number.NaN);
+  readonly #dates = new Uint8Array(daysKept * dateBytes);
 
   constructor(size: number) {
     this.bytes = Buffer.allocUnsafeSlow(size);
@@ -81,16 +83,18 @@ export class TextBuffer {
     this.bytes[this.at++] = zero + value - tens * 10;
   }
 
-  /** YYYY-MM-DD, by `textOf` where the day is another one than before. */
+  /** YYYY-MM-DD, by `textOf` where the day was not written before. */
   date(day: number, textOf: (day: number) => string): void {
-    const date = this.#date;
-    if (day !== this.#day) {
+    const dates = this.#dates;
+    const place = day & (daysKept - 1);
+    const from = place * dateBytes;
+    if (this.#days[place] !== day) {
       const text = textOf(day);
-      for (let i = 0; i < dateBytes; i++) date[i] = text.charCodeAt(i);
-      this.#day = day;
+      for (let i = 0; i < dateBytes; i++) dates[from + i] = text.charCodeAt(i);
+      this.#days[place] = day;
     }
     const { bytes, at } = this;
-    for (let i = 0; i < dateBytes; i++) bytes[at + i] = date[i] ?? 0;
+    for (let i = 0; i < dateBytes; i++) bytes[at + i] = dates[from + i] ?? 0;
     this.at = at + dateBytes;
   }
 
@@ -123,6 +127,11 @@ export class TextBuffer {
     const { start, end } = range;
     for (let i = start; i < end; i++) {
       const byte = from[i] ?? 0;
+      // Of these only the backslash is ever escaped.
+      if (byte > 0x27 && byte !== 0x5c) {
+        bytes[at++] = byte;
+        continue;
+      }
       const behind = escapes[byte] ?? 0;
       if (behind !== 0) {
         bytes[at++] = 0x5c;

@@ -50,7 +50,7 @@ function sslOf(query: URLSearchParams): SslOptions | undefined {
   if (query.size === 0 || query.get('ssl') === 'false') return undefined;
   const file = (name: string) => {
     const path = query.get(`ssl-${name}`);
-    return path === null ? {} : { [name]: readFileSync(path) };
+    return path === null ? {} : { [name]: contents(`ssl-${name}`, path) };
   };
   const isVerified = query.get('ssl-verify') !== 'false';
   return {
@@ -60,4 +60,15 @@ function sslOf(query: URLSearchParams): SslOptions | undefined {
     rejectUnauthorized: isVerified,
     verifyIdentity: isVerified,
   };
+}
+
+function contents(option: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : '';
+    throw new HoldfastError('HF_USAGE', `${option} in the target’s URL: ${reason}`, {
+      cause: error,
+    });
+  }
 }

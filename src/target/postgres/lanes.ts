@@ -94,7 +94,8 @@ export async function resolve(
   const own = ofStream({ writer: batch.writer, stream: batch.rules.stream }, 'l.');
   const numbers = integers(batch.slices.map((slice) => slice.lane));
   const locked = `${begin}; SET LOCAL lock_timeout = ${options.lockMsMax};
-    ${selectLanes} WHERE ${own} AND l.lane = ANY (${numbers}::int[]) ORDER BY l.lane FOR UPDATE OF l`;
+    ${selectLanes} WHERE ${own} AND l.lane = ANY (${numbers}::int[])
+    ORDER BY l.lane FOR UPDATE OF l`;
   for (let tries = 1; ; tries++) {
     try {
       return await connection.transaction(async () => {

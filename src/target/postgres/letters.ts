@@ -85,17 +85,13 @@ export async function replayLetter(
   assert.equal(batch.count, 1, 'a replay is of one row');
   return connection.transaction(async () => {
     await connection.script(opening(batch));
-    for (const table of totalsTables) {
-      await connection.query(
-        `SELECT 1 FROM ${table} WHERE writer = $1 AND stream = $2 AND lane = $3 FOR UPDATE`,
-        [id.writer, id.stream, id.lane],
-      );
-    }
+    const settled = await lockLane(connection, id);
     const [found] = await connection.query(
       `SELECT state FROM holdfast_dead_letters WHERE ${ofLetter} FOR UPDATE`,
       idValues(id),
     );
     if (found?.['state'] !== 'dead') throw notDead(id);
+    if (settled < id.sequence) throw notSettled(id);
     // The row is older than whatever replaced its key since, so a replay never overwrites.
     const { onConflict } = batch.rules;
     const rule = onConflict === 'update' ? 'ignore' : onConflict;
@@ -107,6 +103,24 @@ export async function replayLetter(
     await connection.commit();
     return end;
   });
+}
+
+/** A record that is staged is counted only when it is merged. */
+const notSettled = (id: DeadLetterId): TargetError => {
+  const message = `Record ${id.lane}/${id.sequence} waits for its merge; replay it after that.`;
+  return new TargetError('transient', '', message);
+};
+
+/** Up to where the lane is settled; nobody else moves that until the transaction ends. */
+async function lockLane(connection: Connection, id: DeadLetterId): Promise<number> {
+  for (const table of totalsTables) {
+    const [lane] = await connection.query(
+      `SELECT settled FROM ${table} WHERE writer = $1 AND stream = $2 AND lane = $3 FOR UPDATE`,
+      [id.writer, id.stream, id.lane],
+    );
+    if (lane) return Number(lane['settled']);
+  }
+  return 0;
 }
 
 async function renew(

@@ -1,5 +1,6 @@
-// The merge rung: every row finds its end, whatever the table holds and whatever the server refuses.
-// One bad row never blocks or drops its neighbours; all of it stays in the open transaction.
+// The merge rung: every row finds its end, whatever the table holds and whatever the server
+// refuses. One bad row never blocks or drops its neighbours; all of it stays in the open
+// transaction.
 import assert from 'node:assert/strict';
 import { renderRow } from '../../accept/render.ts';
 import { type Batch, type OnConflict, type RowEnd, rowEnd } from '../../merge/batch.ts';

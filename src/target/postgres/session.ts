@@ -93,6 +93,26 @@ export class PostgresSession implements seam.Session {
     return dropLetter(this.#connection, id);
   }
 
+  /** PostgreSQL counts deadlocks and no waits: who waits now is seen (waitstart is of 14). */
+  async contention(sinceMs: number): Promise<seam.Contention> {
+    const [row] = await this.#connection.query(
+      `SELECT count(*) FILTER (WHERE NOT l.granted) AS waits,
+         coalesce(sum(least($1, extract(epoch FROM clock_timestamp() -
+           (to_json(l.*) ->> 'waitstart')::timestamptz) * 1000)) FILTER (WHERE NOT l.granted), 0)
+           AS ms,
+         (SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()) AS deadlocks
+       FROM pg_locks l WHERE l.database IS NULL OR l.database =
+         (SELECT oid FROM pg_database WHERE datname = current_database())`,
+      [sinceMs],
+    );
+    return {
+      lockWaits: Number(row?.['waits']),
+      lockTimeMs: Math.round(Number(row?.['ms'])),
+      deadlocks: Number(row?.['deadlocks']),
+      isSampled: true,
+    };
+  }
+
   async position(): Promise<string> {
     const [row] = await this.#connection.query('SELECT pg_current_wal_insert_lsn()::text AS lsn');
     return String(row?.['lsn']);

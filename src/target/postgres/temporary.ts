@@ -228,6 +228,13 @@ export async function convert(
   await savepoint.end();
 }
 
+/**
+ * For statements that read staging tables: by their index, since fresh tables have no statistics,
+ * and a scan costs all that waits.
+ */
+export const byIndexOnly =
+  'SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off';
+
 /** Rows first … last of a part: it holds no others between them. */
 export const between = (seqs: readonly number[], first: number, last: number): string =>
   `seq BETWEEN ${seqs[first] ?? 0} AND ${seqs[last] ?? -1}`;

@@ -97,6 +97,10 @@ export class SqliteSession implements seam.Session {
     dropLetter(this.#connection, id, this.#clock.wallMs());
   }
 
+  async contention(): Promise<undefined> {
+    // One writer at a time: SQLite counts nothing.
+  }
+
   async position(): Promise<string> {
     return '';
   }

@@ -10,15 +10,12 @@ import type { DedupeStep, StagedDuplicates, StagedStream } from '../../staging.t
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import { begin } from '../lanes.ts';
+import { byIndexOnly } from '../temporary.ts';
 import { literal, name } from '../text.ts';
 import { type KnownStage, readStage } from './table.ts';
 
-/**
- * Plans that read the staging table must go by its index: fresh tables have no statistics. A sort
- * of what waits is large; the standard 4 MB would take many passes over files.
- */
-const planning = `SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off;
-  SET LOCAL enable_mergejoin = off; SET LOCAL work_mem = '64MB'`;
+/** A sort of what waits is large; the standard 4 MB would take many passes over files. */
+const planning = `${byIndexOnly}; SET LOCAL work_mem = '64MB'`;
 
 const keyNames = (layout: Layout, { rules }: StagedStream): string[] =>
   layout.fields
@@ -164,7 +161,7 @@ function collapse(
     const id = literal(stream.rules.stream);
     const claimed = await connection.script(`${begin}; ${planning};
       SELECT lane FROM holdfast_claims WHERE stream = ${id} AND lane = ${lane}
-        FOR UPDATE SKIP LOCKED`);
+      FOR UPDATE SKIP LOCKED`);
     if (claimed.at(-1)?.rows.length === 0) {
       await connection.commit();
       return undefined;

@@ -1,6 +1,6 @@
-// The transaction of a merge (L2 to L3): claims, what waits under them, rows, and the books of all of
-// it together. Nothing is decided from memory: a merge that comes late, twice or after a crash finds
-// `settled` where the last one left it.
+// The transaction of a merge (L2 to L3): claims, what waits under them, rows, and the books of all
+// of it together. Nothing is decided from memory: a merge that comes late, twice or after a crash
+// finds `settled` where the last one left it.
 import { renderRow } from '../../../accept/render.ts';
 import { rowEnd } from '../../../merge/batch.ts';
 import { booked } from '../../../merge/ledger.ts';
@@ -125,8 +125,8 @@ function letterOf(of: {
   };
 }
 
-// Without `merged_at IS NULL`: a planner that has no statistics yet would go through all that waits,
-// once for each batch. That none is booked twice is what `settled` sees to.
+// Without `merged_at IS NULL`: a planner that has no statistics yet would go through all that
+// waits, once for each batch. That none is booked twice is what `settled` sees to.
 const bookSql = `
 WITH batches AS (
   SELECT * FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::int[],
@@ -139,7 +139,8 @@ WITH batches AS (
   WHERE l.stream = $1 AND l.writer = b.writer AND l.lane = b.lane AND l.last_sequence = b.last
   RETURNING 1
 ), kept AS (
-  INSERT INTO holdfast_dead_letters (stream, writer, lane, sequence, row_json, code, sqlstate, message)
+  INSERT INTO holdfast_dead_letters (stream, writer, lane, sequence, row_json, code, sqlstate,
+    message)
   SELECT $1, * FROM unnest($11::uuid[], $12::int[], $13::bigint[], $14::text[], $15::text[],
     $16::text[], $17::text[])
 ), lanes AS (

@@ -11,7 +11,8 @@ const namesSql = `SELECT c.relname AS name, i.inhrelid IS NOT NULL AS "isAttache
     to_date(right(c.relname, 8), 'YYYYMMDD')::text AS day,
     to_date(right(c.relname, 8), 'YYYYMMDD') < (now() AT TIME ZONE 'UTC')::date AS "isPast"
   FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
-  WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(quote_ident($1)))
+  WHERE c.relnamespace =
+      (SELECT relnamespace FROM pg_class WHERE oid = to_regclass(quote_ident($1)))
     AND c.relkind = 'r' AND c.relname ~ '_p[0-9]{8}$'
     AND left(c.relname, length(c.relname) - 10) = $1
   ORDER BY day`;
@@ -48,7 +49,9 @@ export async function partitions(
   return found;
 }
 
-/** How long the others may stand in the way: somebody who waits behind us waits no longer either. */
+/**
+ * How long the others may stand in the way: somebody who waits behind us waits no longer either.
+ */
 const lockMsMax = 200;
 
 export async function dropPartition(
@@ -84,7 +87,9 @@ export async function dropPartition(
   }
 }
 
-/** CONCURRENTLY takes no transaction, so the bound on waiting is set for the session and put back. */
+/**
+ * CONCURRENTLY takes no transaction, so the bound on waiting is set for the session and put back.
+ */
 async function bounded(connection: Connection, statement: string): Promise<void> {
   const [before] = await connection.query('SHOW lock_timeout');
   await connection.query(`SET lock_timeout = ${lockMsMax}`);

@@ -1,5 +1,5 @@
-// The staged rows of taken batches on their way into the table: straight, by one INSERT … SELECT for
-// each set of columns, or by way of temporary tables, where each finds its own end.
+// The staged rows of taken batches on their way into the table: straight, by one INSERT … SELECT
+// for each set of columns, or by way of temporary tables, where each finds its own end.
 import { rowEnd } from '../../../merge/batch.ts';
 import { columnsOfSet, type Field } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
@@ -17,7 +17,9 @@ export interface StagedRows {
   readonly taken: Taken;
 }
 
-/** The rows of the taken batches, `s`, each with the `place` of its batch; no row of another batch. */
+/**
+ * The rows of the taken batches, `s`, each with the `place` of its batch; no row of another batch.
+ */
 function stagedRows({ stage, taken: { batches } }: StagedRows): string {
   const sources = integers(batches.map(({ source }) => source));
   const firsts = integers(batches.map(({ first }) => first));
@@ -40,7 +42,8 @@ export async function countRows(connection: Connection, rows: StagedRows): Promi
   const found = new Array<number>(batches.length).fill(0);
   const sets = new Map<number, number>();
   const [counted] = await connection.script(
-    `SELECT r.place, s.holdfast_set AS set, count(*) AS rows FROM ${stagedRows(rows)} GROUP BY 1, 2`,
+    `SELECT r.place, s.holdfast_set AS set, count(*) AS rows
+     FROM ${stagedRows(rows)} GROUP BY 1, 2`,
   );
   for (const row of counted?.rows ?? []) {
     const place = Number(row['place']) - 1;
@@ -219,7 +222,8 @@ async function readRefused(
     `SELECT seq FROM ${part.raw} WHERE ${where} ORDER BY seq`,
   );
   const bytes = await connection.copyOut(
-    `COPY (SELECT ${columns} FROM ${part.raw} WHERE ${where} ORDER BY seq) TO STDOUT (FORMAT binary)`,
+    `COPY (SELECT ${columns} FROM ${part.raw} WHERE ${where} ORDER BY seq)
+     TO STDOUT (FORMAT binary)`,
   );
   let at = copyHeadBytes;
   for (const row of found?.rows ?? []) {

@@ -55,7 +55,8 @@ export class PostgresStaging implements seam.Staging {
   /** Texts stand as text in the staging table. */
   #mustBeUtf8(): void {
     if (this.#options.encoding === 'UTF8') return;
-    const message = `The staged route needs a database in UTF8; this one is in ${this.#options.encoding}.`;
+    const { encoding } = this.#options;
+    const message = `The staged route needs a database in UTF8; this one is in ${encoding}.`;
     throw new TargetError('hold', '', message);
   }
 

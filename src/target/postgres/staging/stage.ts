@@ -1,6 +1,6 @@
 // The transaction that stages a batch: its rows go into the staging table as the journal has them,
-// so that none can be refused; what never decoded becomes a dead letter now; the ledger is told what
-// a merge will have to find.
+// so that none can be refused; what never decoded becomes a dead letter now; the ledger is told
+// what a merge will have to find.
 import type { Batch } from '../../../merge/batch.ts';
 import { ledgerRows } from '../../../merge/ledger.ts';
 import { columnsOfSet, extended, setIndex } from '../../staged-layout.ts';
@@ -69,7 +69,8 @@ const usedSets = (batch: Batch): (readonly number[])[] =>
   batch.columnSets.filter((_, set) => batch.sets.includes(set));
 
 const opening = (batch: Batch): string => `${begin};
-  CALL holdfast_stage_guard(${literal(batch.writer)}, ${literal(batch.rules.stream)}, ${batch.epoch},
+  CALL holdfast_stage_guard(
+    ${literal(batch.writer)}, ${literal(batch.rules.stream)}, ${batch.epoch},
     ${integers(batch.slices.map((slice) => slice.lane))},
     ${integers(batch.slices.map((slice) => slice.first))})`;
 

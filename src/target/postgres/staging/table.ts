@@ -29,7 +29,7 @@ const stagingName = `CASE WHEN length($1) <= ${streamNameMax} THEN '${prefix}' |
 const rulesOf = ({ rules: { key, onConflict } }: StagedStream): string =>
   JSON.stringify({ key, onConflict });
 
-export const toStage = (row: Row): KnownStage => ({
+const toStage = (row: Row): KnownStage => ({
   staging: String(row['staging']),
   layout: { fields: row['fields'], sets: row['sets'] } as Layout,
 });
@@ -130,10 +130,10 @@ async function makeTable(
   isLogged: boolean,
 ): Promise<void> {
   const table = name(staging);
-  const fields = layout.fields.map(
-    (field) =>
-      `ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS ${name(field.name)} ${markOf(field.column.type)};`,
-  );
+  const fields = layout.fields.map(({ name: field, column: { type } }) => {
+    const column = `${name(field)} ${markOf(type)}`;
+    return `ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS ${column};`;
+  });
   await connection.script(`
     CREATE TABLE IF NOT EXISTS ${table} (
       holdfast_sequence bigint NOT NULL,

@@ -6,6 +6,7 @@ import { decodeEnds } from '../../../merge/ledger.ts';
 import type { MergeTurn } from '../../staging.ts';
 import type { Connection, Row } from '../connection.ts';
 import { opening } from '../merge.ts';
+import { byIndexOnly } from '../temporary.ts';
 import { integers, literal, name } from '../text.ts';
 import type { KnownStage } from './table.ts';
 
@@ -55,8 +56,9 @@ export async function lanesWaiting(connection: Connection, turn: MergeTurn): Pro
 }
 
 /**
- * Begins the transaction: the table's lock and fingerprint, then claims. Plans that read the staging
- * table must go by its index: fresh tables have no statistics, and a scan costs all that waits.
+ * Begins the transaction: the table's lock and fingerprint, then claims. Plans that read the
+ * staging table must go by its index: fresh tables have no statistics, and a scan costs all that
+ * waits.
  */
 export async function claimLanes(
   connection: Connection,
@@ -66,7 +68,7 @@ export async function claimLanes(
   const { rules, table } = turn.stream;
   const guard = opening({ writer: nobody, epoch: 0, rules, slices: [], table });
   const results = await connection.script(`${guard};
-    SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
+    ${byIndexOnly};
     SELECT c.lane FROM unnest(${integers(lanes)}::int[]) WITH ORDINALITY AS wanted (lane, place)
       JOIN holdfast_claims c ON c.stream = ${literal(rules.stream)} AND c.lane = wanted.lane
       ORDER BY wanted.place LIMIT ${count} FOR UPDATE OF c SKIP LOCKED`);
@@ -126,8 +128,8 @@ function toWaiting(row: Row): WaitingBatch {
 }
 
 /**
- * Staged rows are gone (an unlogged table after a crash), or somebody touched them: nothing of these
- * lanes is passed over. `staged` goes back to `settled`, and their owners stage them again.
+ * Staged rows are gone (an unlogged table after a crash), or somebody touched them: nothing of
+ * these lanes is passed over. `staged` goes back to `settled`, and their owners stage them again.
  */
 export async function sendBack(
   connection: Connection,

@@ -1,0 +1,303 @@
+// Duplicates among the rows that wait for their merge: rows with the key and the content of another
+// one of them. Which one stays is what a merge would have decided: the first of a key's equal rows,
+// or under `update` the last. The others are taken out and booked as duplicates, in the transaction
+// that holds the claim on their lane. Needs window functions (MariaDB 10.2, MySQL 8).
+import { rowEnd } from '../../../merge/batch.ts';
+import { decodeEnds, booked as endsOf } from '../../../merge/ledger.ts';
+import type { Field } from '../../staged-layout.ts';
+import type { DedupeStep, StagedDuplicates, StagedStream } from '../../staging.ts';
+import { TargetError } from '../../target.ts';
+import type { Answer, Connection, Row } from '../connection.ts';
+import { ofStream } from '../lanes.ts';
+import { bytes, integers, literal, name } from '../text.ts';
+import { rawJson, rawType } from './raw.ts';
+import { type KnownStage, readStage } from './table.ts';
+
+/** A stage with what its duplicates are told by. */
+interface Sought {
+  readonly stream: StagedStream;
+  readonly stage: KnownStage;
+  readonly keys: readonly Field[];
+  readonly canSkip: boolean;
+}
+
+/** Undefined where nothing can be a duplicate. */
+async function seek(
+  connection: Connection,
+  stream: StagedStream,
+  canSkip: boolean,
+): Promise<Sought | undefined> {
+  const stage = await readStage(connection, stream.rules.stream);
+  const keys = (stage?.layout.fields ?? []).filter(({ column }) =>
+    stream.rules.key.includes(column.name),
+  );
+  return stage && keys.length > 0 ? { stream, stage, keys, canSkip } : undefined;
+}
+
+const keyNames = ({ keys }: Sought): string[] => keys.map((field) => `s.${name(field.name)}`);
+
+/** Values one after another, each told apart from the next and from null. */
+const together = (fields: readonly string[]): string =>
+  `CONCAT(${fields
+    .map((field) => `COALESCE(CONCAT(LENGTH(${field}), ':', CAST(${field} AS BINARY)), '-')`)
+    .join()})`;
+
+/** Records of a source that wait: all behind what is settled. */
+interface Source {
+  readonly source: number;
+  readonly settled: number;
+}
+
+async function sources(connection: Connection, stream: string, lane?: number): Promise<Source[]> {
+  const rows = await connection.query(
+    `SELECT source, settled FROM holdfast_merges
+     WHERE stream = ${literal(stream)} ${lane === undefined ? '' : `AND lane = ${lane}`}`,
+  );
+  return rows.map((row) => ({ source: Number(row['source']), settled: Number(row['settled']) }));
+}
+
+async function waitingRows(connection: Connection, stream: string, lane?: number): Promise<number> {
+  const [row] = await connection.query(
+    `SELECT COALESCE(SUM(row_count - duplicates - dead_letters), 0) AS \`rows\`
+     FROM holdfast_ledger FORCE INDEX (holdfast_ledger_waiting)
+     WHERE stream = ${literal(stream)} AND merged_at IS NULL
+       ${lane === undefined ? '' : `AND lane = ${lane}`}`,
+  );
+  return Number(row?.['rows']);
+}
+
+/**
+ * Rows that wait and that another one of them stands for, with their keys. Contents are compared by
+ * SHA-256: the server sorts long values by their beginnings only.
+ */
+function copies(of: Sought, some: readonly Source[], where = ''): string {
+  const { stage, stream } = of;
+  const fields = ['holdfast_set', ...stage.layout.fields.map((field) => field.name)];
+  const content = `UNHEX(SHA2(${together(fields.map((field) => `s.${name(field)}`))}, 256))`;
+  const direction = stream.rules.onConflict === 'update' ? 'DESC' : 'ASC';
+  const keys = keyNames(of);
+  const ranges = some.map(
+    ({ source, settled }) => `s.holdfast_source = ${source} AND s.holdfast_sequence > ${settled}`,
+  );
+  const numbered = keys.map((_, i) => `k${i}`).join();
+  return `SELECT source, sequence, ${numbered} FROM (
+      SELECT s.holdfast_source AS source, s.holdfast_sequence AS sequence,
+        ${keys.map((key, i) => `${key} AS k${i}`).join()},
+        ROW_NUMBER() OVER (PARTITION BY ${content}
+          ORDER BY s.holdfast_source ${direction}, s.holdfast_sequence ${direction}) AS place
+      FROM ${name(stage.staging)} s FORCE INDEX (PRIMARY)
+      WHERE (${ranges.join(' OR ')}) AND COALESCE(${keys.join()}) IS NOT NULL ${where}) c
+    WHERE place > 1`;
+}
+
+const copiesTable = 'holdfast_copies';
+const batchesTable = 'holdfast_batches';
+
+export async function duplicates(
+  connection: Connection,
+  stream: StagedStream,
+  keysMax: number,
+): Promise<StagedDuplicates> {
+  const { stream: id } = stream.rules;
+  const of = await seek(connection, stream, false);
+  const rows = await waitingRows(connection, id);
+  if (!of || rows === 0) return { rows, duplicates: 0, byKey: [], byTime: [], byLane: [] };
+  await findCopies(connection, of);
+  try {
+    return { rows, ...(await readCopies(connection, of, keysMax)) };
+  } finally {
+    if (!connection.isClosed) {
+      await connection.script(`DROP TEMPORARY TABLE ${copiesTable}, ${batchesTable}`);
+    }
+  }
+}
+
+/** Into temporary tables: the copies, and the batches that wait. */
+async function findCopies(connection: Connection, of: Sought): Promise<void> {
+  const { stream: id } = of.stream.rules;
+  const keys = of.keys.map((field, i) => `k${i} ${rawType(field.column.type)} NULL`);
+  await connection.script(`DROP TEMPORARY TABLE IF EXISTS ${copiesTable}, ${batchesTable};
+    CREATE TEMPORARY TABLE ${copiesTable} (source INT NOT NULL, sequence BIGINT NOT NULL,
+      ${keys.join()}, PRIMARY KEY (source, sequence)) ENGINE = InnoDB;
+    CREATE TEMPORARY TABLE ${batchesTable} (source INT NOT NULL, last BIGINT NOT NULL,
+      lane INT NOT NULL, minute BIGINT NOT NULL, \`rows\` BIGINT NOT NULL,
+      PRIMARY KEY (source, last)) ENGINE = InnoDB;
+    INSERT INTO ${copiesTable} ${copies(of, await sources(connection, id))};
+    INSERT INTO ${batchesTable}
+      SELECT m.source, l.last_sequence, l.lane, UNIX_TIMESTAMP(l.at) DIV 60,
+        l.row_count - l.duplicates - l.dead_letters
+      FROM holdfast_ledger l FORCE INDEX (holdfast_ledger_waiting)
+      STRAIGHT_JOIN holdfast_merges m
+        ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
+      WHERE l.stream = ${literal(id)} AND l.merged_at IS NULL`);
+}
+
+async function readCopies(
+  connection: Connection,
+  of: Sought,
+  keysMax: number,
+): Promise<Omit<StagedDuplicates, 'rows'>> {
+  const keys = of.keys.map((_, i) => `k${i}`).join();
+  // A copy belongs to the first batch that ends at it or behind it.
+  const place = (column: string): string => `(SELECT b.${column} FROM ${batchesTable} b
+    WHERE b.source = c.source AND b.last >= c.sequence ORDER BY b.last LIMIT 1)`;
+  const counted = (column: string): string => `
+    SELECT ${column} AS place, SUM(\`rows\`) AS \`rows\` FROM ${batchesTable}
+      GROUP BY place ORDER BY place;
+    SELECT ${place(column)} AS place, COUNT(*) AS duplicates FROM ${copiesTable} c GROUP BY place`;
+  const [byKey, minutes, copiesByMinute, lanes, copiesByLane] = await connection.script(
+    `SELECT ${keys}, COUNT(*) AS duplicates FROM ${copiesTable} GROUP BY ${keys}
+       ORDER BY duplicates DESC, ${keys} LIMIT ${keysMax};
+     ${counted('minute')}; ${counted('lane')}`,
+  );
+  const together = (all: Answer | undefined, double: Answer | undefined) => {
+    const counts = new Map(
+      (double?.rows ?? []).map((row) => [Number(row['place']), Number(row['duplicates'])]),
+    );
+    return (all?.rows ?? []).map((row) => {
+      const at = Number(row['place']);
+      return { at, rows: Number(row['rows']), duplicates: counts.get(at) ?? 0 };
+    });
+  };
+  const byLane = together(lanes, copiesByLane);
+  return {
+    duplicates: byLane.reduce((sum, lane) => sum + lane.duplicates, 0),
+    byKey: (byKey?.rows ?? []).map((row) => ({
+      key: keyJson(of, row),
+      duplicates: Number(row['duplicates']),
+    })),
+    byTime: together(minutes, copiesByMinute).map(({ at, ...counts }) => {
+      return { at: at * 60_000, ...counts };
+    }),
+    byLane: byLane.map(({ at: lane, ...counts }) => ({ lane, ...counts })),
+  };
+}
+
+function keyJson({ keys }: Sought, row: Row): string {
+  const parts = keys.flatMap(({ column }, i) => {
+    const value = row[`k${i}`];
+    const text = value === null ? 'null' : rawJson(column.type, value);
+    return `${JSON.stringify(column.name)}:${text}`;
+  });
+  return `{${parts.join(',')}}`;
+}
+
+/**
+ * One lane number, all writers. Equal rows have equal keys, so a large lane is cut by a hash of the
+ * key: each step looks at about `rowsMax` rows, and none at only one of two equal ones.
+ */
+export async function dedupe(
+  connection: Connection,
+  stream: StagedStream,
+  {
+    lane,
+    rowsMax,
+    canSkip,
+  }: { readonly lane: number; readonly rowsMax: number; readonly canSkip: boolean },
+): Promise<DedupeStep | undefined> {
+  const of = await seek(connection, stream, canSkip);
+  if (!of) return { rows: 0, collapsed: 0, isWhole: true };
+  const rows = await waitingRows(connection, stream.rules.stream, lane);
+  const steps = Math.max(1, Math.ceil(rows / rowsMax));
+  let collapsed = 0;
+  for (let step = 0; step < steps; step++) {
+    const more = await collapse(connection, of, { lane, step, steps });
+    if (more === undefined) return step === 0 ? undefined : { rows, collapsed, isWhole: false };
+    collapsed += more;
+  }
+  return { rows, collapsed, isWhole: true };
+}
+
+/** How many were taken out; undefined where a merger has the lane. */
+function collapse(
+  connection: Connection,
+  of: Sought,
+  { lane, step, steps }: { readonly lane: number; readonly step: number; readonly steps: number },
+): Promise<number | undefined> {
+  const { stream } = of.stream.rules;
+  return connection.transaction(async () => {
+    const [, claimed] = await connection.script(`START TRANSACTION;
+      SELECT lane FROM holdfast_claims WHERE stream = ${literal(stream)} AND lane = ${lane}
+        FOR UPDATE ${of.canSkip ? 'SKIP LOCKED' : ''}`);
+    if (claimed?.rows.length === 0) {
+      await connection.commit();
+      return undefined;
+    }
+    const own = await sources(connection, stream, lane);
+    const hash = `AND CRC32(${together(keyNames(of))}) % ${steps} = ${step}`;
+    const gone = await connection.query(copies(of, own, hash));
+    const bySource = new Map<number, number[]>();
+    for (const row of gone) {
+      const source = Number(row['source']);
+      const sequences = bySource.get(source) ?? [];
+      sequences.push(Number(row['sequence']));
+      bySource.set(source, sequences);
+    }
+    for (const [source, sequences] of bySource) {
+      sequences.sort((a, b) => a - b);
+      await takeOut(connection, of, { source, sequences });
+      await bookDuplicates(connection, stream, { lane, source, sequences });
+    }
+    await connection.commit();
+    return gone.length;
+  });
+}
+
+/** Rows of one DELETE. */
+const rowsPerDelete = 1_000;
+
+interface Gone {
+  readonly source: number;
+  /** Ascending. */
+  readonly sequences: readonly number[];
+}
+
+async function takeOut(
+  connection: Connection,
+  of: Sought,
+  { source, sequences }: Gone,
+): Promise<void> {
+  for (let at = 0; at < sequences.length; at += rowsPerDelete) {
+    await connection.script(
+      `DELETE FROM ${name(of.stage.staging)} WHERE holdfast_source = ${source}
+         AND holdfast_sequence IN ${integers(sequences.slice(at, at + rowsPerDelete))}`,
+    );
+  }
+}
+
+async function bookDuplicates(
+  connection: Connection,
+  stream: string,
+  { lane, source, sequences }: Gone & { readonly lane: number },
+): Promise<void> {
+  const [owner] = await connection.query(
+    `SELECT writer FROM holdfast_merges WHERE source = ${source}`,
+  );
+  const own = `${ofStream({ writer: String(owner?.['writer']), stream })} AND lane = ${lane}`;
+  const batches = await connection.query(
+    `SELECT first_sequence AS first, last_sequence AS last, row_count AS \`rowCount\`, ends
+     FROM holdfast_ledger FORCE INDEX (PRIMARY)
+     WHERE ${own} AND last_sequence >= ${sequences[0]} AND merged_at IS NULL
+     ORDER BY last_sequence FOR UPDATE`,
+  );
+  let at = 0;
+  for (const row of batches) {
+    const [first, last] = [Number(row['first']), Number(row['last'])];
+    const given = row['ends'] instanceof Uint8Array ? row['ends'] : null;
+    const ends = decodeEnds({ ends: given, rowCount: Number(row['rowCount']) });
+    const from = at;
+    for (; at < sequences.length && (sequences[at] ?? 0) <= last; at++) {
+      ends[(sequences[at] ?? 0) - first] = rowEnd.duplicate;
+    }
+    if (at === from) continue;
+    const after = endsOf(ends);
+    await connection.script(
+      `UPDATE holdfast_ledger SET duplicates = ${after.duplicates},
+         ends = ${after.ends ? bytes(after.ends) : 'NULL'}
+       WHERE ${own} AND last_sequence = ${last}`,
+    );
+  }
+  if (at < sequences.length) {
+    throw new TargetError('hold', '', 'Collapsed rows are in no staged batch.');
+  }
+}
