@@ -4,8 +4,8 @@
 // run, and the books, the tables and `verify` must agree: nothing lost, nothing doubled.
 //
 // dedupe: seconds that the command took, its reports before and after included. `of`: the article's
-// 83. rows, duplicates, collapsed: what it found and did. merge: seconds until all that is left is
-// merged.
+// 83. rows, duplicates, collapsed: what it found and did. merge: seconds until all of
+// it is merged and verified.
 // directBefore, directDuring: ms until a row of the other stream is in its table, p99.
 // stagedBefore, stagedDuring: ms until a row of the same stream is on disk, p99.
 import assert from 'node:assert/strict';

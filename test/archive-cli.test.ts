@@ -1,6 +1,13 @@
 // `holdfast archive` from outside: a child process beside a library that stages and merges.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -170,6 +177,24 @@ test('an archive that was damaged is not trusted, and not written over', async (
     range(1, 3_000),
   );
   assert.deepEqual(readFileSync(file), damaged);
+});
+
+test('what cannot be written leaves with HF_ARCHIVE and drops nothing', async (t) => {
+  const store = await openStagedStore(t, server);
+  const holdfast = await store.open();
+  await write(holdfast, 1, 100);
+  await confirmed(holdfast);
+  const day = await age(store, 2);
+  await tellConfirmed(store);
+  const inTheWay = join(store.folder, 'old', `payments-${day}.manifest.json`);
+  mkdirSync(inTheWay, { recursive: true });
+  const ended = await store.run(archiveArgs);
+  assert.equal(ended.exit, 4);
+  assert.equal(jsonOf<{ readonly code: string }>(ended).code, 'HF_ARCHIVE', ended.stderr);
+  rmdirSync(inTheWay);
+  const { days } = await archive(store);
+  assert.deepEqual([days[0]?.rows, days[0]?.dropped], [100, true]);
+  assert.equal(readdirSync(join(store.folder, 'old')).length, 2);
 });
 
 const namesIn = (store: Store): string[] =>
