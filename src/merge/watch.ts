@@ -125,12 +125,12 @@ export class Watch {
     await staging.createAhead(stagedStream(settings, shared.table));
     const confirmed = this.#confirmed.flatMap((last, lane) => ({ lane, last }));
     await staging.confirm(stream, confirmed);
-    const before = clock.wallMs() - settings.stagingRetentionMs;
-    for (const { name, day, isConfirmed } of await staging.partitions(stream.stream)) {
-      const endMs = Date.parse(`${day}T00:00:00Z`) + dayMs;
-      if (isConfirmed && endMs <= before) await staging.dropPartition(stream.stream, name);
+    // A day whose last moment is longer ago than the retention.
+    const before = new Date(clock.wallMs() - settings.stagingRetentionMs)
+      .toISOString()
+      .slice(0, 10);
+    for (const { name, isConfirmed } of await staging.partitions(stream.stream, before)) {
+      if (isConfirmed) await staging.dropPartition(stream.stream, name);
     }
   }
 }
-
-const dayMs = 24 * 60 * 60 * 1000;

@@ -122,7 +122,8 @@ export interface Staging {
   waiting(stream: string): Promise<Waiting>;
   /** Remembers up to where its owner has confirmed each lane: older partitions may be dropped. */
   confirm(stream: StreamId, lanes: readonly { lane: number; last: number }[]): Promise<void>;
-  partitions(stream: string): Promise<StagingPartition[]>;
+  /** All days, or those before `before` (YYYY-MM-DD): to count the rows of a day reads it. */
+  partitions(stream: string, before?: string): Promise<StagingPartition[]>;
   /** Makes the partitions that will be needed next; asks again and again, day after day. */
   createAhead(stream: StagedStream): Promise<void>;
   /**

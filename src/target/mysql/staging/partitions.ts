@@ -50,9 +50,11 @@ const countSql = (staging: string, partition: string): string =>
 export async function partitions(
   connection: Connection,
   staging: string,
+  before?: string,
 ): Promise<StagingPartition[]> {
   const found: StagingPartition[] = [];
   for (const { name: partition, day, isPast } of await days(connection, staging)) {
+    if (before !== undefined && day >= before) continue;
     const [counted, open] = await connection.script(
       `${countSql(staging, partition)}; ${openRows(staging, partition)}`,
     );

@@ -31,10 +31,12 @@ const countSql = (partition: string): string => `SELECT count(*) AS rows FROM ${
 export async function partitions(
   connection: Connection,
   staging: string,
+  before?: string,
 ): Promise<StagingPartition[]> {
   const found: StagingPartition[] = [];
   for (const row of await connection.query(namesSql, [staging])) {
     const partition = String(row['name']);
+    if (before !== undefined && String(row['day']) >= before) continue;
     const [counted] = await connection.query(
       `SELECT (${countSql(partition)}) AS rows,
          EXISTS (${openRows(partition)}) AS "isOpen"`,

@@ -106,9 +106,9 @@ export class PostgresStaging implements seam.Staging {
     );
   }
 
-  async partitions(stream: string): Promise<seam.StagingPartition[]> {
+  async partitions(stream: string, before?: string): Promise<seam.StagingPartition[]> {
     const known = await readStage(this.#connection, stream);
-    return known ? partitions(this.#connection, known.staging) : [];
+    return known ? partitions(this.#connection, known.staging, before) : [];
   }
 
   async createAhead({ rules, isLogged }: seam.StagedStream): Promise<void> {
