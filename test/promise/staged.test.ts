@@ -55,7 +55,7 @@ async function openUnlogged(t: TestContext) {
 const rowsOf = async (url: string): Promise<number[]> =>
   (await query(url, 'SELECT id FROM rows ORDER BY id')).map(({ id }) => Number(id));
 
-test('an unlogged staging table that a crash emptied is filled again from the journal', async (t) => {
+test('an unlogged staging table that a crash emptied is filled again', async (t) => {
   const { server, url, start } = await openUnlogged(t);
   const staging = await start({ mergers: 0 });
   await staging.write('rows', idsFrom(0, 3_000));
@@ -131,11 +131,12 @@ async function sendStorm(urls: readonly string[]): Promise<void> {
 const deadlocks: { readonly [dialect: string]: string } = {
   'PostgreSQL, staged': 'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()',
   'MariaDB, staged':
-    "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Innodb_deadlocks'",
+    'SELECT variable_value FROM information_schema.global_status WHERE variable_name = ' +
+    "'Innodb_deadlocks'",
 };
 
 for (const dialect of dialects.filter((own) => own.endsWith('staged'))) {
-  test(`two servers with four mergers each bring a storm of duplicates to ${dialect} once`, async (t) => {
+  test(`two servers, four mergers each: a storm comes to ${dialect} once`, async (t) => {
     const streams = { rows: { table: 'rows', key: ['id'], mergers: 4, batchRowsMax: 1_000 } };
     const one = await openStore(t, { dialect, servers, streams });
     const other = await openStore(t, { dialect, servers, streams });
