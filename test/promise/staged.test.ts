@@ -137,12 +137,12 @@ const deadlocks: { readonly [dialect: string]: string } = {
 
 for (const dialect of dialects.filter((own) => own.endsWith('staged'))) {
   test(`two servers, four mergers each: a storm comes to ${dialect} once`, async (t) => {
-    const streams = { rows: { table: 'rows', key: ['id'], mergers: 4, batchRowsMax: 1_000 } };
+    const streams = { rows: { table: 'storm', key: ['id'], mergers: 4, batchRowsMax: 1_000 } };
     const one = await openStore(t, { dialect, servers, streams });
     const other = await openStore(t, { dialect, servers, streams });
     const config = { ...other.options, target: one.options.target };
     other.write('holdfast.config.json', JSON.stringify(config));
-    await one.sql('CREATE TABLE rows (id bigint NOT NULL PRIMARY KEY, note varchar(20))');
+    await one.sql('CREATE TABLE storm (id bigint NOT NULL PRIMARY KEY, note varchar(20))');
     const before = await number(one, deadlocks[dialect] ?? '');
     const serving = [one, other].map((store) => store.start(['serve']));
     const urls = await Promise.all(
@@ -161,8 +161,8 @@ for (const dialect of dialects.filter((own) => own.endsWith('staged'))) {
     assert.deepEqual([a?.unaccounted, b?.unaccounted], [0, 0]);
     assert.equal((a?.merged ?? 0) + (b?.merged ?? 0), stormRows, 'each row once');
     assert.equal((a?.duplicates ?? 0) + (b?.duplicates ?? 0), stormRows, 'and once as a duplicate');
-    assert.equal(await number(one, 'SELECT count(*) FROM rows'), stormRows);
-    assert.equal(await number(one, 'SELECT count(DISTINCT id) FROM rows'), stormRows);
+    assert.equal(await number(one, 'SELECT count(*) FROM storm'), stormRows);
+    assert.equal(await number(one, 'SELECT count(DISTINCT id) FROM storm'), stormRows);
     for (const [i, own] of serving.entries()) {
       own.child.kill('SIGTERM');
       const { exit, stdout, stderr } = await own.ended;
