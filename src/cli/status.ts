@@ -14,6 +14,36 @@ const head = ['stream', 'unaccounted', 'accepted', 'merged', 'duplicates', 'supe
   'state',
 ]);
 
+const levelHead = ['records held, age of the oldest', 'L1 memory', 'journal'].concat([
+  'L2 staging',
+  'L3 unconfirmed',
+]);
+
+/** A level's depth and age; a dash where it holds nothing. */
+function heldText({ records, oldestMs }: StreamStatus['levels']['memory']): string {
+  if (records === 0) return '–';
+  return `${count(records)}, ${(oldestMs / 1000).toFixed(1)} s`;
+}
+
+const levelRow = ([name, { levels, route }]: readonly [string, StreamStatus]): string[] => [
+  name,
+  heldText(levels.memory),
+  heldText(levels.journal),
+  route === 'direct' ? 'direct' : heldText(levels.staging),
+  heldText(levels.table),
+];
+
+/** Nothing where the target does not tell, or was not watched yet. */
+function contentionText({ contention }: Status['target']): string {
+  if (!contention) return '';
+  const { windowMs, lockWaits, lockTimeMs, deadlocks, isSampled } = contention;
+  const seen = isSampled ? 'seen' : 'counted';
+  return (
+    `; last ${Math.round(windowMs / 1000)} s: ${plural(lockWaits, 'lock wait')} ${seen}, ` +
+    `${count(Math.round(lockTimeMs))} ms of them, ${plural(deadlocks, 'deadlock')}`
+  );
+}
+
 export function statusText(status: Status): string {
   const streams = Object.entries(status.streams);
   const rows = streams.map(([name, stream]) => [
@@ -33,9 +63,11 @@ export function statusText(status: Status): string {
   return [
     styleText(color, `${plural(missing, 'row')} unaccounted`, { stream: process.stdout }),
     tableOf(head, rows),
+    tableOf(levelHead, streams.map(levelRow)),
     `journal ${journal.directory}: ${plural(journal.segments, 'segment')}, ` +
       `${count(journal.bytes)} of ${count(journal.bytesMax)} bytes${journal.full ? ', full' : ''}`,
-    `target ${target.url}: ${target.reachable ? 'reachable' : 'not reachable'}`,
+    `target ${target.url}: ${target.reachable ? 'reachable' : 'not reachable'}` +
+      contentionText(target),
   ].join('\n');
 }
 
