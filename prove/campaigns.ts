@@ -1,0 +1,5 @@
+// All campaigns, in the order in which `npm run prove` goes through them.
+import type { Campaign } from './campaign.ts';
+import { statesCampaign } from './states.ts';
+
+export const campaigns: readonly Campaign[] = [statesCampaign];

@@ -1,0 +1,221 @@
+// Campaign `states`: every state that a power cut may leave of the journal, after every operation
+// of recorded lives of the whole product, is recovered and held against what was acknowledged.
+//
+// A seed gives three logs: a life from open to close; one that is killed, with the life after it,
+// which recovers from what the page cache shows; and one that a power cut ends, with the life after
+// it. So recovery's own operations lie in the logs too. A sample of the states is opened for good,
+// and each state in which that opening may be cut is recovered in its turn (O9).
+import assert from 'node:assert/strict';
+import { posix } from 'node:path';
+import { Journal } from '../src/journal/journal.ts';
+import { Random } from '../test/simulation/random.ts';
+import { SimulatedClock } from '../test/simulation/simulated-clock.ts';
+import { SimulatedDisk } from '../test/simulation/simulated-disk.ts';
+import { allRequests } from '../test/support/crash-sender.ts';
+import { directory, World } from '../test/support/crash-world.ts';
+import { journalOptions } from '../test/support/journals.ts';
+import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
+import { type ImageFile, imageDisk, readImage } from './crash-image.ts';
+import { eachCrashState, type StreamIds, type Visit } from './crash-states.ts';
+import { DiskLog, type Logged, type Mark, rememberedIn } from './disk-log.ts';
+import { checkRecovered, type Recovered, recover, Violation } from './oracle.ts';
+
+const streamOf = new Map(allRequests.map(({ key, stream }) => [key, stream]));
+
+/** Tells, operation by operation, what was acknowledged and settled since the one before. */
+function watch(world: World): () => Mark | undefined {
+  let acknowledged = 0;
+  let commits = -1;
+  return () => {
+    const keys = [...world.sender.acknowledged].slice(acknowledged);
+    const { store } = world.target;
+    if (keys.length === 0 && store.commits === commits) return undefined;
+    acknowledged += keys.length;
+    commits = store.commits;
+    const settled = [...store.lanes].map(([name, { lane, settled: to }]) => {
+      const [, stream] = JSON.parse(name) as [string, string, number];
+      return [stream, lane, to] as const;
+    });
+    const told = keys.map((key) => [streamOf.get(key) ?? '', key] as const);
+    return { kind: 'mark', acknowledged: told, settled };
+  };
+}
+
+interface RecordedLives {
+  readonly name: string;
+  readonly entries: readonly Logged[];
+  /** Only from here on was there such a disk. */
+  readonly from: number;
+  readonly ids: StreamIds;
+}
+
+/** From now on, what the world's processes do to their disk is written down. */
+export function record(world: World, log = new DiskLog()): DiskLog {
+  log.watch = watch(world);
+  world.wrap = (disk) => log.recorded(disk);
+  return log;
+}
+
+function finished(name: string, world: World, log: DiskLog): RecordedLives {
+  log.end();
+  const ids = recover(world.disk, directory).found?.dictionary.streams ?? [];
+  world.disk.dispose();
+  return {
+    name,
+    entries: log.entries,
+    from: log.begunAt,
+    ids: new Map(ids.map((entry) => [entry.name, entry.id])),
+  };
+}
+
+/** A log that begins with what the disk holds. */
+function logOf(disk: SimulatedDisk): DiskLog {
+  const log = new DiskLog();
+  const database = disk.database(posix.join(directory, 'requests.db'));
+  log.entries.push({ kind: 'mark', remembered: rememberedIn(database) });
+  database.close();
+  log.begin(disk, directory);
+  return log;
+}
+
+/** The logs of a seed. */
+async function* livesOf(seed: number): AsyncGenerator<RecordedLives> {
+  const random = new Random(seed);
+  const whole = new World({ seed });
+  const log = record(whole);
+  assert.equal(await whole.run(), 'ended');
+  const operations = whole.disk.operations;
+  yield finished(`seed ${seed}`, whole, log);
+  for (const end of ['kill', 'power cut'] as const) {
+    const world = new World({ seed });
+    const first = record(world);
+    const at = Math.floor(operations * (0.1 + 0.8 * random.next()));
+    world.disk.inject({ fault: 'die', at });
+    await world.run();
+    world.leave((disk) => (end === 'kill' ? disk.kill() : disk.crash()));
+    const log = end === 'kill' ? first : record(world, logOf(world.disk));
+    assert.equal(await world.run(), 'ended');
+    yield finished(`seed ${seed}, ${end} at operation ${at}`, world, log);
+  }
+}
+
+const sameBlocks = ({ blocks }: Recovered): string =>
+  blocks.map(({ stream, lane, first, crc }) => `${stream} ${lane} ${first} ${crc}`).join();
+
+function diskOf(files: ReadonlyMap<string, ImageFile>): SimulatedDisk {
+  const disk = new SimulatedDisk();
+  disk.makeDirectory(directory);
+  for (const [name, image] of files) {
+    const bytes = new Uint8Array(image.size);
+    readImage(image, bytes, 0);
+    const file = disk.open(posix.join(directory, name), 'create');
+    file.write(bytes, 0);
+    file.sync();
+    file.close();
+  }
+  disk.syncDirectory(directory);
+  return disk;
+}
+
+/** Opens what a power cut left; whatever cuts that short, the same records are found again. */
+async function checkOpening(disk: SimulatedDisk, tally: Tally, random: Random): Promise<void> {
+  const before = sameBlocks(recover(disk, directory));
+  const log = new DiskLog();
+  log.begin(disk, directory);
+  const clock = new SimulatedClock({ seed: random.next32() });
+  const options = journalOptions(directory, {
+    disk: log.recorded(disk),
+    clock,
+    segmentBytes: 64 * 1024,
+    bytesMax: 8 * 64 * 1024,
+  });
+  await clock.run(Journal.open(options));
+  await clock.advance(1);
+  if (sameBlocks(recover(disk, directory)) !== before) {
+    throw new Violation('wrong', 'opening a journal changed what it holds');
+  }
+  const cut = { random, exhaustiveMax: 6, randomSubsets: 8, ids: new Map(), from: log.begunAt };
+  eachCrashState(log.entries, cut, ({ state }) => {
+    tally.see('openings cut');
+    if (sameBlocks(recover(imageDisk(state.files), directory)) === before) return;
+    throw new Violation('lost', 'an opening that was cut short changed what the journal holds');
+  });
+  disk.dispose();
+}
+
+/** One state of so many is opened for good. */
+const openingEvery = 1_500;
+
+interface Round {
+  readonly tally: Tally;
+  readonly random: Random;
+  readonly count: number;
+}
+
+async function checkLives(lives: RecordedLives, { tally, random, count }: Round): Promise<void> {
+  const opened: SimulatedDisk[] = [];
+  const check = (visit: Visit): void => {
+    const { state, belief, history, isNew, dropped } = visit;
+    if (isNew) tally.ran();
+    const recovered = recover(imageDisk(state.files), directory);
+    checkRecovered(recovered, belief, history);
+    if (belief.acknowledged.size > 0) tally.see('after acknowledgements');
+    if (belief.settled.size > 0) tally.see('after merges');
+    if (belief.remembered.size > 0) tally.see('after a segment was dropped');
+    if (recovered.found?.isTorn) tally.see('torn');
+    if (dropped > 0) tally.see('with something dropped');
+    if (isNew && tally.runs % openingEvery === 0) opened.push(diskOf(state.files));
+    if (isNew && tally.runs % 1000 === 0) tally.progress(tally.runs, count);
+  };
+  const { entries, ids, from } = lives;
+  eachCrashState(entries, { random, ids, from }, (visit) => {
+    try {
+      check(visit);
+    } catch (error) {
+      tally.take(error, `${lives.name}, before entry ${visit.at}, ${visit.dropped} dropped`);
+    }
+  });
+  for (const disk of opened) {
+    try {
+      await checkOpening(disk, tally, random);
+      tally.see('opened');
+    } catch (error) {
+      tally.take(error, `${lives.name}, opened again`);
+    }
+  }
+}
+
+async function run(options: CampaignOptions) {
+  const { seed, count = statesCampaign.countShort } = options;
+  const tally = new Tally('states', options);
+  const attack = async (): Promise<void> => {
+    for (let round = 0; tally.runs < count; round++) {
+      const own = seed * 1_000 + round;
+      const random = new Random(own);
+      for await (const lives of livesOf(own)) {
+        tally.see('logs');
+        tally.see('log entries', lives.entries.length);
+        await checkLives(lives, { tally, random, count });
+        if (tally.runs >= count) break;
+      }
+    }
+  };
+  return tally.result(attack, {
+    'after acknowledgements': 0.5,
+    'after merges': 0.3,
+    'after a segment was dropped': 0.05,
+    torn: 0.3,
+    'with something dropped': 0.8,
+    opened: 0.0005,
+    'openings cut': 0.005,
+  });
+}
+
+export const statesCampaign: Campaign = {
+  name: 'states',
+  unit: 'distinct crash states',
+  countShort: 100_000,
+  countLong: 5_000_000,
+  countPart: 500_000,
+  run,
+};
