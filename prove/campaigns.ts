@@ -1,5 +1,6 @@
 // All campaigns, in the order in which `npm run prove` goes through them.
 import type { Campaign } from './campaign.ts';
+import { flipsCampaign } from './flips.ts';
 import { statesCampaign } from './states.ts';
 
-export const campaigns: readonly Campaign[] = [statesCampaign];
+export const campaigns: readonly Campaign[] = [statesCampaign, flipsCampaign];

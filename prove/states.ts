@@ -207,7 +207,7 @@ async function run(options: CampaignOptions) {
     torn: 0.3,
     'with something dropped': 0.8,
     opened: 0.0005,
-    'openings cut': 0.005,
+    'openings cut': 0.001,
   });
 }
 
