@@ -268,3 +268,15 @@ test('segments are dropped only when all their records are confirmed', async () 
   assert.equal(records(folder.path), 18_000);
   folder.remove();
 });
+
+test('a journal that is closed within the last bytes of a segment is closed well', async () => {
+  const folder = temporaryFolder();
+  const segmentBytes = 16 * 1024;
+  const options = journalOptions(folder.path, { segmentBytes });
+  const journal = await Journal.open(options);
+  // Nearer to the end than any group fits.
+  while (journal.end.offset < segmentBytes - 2_400) await journal.submit(parcelOf(journal, 4));
+  await journal.close();
+  assert.equal(readJournal(systemDisk, folder.path)?.isClean, true);
+  folder.remove();
+});

@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import type { DiskFile, DiskLock } from '../disk.ts';
 import { HoldfastError, type Outcome } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { blockKind, type Position } from './block.ts';
+import { blockBytes, blockKind, type Position } from './block.ts';
 import { Dictionary } from './dictionary.ts';
 import { segmentPath } from './files.ts';
 import {
@@ -269,6 +269,10 @@ export class Journal {
     this.#end = { segment: this.#end.segment, offset: this.#end.offset + length };
   }
 
+  #hasRoomForMark(): boolean {
+    return this.#end.offset + blockBytes(0) <= this.#options.segmentBytes;
+  }
+
   #fail(cause: unknown, inGroup: readonly Waiting[]): void {
     this.#state = 'failed';
     const why = cause instanceof Error ? cause.message : String(cause);
@@ -380,7 +384,7 @@ export class Journal {
       this.#schedule();
       await this.#options.clock.sleep(1);
     }
-    if (this.#state === 'running' && this.#end.offset + 4096 <= this.#options.segmentBytes) {
+    if (this.#state === 'running' && this.#hasRoomForMark()) {
       const length = formNote(blockKind.end, this.#place(), this.#out);
       try {
         this.#write(length);
