@@ -1,6 +1,7 @@
 // All campaigns, in the order in which `npm run prove` goes through them.
 import type { Campaign } from './campaign.ts';
+import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
 import { statesCampaign } from './states.ts';
 
-export const campaigns: readonly Campaign[] = [statesCampaign, flipsCampaign];
+export const campaigns: readonly Campaign[] = [statesCampaign, faultsCampaign, flipsCampaign];

@@ -4,7 +4,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readJournal } from '../src/journal/recovery.ts';
-import type { Fault, SimulatedDisk } from './simulation/simulated-disk.ts';
+import type { SimulatedDisk } from './simulation/simulated-disk.ts';
+import type { Fault } from './simulation/simulated-fault.ts';
 import type { TargetFault } from './simulation/simulated-target.ts';
 import { directory, World } from './support/crash-world.ts';
 

@@ -104,14 +104,14 @@ export class World {
   }
 
   /**
-   * The same on a disk with errors. Once the journal has failed nothing may be acknowledged; then
+   * The same with errors below. Once the journal has failed nothing may be acknowledged; then
    * the process leaves.
    */
-  async runUntilFailure(): Promise<'failed' | 'ended'> {
+  async runUntilFailure(): Promise<'failed' | 'died' | 'ended'> {
     const { sender } = this;
     let isFailed = false;
     try {
-      await this.live(async (holdfast) => {
+      return await this.live(async (holdfast) => {
         try {
           await sender.sendAll(holdfast);
           await holdfast.close();
@@ -125,7 +125,6 @@ export class World {
       assert(isExpected(error), error instanceof Error ? error : String(error));
       return 'failed';
     }
-    return 'ended';
   }
 
   async #checkRefusing(holdfast: Holdfast): Promise<void> {
@@ -235,8 +234,17 @@ export class World {
   }
 }
 
-/** What a disk with errors may make of a call: our refusal, or at open its own error. */
+const expected = new Set(
+  ['HF_JOURNAL_FAILED', 'HF_JOURNAL_FULL', 'HF_TARGET'].concat([
+    'EIO',
+    'ENOSPC',
+    'EDQUOT',
+    'EROFS',
+    'EFBIG',
+    'EMFILE',
+  ]),
+);
+
+/** What errors below may make of a call: our refusal, or at open the disk's own error. */
 const isExpected = (error: unknown): boolean =>
-  error instanceof Error &&
-  'code' in error &&
-  ['HF_JOURNAL_FAILED', 'HF_JOURNAL_FULL', 'EIO', 'ENOSPC'].includes(String(error.code));
+  error instanceof Error && 'code' in error && expected.has(String(error.code));
