@@ -2,6 +2,12 @@
 import type { Campaign } from './campaign.ts';
 import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
+import { killsCampaign } from './kills.ts';
 import { statesCampaign } from './states.ts';
 
-export const campaigns: readonly Campaign[] = [statesCampaign, faultsCampaign, flipsCampaign];
+export const campaigns: readonly Campaign[] = [
+  statesCampaign,
+  faultsCampaign,
+  flipsCampaign,
+  killsCampaign,
+];
