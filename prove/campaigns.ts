@@ -3,6 +3,7 @@ import type { Campaign } from './campaign.ts';
 import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
 import { killsCampaign } from './kills.ts';
+import { mutantsCampaign } from './mutants.ts';
 import { statesCampaign } from './states.ts';
 
 export const campaigns: readonly Campaign[] = [
@@ -10,4 +11,5 @@ export const campaigns: readonly Campaign[] = [
   faultsCampaign,
   flipsCampaign,
   killsCampaign,
+  mutantsCampaign,
 ];

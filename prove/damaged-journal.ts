@@ -47,15 +47,22 @@ function segmentsOf(disk: SimulatedDisk): Map<string, Uint8Array> {
   );
 }
 
-/** Writes a journal of `segments` segments; the same seed, the same bytes. */
+interface Size {
+  readonly seed: number;
+  readonly segments: number;
+  /** Another life has blocks of the same sizes, and other content in them. */
+  readonly life?: number;
+}
+
+/** Writes a journal of `segments` segments; the same seed and life, the same bytes. */
 export async function writeWhole(
   ending: Ending,
-  { seed, segments }: { readonly seed: number; readonly segments: number },
+  { seed, segments, life = 0 }: Size,
 ): Promise<Whole> {
   const disk = new SimulatedDisk({ seed });
   disk.makeDirectory(directory);
   const log = new DiskLog();
-  const clock = new SimulatedClock({ seed });
+  const clock = new SimulatedClock({ seed: seed + life });
   const options = journalOptions(directory, {
     disk: log.recorded(disk),
     clock,
@@ -69,6 +76,10 @@ export async function writeWhole(
     for (let i = 0; journal.end.segment < segments || journal.end.offset < 4_000; i++) {
       beforeLast = recover(disk, directory).blocks.length;
       const { keep, ...parcel } = parcelOf(journal, 12 + ((i * 7 + seed) % 11));
+      // Only what its rows hold: sizes and places stay.
+      for (const [row, end] of parcel.rows.ends.subarray(0, parcel.rows.count).entries()) {
+        parcel.rows.bytes.fill(row + life, end - 4, end);
+      }
       // One request in three is to be remembered.
       await journal.submit(
         i % 3 === 0 ? { ...parcel, keep: { ...keep, key: `key ${i}` } } : parcel,

@@ -105,6 +105,7 @@ export interface RecoveredBlock {
   readonly rows: number;
   /** Of its payload, computed here and not taken from its header. */
   readonly crc: number;
+  readonly group: number;
 }
 
 export interface Recovered {
@@ -119,8 +120,9 @@ export function recover(disk: Disk, directory: string): Recovered {
   const requests: RequestNote[] = [];
   const found = readJournal(disk, directory, {
     onBlock: ({ header, window, start, end }) => {
-      const { stream, lane, first, rowCount: rows } = header;
-      blocks.push({ stream, lane, first, rows, crc: crc32(window.bytes.subarray(start, end)) });
+      const { stream, lane, first, rowCount: rows, group } = header;
+      const crc = crc32(window.bytes.subarray(start, end));
+      blocks.push({ stream, lane, first, rows, crc, group });
     },
     onRequests: (notes) => requests.push(...notes),
   });
@@ -159,6 +161,11 @@ export function checkRecovered(recovered: Recovered, belief: Belief, history: Hi
     }
     if (lane) lane.to = to;
     else reach.set(name, { from: block.first, to });
+  }
+  const group = blocks.at(-1)?.group ?? 0;
+  const count = blocks.filter((block) => block.group === group).length;
+  if (blocks.length > 0 && !history.hadGroup(group, count)) {
+    throw new Violation('wrong', `of group ${group}, ${count} blocks of records are there (P15)`);
   }
   const lastOf = (stream: number, lane: number): number => found?.last.get(stream)?.[lane] ?? 0;
   const known = new Set(requests.map(({ stream, key }) => requestName(stream, key ?? '')));

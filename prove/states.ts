@@ -84,12 +84,15 @@ async function* livesOf(seed: number): AsyncGenerator<RecordedLives> {
   const whole = new World({ seed });
   const log = record(whole);
   assert.equal(await whole.run(), 'ended');
-  const operations = whole.disk.operations;
+  const { trace } = whole.disk;
+  const syncs = trace.flatMap(({ operation }, i) => (operation === 'sync' ? [i + 1] : []));
   yield finished(`seed ${seed}`, whole, log);
   for (const end of ['kill', 'power cut'] as const) {
     const world = new World({ seed });
     const first = record(world);
-    const at = Math.floor(operations * (0.1 + 0.8 * random.next()));
+    // Before a sync the most is at stake.
+    const anywhere = Math.floor(trace.length * (0.1 + 0.8 * random.next()));
+    const at = random.chance(0.5) ? (syncs[random.below(syncs.length)] ?? anywhere) : anywhere;
     world.disk.inject({ fault: 'die', at });
     await world.run();
     world.leave((disk) => (end === 'kill' ? disk.kill() : disk.crash()));

@@ -183,6 +183,7 @@ export class World {
         assert(repeated, `request ${request.key} is known`);
         assert.deepEqual(await settled, endsOf(request), `the ends of ${request.key}`);
       }
+      await this.#checkKeyReuse(holdfast);
       await this.settled(holdfast);
       await this.#checkBooks(holdfast);
       const { ok, differences } = await holdfast.verify();
@@ -217,6 +218,15 @@ export class World {
         acknowledged: rowsIn(table, acknowledged),
       });
     }
+  }
+
+  /** A known key with other rows is refused, and nothing of it is written. */
+  async #checkKeyReuse(holdfast: Holdfast): Promise<void> {
+    const [{ stream, key } = assert.fail('something was sent')] = allRequests;
+    const rows = [{ id: 1_000_001, note: 'other rows under a known key' }];
+    const isRefusal = (error: unknown): boolean =>
+      error instanceof HoldfastError && error.code === 'HF_KEY_REUSED';
+    await assert.rejects(holdfast.write(stream, rows, { idempotencyKey: key }), isRefusal);
   }
 
   async #checkBooks(holdfast: Holdfast): Promise<void> {
