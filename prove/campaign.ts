@@ -10,6 +10,8 @@ export interface CampaignOptions {
   readonly seed: number;
   /** Stop at the first violation: enough to kill a mutant. */
   readonly isBrief?: boolean;
+  /** Only cases, or mutants, whose name holds this. */
+  readonly only?: string;
   readonly onProgress?: (done: number, total: number) => void;
 }
 

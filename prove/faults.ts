@@ -25,7 +25,19 @@ interface TargetCase {
   readonly calls: number;
 }
 
-type Case = DiskCase | TargetCase;
+/** A standby stops following, and takes over later, without what was committed between. */
+interface FailoverCase {
+  readonly on: 'failover';
+  readonly at: number;
+  readonly fault: 'a failover';
+  readonly overMs: number;
+}
+
+type Case = DiskCase | TargetCase | FailoverCase;
+
+interface Counted {
+  readonly tally: Tally;
+}
 
 /** In the middle of its life the first process of a recovering world is killed. */
 const killAt = 90;
@@ -71,6 +83,11 @@ async function casesOf(seed: number): Promise<Case[]> {
       }
     });
     if (isRecovering) continue;
+    for (const afterMs of [10, 25, 40, 60, 90]) {
+      for (let at = 2; at < 90; at += 6) {
+        cases.push({ on: 'failover', at, fault: 'a failover', overMs: at + afterMs });
+      }
+    }
     for (let at = 1; at <= calls; at++) {
       for (const fault of targetFaults) {
         const isDeath = fault.startsWith('die');
@@ -83,7 +100,7 @@ async function casesOf(seed: number): Promise<Case[]> {
   return cases;
 }
 
-async function attackDisk(world: World, { tally, ...of }: DiskCase & { tally: Tally }) {
+async function attackDisk(world: World, { tally, ...of }: DiskCase & Counted) {
   if (of.isRecovering) await startRecovering(world);
   const { fault, at, isLasting } = of;
   world.disk.inject({ fault, at, isLasting });
@@ -95,10 +112,10 @@ async function attackDisk(world: World, { tally, ...of }: DiskCase & { tally: Ta
   world.leave((disk) => (at % 2 === 0 ? disk.kill() : disk.crash()));
 }
 
-async function attackTarget(world: World, { tally, ...of }: TargetCase & { tally: Tally }) {
+async function attackTarget(world: World, { tally, ...of }: TargetCase & Counted) {
   const { fault, at, calls } = of;
   for (let call = at; call < at + calls; call++) world.target.inject(call, fault);
-  const how = await world.runUntilFailure();
+  const how = await world.runUntilFailure({ settles: true });
   const struck = world.target.trace[at - 1] ?? '';
   if (fault.startsWith('ambiguous') && struck.startsWith('merge')) tally.see('ambiguous commits');
   if (how === 'died') tally.see('deaths in a call of the target');
@@ -106,30 +123,36 @@ async function attackTarget(world: World, { tally, ...of }: TargetCase & { tally
   world.leave((disk) => (at % 2 === 0 ? disk.kill() : disk.crash()));
 }
 
+async function attackByFailover(world: World, { tally, at, overMs }: FailoverCase & Counted) {
+  world.planFailover(at, overMs, () => tally.see('rewinds'));
+  await world.run({ settles: true });
+  world.leave((disk) => (at % 2 === 0 ? disk.kill() : disk.crash()));
+}
+
 async function attackOne(one: Case, seed: number, tally: Tally): Promise<void> {
-  const world = new World({ seed });
+  const world = new World({ seed, standby: one.on === 'failover' });
   tally.ran();
-  const of = one.on === 'disk' ? `operation ${one.at} of the disk` : `call ${one.at} of the target`;
   const where = `seed ${seed}, ${JSON.stringify(one)}`;
   try {
     if (one.on === 'disk') await attackDisk(world, { ...one, tally });
-    else await attackTarget(world, { ...one, tally });
+    else if (one.on === 'target') await attackTarget(world, { ...one, tally });
+    else await attackByFailover(world, { ...one, tally });
     if (world.sender.acknowledged.size === 0) tally.vacuous();
     else tally.see('with acknowledgements before it');
-    tally.see(`faults of the ${one.on}`);
-    await world.audit(`${one.fault} at ${of}`);
+    tally.see(`faults: ${one.on}`);
+    await world.audit(one.fault);
   } catch (error) {
     tally.take(error, where);
   }
 }
 
 async function run(options: CampaignOptions) {
-  const { seed, count = faultsCampaign.countShort } = options;
+  const { seed, count = faultsCampaign.countShort, only = '' } = options;
   const tally = new Tally('faults', options);
   const attack = async (): Promise<void> => {
     for (let round = 0; tally.runs < count; round++) {
       const own = seed * 1_000 + round;
-      const cases = await casesOf(own);
+      const cases = (await casesOf(own)).filter((one) => one.on.includes(only));
       // Where not all are to be done, chance takes some from everywhere.
       const random = new Random(own);
       const order = cases.map((one) => ({ one, rank: random.next() }));
@@ -140,9 +163,11 @@ async function run(options: CampaignOptions) {
       }
     }
   };
+  if (only !== '') return tally.result(attack);
   return tally.result(attack, {
-    'faults of the disk': 0.3,
-    'faults of the target': 0.1,
+    'faults: disk': 0.3,
+    'faults: target': 0.1,
+    rewinds: 0.005,
     'faults in recovery': 0.1,
     'lasting faults': 0.2,
     'lives that failed': 0.1,

@@ -37,6 +37,7 @@ async function main(): Promise<number> {
       count: { type: 'string' },
       seed: { type: 'string' },
       brief: { type: 'boolean' },
+      only: { type: 'string' },
     },
   });
   const [name = ''] = positionals;
@@ -49,6 +50,7 @@ async function main(): Promise<number> {
   const result = await campaign.run({
     seed: Number(values.seed ?? 1),
     ...(values.count === undefined ? {} : { count: Number(values.count) }),
+    ...(values.only === undefined ? {} : { only: values.only }),
     isBrief: values.brief ?? false,
     onProgress: showProgress(name),
   });

@@ -3,7 +3,7 @@
 
 /** A campaign, run briefly; or tests of a file, by the beginning of their names. */
 export type Killer =
-  | { readonly campaign: string; readonly count: number; readonly seed?: number }
+  | { readonly campaign: string; readonly count: number; readonly only?: string }
   | { readonly test: string; readonly names: string };
 
 export interface Mutant {
@@ -25,8 +25,10 @@ export const equivalent: Readonly<Record<string, string>> = {
     'The successor’s checkpoint names the segment before it, and its group number follows on.',
 };
 
-const states = { campaign: 'states', count: 12_000 } as const;
+const states = { campaign: 'states', count: 20_000 } as const;
 const faults = { campaign: 'faults', count: 250 } as const;
+const target = { campaign: 'faults', count: 150, only: 'target' } as const;
+const failover = { campaign: 'faults', count: 75, only: 'failover' } as const;
 const flips = { campaign: 'flips', count: 7_000 } as const;
 const sqlite = (names: string): Killer => ({
   test: 'test/target.test.ts',
@@ -199,21 +201,21 @@ const pathMutants: readonly Mutant[] = [
     file: 'src/merge/loader.ts',
     search: '      if (!isSettled) {',
     replace: '      if (!isSettled && states.length === 0) {',
-    killer: faults,
+    killer: target,
   },
   {
     name: 'a target that went back is not noticed',
     file: 'src/merge/loader.ts',
     search: 'settled !== this.#settled[lane]);\n    if (moved.length === 0)',
     replace: 'settled > (this.#settled[lane] ?? 0));\n    if (moved.length === 0)',
-    killer: { test: 'test/crash.test.ts', names: 'a standby that takes over' },
+    killer: failover,
   },
   {
     name: 'confirmed without asking the standby',
     file: 'src/confirm.ts',
     search: '      if (!(await session.isReplicated(open.position))) break;\n',
     replace: '',
-    killer: { test: 'test/crash.test.ts', names: 'a standby that takes over' },
+    killer: failover,
   },
   {
     name: 'watermarks from memory: a repeat counts twice',

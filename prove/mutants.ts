@@ -70,19 +70,14 @@ export function mutated(source: string, { name, file, search, replace }: Mutant)
   return changed;
 }
 
-const campaignArguments = ({
-  campaign,
-  count,
-  seed = 1,
-}: Extract<Killer, { campaign: string }>) => [
+const campaignArguments = ({ campaign, count, only }: Extract<Killer, { campaign: string }>) => [
   'prove/main.ts',
   campaign,
   '--json',
   '--brief',
   '--count',
   String(count),
-  '--seed',
-  String(seed),
+  ...(only === undefined ? [] : ['--only', only]),
 ];
 
 const testArguments = ({ test, names }: Extract<Killer, { test: string }>) => [
@@ -138,9 +133,9 @@ async function control(copy: Copy, killer: Killer, tally: Tally): Promise<void> 
 }
 
 async function run(options: CampaignOptions) {
-  const { count = mutants.length } = options;
+  const { count = mutants.length, only = '' } = options;
   const tally = new Tally('mutants', options);
-  const chosen = mutants.slice(0, count);
+  const chosen = mutants.filter(({ name }) => name.includes(only)).slice(0, count);
   const controls = new Map(chosen.map(({ killer }) => [JSON.stringify(killer), killer]));
   const jobs = [
     ...[...controls.values()].map((killer) => (copy: Copy) => control(copy, killer, tally)),

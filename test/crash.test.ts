@@ -159,35 +159,12 @@ for (const fault of ['die', 'die, committed'] as const satisfies readonly Target
   });
 }
 
-/** The standby stops following at one time, and takes over at a later one, whoever lives then. */
-function planFailover(world: World, [stopMs, overMs]: readonly [number, number]): void {
-  const { clock, target } = world;
-  let kept = 0;
-  let isOver = false;
-  const takeOver = (): void => {
-    isOver = true;
-    const rows = world.rowCount;
-    target.failover(target.store.commits - kept);
-    if (world.rowCount < rows) seen.rewinds++;
-  };
-  world.isCalm = () => isOver;
-  world.beside = async () => {
-    for (;;) {
-      if (!isOver && clock.monotonicMs() >= overMs) takeOver();
-      if (isOver || clock.monotonicMs() < stopMs) {
-        target.replicate();
-        kept = target.store.commits;
-      }
-      await clock.sleep(3);
-    }
-  };
-}
-
 test('a standby that takes over without the last commits is given them again', async () => {
   for (let at = 0; at < 48; at++) {
     const world = new World({ seed: 8 + at, standby: true });
     const stopMs = (at % 12) * 8;
-    planFailover(world, [stopMs, stopMs + 10 + 7 * (at % 5)]);
+    const overMs = stopMs + 10 + 7 * (at % 5);
+    world.planFailover(stopMs, overMs, () => seen.rewinds++);
     if (at % 3 === 0) world.disk.inject({ fault: 'die', at: 40 + at * 3 });
     if ((await world.run()) === 'died') seen.diedBesideFailover++;
     world.leave(kill);

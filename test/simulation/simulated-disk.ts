@@ -10,6 +10,7 @@
 import assert from 'node:assert/strict';
 import { basename, dirname, normalize } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Disk, DiskFile, DiskLock, OpenMode } from '../../src/disk.ts';
 import { Random } from './random.ts';
 import { Directory, type NameChange } from './simulated-directory.ts';
@@ -346,8 +347,9 @@ export class SimulatedDisk implements Disk {
   async createZeroed(path: string, bytes: number): Promise<void> {
     const file = this.open(path, 'create');
     try {
-      // The real one leaves the thread free in between: others run, and may die, here.
-      await Promise.resolve();
+      // The real one leaves the thread free in between, and takes its time: others run, and may
+      // die, here.
+      await turn();
       const zeros = new Uint8Array(bytes);
       for (let at = 0; at < bytes; ) at += file.write(zeros.subarray(at), at);
       file.sync();

@@ -42,9 +42,16 @@ export interface WorldOptions {
   readonly seed?: number;
   /** Rows are confirmed once a standby has them. */
   readonly standby?: boolean;
+  /** Each call of the target takes up to this, by chance. */
+  readonly latencyMsMax?: number;
 }
 
-const latencyMsMax = 8;
+interface Run {
+  /** What was there before is settled first: no sync of new records helps it to the disk. */
+  readonly drainsFirst?: boolean;
+  /** All is settled before the process closes: it may not leave that to the next. */
+  readonly settles?: boolean;
+}
 
 export class World {
   readonly clock: SimulatedClock;
@@ -60,7 +67,7 @@ export class World {
 
   readonly #options: OpenOptions;
 
-  constructor({ seed = 1, standby = false }: WorldOptions = {}) {
+  constructor({ seed = 1, standby = false, latencyMsMax = 8 }: WorldOptions = {}) {
     const clock = new SimulatedClock({ seed });
     this.clock = clock;
     this.sender = new Sender(clock);
@@ -95,26 +102,28 @@ export class World {
     return disk.isDead ? 'died' : 'ended';
   }
 
-  /** All that was not acknowledged is sent, everything settles, and the journal is closed. */
-  run(): Promise<'died' | 'ended'> {
-    return this.live(async (holdfast) => {
-      await this.sender.sendAll(holdfast);
-      await holdfast.close();
-    });
+  /** All that was not acknowledged is sent, and the journal is closed once it is drained. */
+  run(how: Run = {}): Promise<'died' | 'ended'> {
+    return this.live((holdfast) => this.#sendAndClose(holdfast, how));
+  }
+
+  async #sendAndClose(holdfast: Holdfast, { drainsFirst, settles }: Run): Promise<void> {
+    if (drainsFirst) await this.settled(holdfast);
+    await this.sender.sendAll(holdfast);
+    if (settles) await this.settled(holdfast);
+    await holdfast.close();
   }
 
   /**
    * The same with errors below. Once the journal has failed nothing may be acknowledged; then
    * the process leaves.
    */
-  async runUntilFailure(): Promise<'failed' | 'died' | 'ended'> {
-    const { sender } = this;
+  async runUntilFailure(how: Run = {}): Promise<'failed' | 'died' | 'ended'> {
     let isFailed = false;
     try {
       return await this.live(async (holdfast) => {
         try {
-          await sender.sendAll(holdfast);
-          await holdfast.close();
+          await this.#sendAndClose(holdfast, how);
         } catch (error) {
           isFailed = error instanceof HoldfastError && error.code === 'HF_JOURNAL_FAILED';
           if (isFailed) await this.#checkRefusing(holdfast);
@@ -149,6 +158,33 @@ export class World {
     return how;
   }
 
+  /**
+   * The standby stops following at one time, and takes over at a later one, whoever lives then.
+   * `onRewind` hears of it if rows were lost with it.
+   */
+  planFailover(stopMs: number, overMs: number, onRewind: () => void): void {
+    const { clock, target } = this;
+    let kept = 0;
+    let isOver = false;
+    const takeOver = (): void => {
+      isOver = true;
+      const rows = this.rowCount;
+      target.failover(target.store.commits - kept);
+      if (this.rowCount < rows) onRewind();
+    };
+    this.isCalm = () => isOver;
+    this.beside = async () => {
+      for (;;) {
+        if (!isOver && clock.monotonicMs() >= overMs) takeOver();
+        if (isOver || clock.monotonicMs() < stopMs) {
+          target.replicate();
+          kept = target.store.commits;
+        }
+        await clock.sleep(3);
+      }
+    };
+  }
+
   /** What the end of the process left is the disk from now on. */
   leave(end: (disk: SimulatedDisk) => SimulatedDisk): void {
     const { disk: dead } = this;
@@ -174,7 +210,6 @@ export class World {
     const { sender } = this;
     const acknowledged = new Set(sender.acknowledged);
     const end = await this.live(async (holdfast) => {
-      while (!this.isCalm()) await this.clock.sleep(5);
       await this.settled(holdfast);
       this.#checkTables(acknowledged);
       await sender.sendAll(holdfast);
@@ -195,8 +230,9 @@ export class World {
     this.#checkLetters();
   }
 
-  /** Waits until nothing is in flight. */
+  /** Waits until nothing breaks any more, and then until nothing is in flight (O10). */
   async settled(holdfast: Holdfast): Promise<void> {
+    while (!this.isCalm()) await this.clock.sleep(5);
     for (let waits = 0; waits < 5_000; waits++) {
       const { streams } = await holdfast.status();
       const all = Object.values(streams);
