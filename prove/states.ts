@@ -7,6 +7,7 @@
 // and each state in which that opening may be cut is recovered in its turn (O9).
 import assert from 'node:assert/strict';
 import { posix } from 'node:path';
+import type { Disk } from '../src/disk.ts';
 import { Journal } from '../src/journal/journal.ts';
 import { Random } from '../test/simulation/random.ts';
 import { SimulatedClock } from '../test/simulation/simulated-clock.ts';
@@ -19,6 +20,7 @@ import { type ImageFile, imageDisk, readImage } from './crash-image.ts';
 import { eachCrashState, type StreamIds, type Visit } from './crash-states.ts';
 import { DiskLog, type Logged, type Mark, rememberedIn } from './disk-log.ts';
 import { checkRecovered, type Recovered, recover, Violation } from './oracle.ts';
+import { firstDifference, firstUnasked, hasStrace, recordReal } from './recorded.ts';
 
 const streamOf = new Map(allRequests.map(({ key, stream }) => [key, stream]));
 
@@ -49,10 +51,19 @@ interface RecordedLives {
   readonly ids: StreamIds;
 }
 
-/** From now on, what the world's processes do to their disk is written down. */
-export function record(world: World, log = new DiskLog()): DiskLog {
+/**
+ * From now on, what the world's processes do to their disk is written down; `on` may put another
+ * disk in its place.
+ */
+export function record(
+  world: World,
+  {
+    log = new DiskLog(),
+    on = (disk) => disk,
+  }: { readonly log?: DiskLog; readonly on?: (disk: Disk) => Disk } = {},
+): DiskLog {
   log.watch = watch(world);
-  world.wrap = (disk) => log.recorded(disk);
+  world.wrap = (disk) => log.recorded(on(disk));
   return log;
 }
 
@@ -103,7 +114,7 @@ async function* livesOf(seed: number): AsyncGenerator<RecordedLives> {
     world.disk.inject({ fault: 'die', at });
     await world.run();
     world.leave((disk) => (end === 'kill' ? disk.kill() : disk.crash()));
-    const log = end === 'kill' ? first : record(world, logOf(world.disk));
+    const log = end === 'kill' ? first : record(world, { log: logOf(world.disk) });
     assert.equal(await world.run({ drainsFirst: true }), 'ended');
     yield finished(`seed ${seed}, ${end} at operation ${at}`, world, log);
   }
@@ -153,6 +164,9 @@ async function checkOpening(disk: SimulatedDisk, tally: Tally, random: Random): 
   disk.dispose();
 }
 
+/** One seed of so many is lived through on a real disk, too. */
+const realEvery = 4;
+
 /** One state of so many is opened for good. */
 const openingEvery = 1_500;
 
@@ -195,6 +209,24 @@ async function checkLives(lives: RecordedLives, { tally, random, count }: Round)
   }
 }
 
+/** The same life on the real disk: the same operations, and states of what was really recorded. */
+async function realLives(seed: number, tally: Tally): Promise<RecordedLives> {
+  const isTraced = await hasStrace();
+  if (!isTraced) tally.reduce('strace is missing: the kernel was not listened to');
+  const { entries, calls } = await recordReal(seed, isTraced);
+  const world = new World({ seed });
+  const log = record(world);
+  assert.equal(await world.run(), 'ended');
+  const simulated = finished(`seed ${seed} on a real disk`, world, log);
+  const difference = firstDifference(simulated.entries, entries);
+  if (difference !== undefined) tally.fail(`${simulated.name}: ${difference} differ`);
+  const unasked = calls && firstUnasked(entries, calls);
+  if (unasked !== undefined) tally.fail(`${simulated.name}: ${unasked}`);
+  if (calls) tally.see('system calls compared', calls.length);
+  tally.see('logs of a real process');
+  return { ...simulated, entries };
+}
+
 async function run(options: CampaignOptions) {
   const { seed, count = statesCampaign.countShort } = options;
   const tally = new Tally('states', options);
@@ -202,6 +234,9 @@ async function run(options: CampaignOptions) {
     for (let round = 0; tally.runs < count; round++) {
       const own = seed * 1_000 + round;
       const random = new Random(own);
+      if (round % realEvery === 0) {
+        await checkLives(await realLives(own, tally), { tally, random, count });
+      }
       for await (const lives of livesOf(own)) {
         tally.see('logs');
         tally.see('log entries', lives.entries.length);
@@ -216,6 +251,7 @@ async function run(options: CampaignOptions) {
     'after a segment was dropped': 0.05,
     torn: 0.3,
     'with something dropped': 0.8,
+    'logs of a real process': 0,
     opened: 0.0005,
     'openings cut': 0.001,
   });
