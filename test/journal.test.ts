@@ -280,3 +280,21 @@ test('a journal that is closed within the last bytes of a segment is closed well
   assert.equal(readJournal(systemDisk, folder.path)?.isClean, true);
   folder.remove();
 });
+
+test('a copy of the suspect tail that was cut short brings no group back', async () => {
+  const folder = temporaryFolder();
+  const killed = await killedJournal(folder.path, [10, 500, 3]);
+  const path = lastSegment(killed);
+  const whole = readFileSync(path);
+  const end = readJournal(systemDisk, killed)?.end.offset ?? 0;
+  // The copy had the last group from the page cache; then the power failed, and the platter of the
+  // suspect never had it.
+  writeFileSync(join(killed, 'spare-0000000001'), whole);
+  writeFileSync(path, Buffer.from(whole).fill(0, groupStart(whole, end), end));
+  assert.equal(records(killed), 510);
+  const journal = await Journal.open(journalOptions(killed));
+  assert.equal(records(killed), 510, 'opening it changes nothing');
+  await journal.close();
+  assert.equal(records(killed), 510);
+  folder.remove();
+});

@@ -155,6 +155,8 @@ export class Segments {
       from.read(part, at);
       writeAll(to, part, at);
     }
+    // A copy that a crash cut short may stand in the spare: later groups with this very salt.
+    clearFrom(to, length);
     to.sync();
     from.close();
     to.close();
@@ -168,6 +170,19 @@ export class Segments {
     if (!oldest) return;
     this.#disk.remove(segmentPath(this.#directory, oldest.number));
     this.#disk.syncDirectory(this.#directory);
+  }
+}
+
+/** Overwrites what is not zero from `offset` to the end of the file. */
+function clearFrom(file: DiskFile, offset: number): void {
+  const size = file.size();
+  const found = new Uint8Array(1024 * 1024);
+  const zeros = new Uint8Array(found.length);
+  for (let at = offset; at < size; at += found.length) {
+    const part = found.subarray(0, Math.min(found.length, size - at));
+    file.read(part, at);
+    const rest = zeros.subarray(0, part.length);
+    if (Buffer.compare(part, rest) !== 0) writeAll(file, rest, at);
   }
 }
 
