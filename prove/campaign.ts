@@ -48,7 +48,7 @@ export interface Campaign {
 const failuresShown = 20;
 
 /** Thrown by a brief campaign once it has found something. */
-export class Enough extends Error {}
+class Enough extends Error {}
 
 export class Tally {
   readonly #name: string;
@@ -155,7 +155,7 @@ function whole(error: unknown): string {
   const parts: string[] = [];
   let at = error;
   for (; at instanceof Error; at = at.cause) parts.push(at.message);
-  if (at !== undefined) parts.push(String(at));
+  if (typeof at === 'string') parts.push(at);
   return parts.join(': ').slice(0, 600);
 }
 

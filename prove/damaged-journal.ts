@@ -26,7 +26,7 @@ export interface Whole {
 
 const segmentBytes = 8 * 1024;
 
-export const shown = (bytes: Uint8Array): ImageFile => ({
+const shown = (bytes: Uint8Array): ImageFile => ({
   size: bytes.length,
   platter: bytes,
   patches: new Map(),

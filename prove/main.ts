@@ -1,10 +1,11 @@
 // `npm run -s prove -- NAME --json [--count N] [--seed S]`: one campaign by itself. Leaves with 1
 // where anything was lost, doubled or otherwise wrong, or where too little was seen.
-// `npm run prove`: all of them, in parts that add up (whole.ts).
+// `npm run prove`: all of them, in parts that add up (whole.ts); with --share, a share of each.
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { type CampaignResult, isFine } from './campaign.ts';
 import { campaigns } from './campaigns.ts';
+import { proveAll } from './whole.ts';
 
 function print(result: CampaignResult): void {
   const { name, runs, lost, doubled, vacuous, failed, reduced, seen, seconds } = result;
@@ -38,13 +39,23 @@ async function main(): Promise<number> {
       seed: { type: 'string' },
       brief: { type: 'boolean' },
       only: { type: 'string' },
+      share: { type: 'string' },
     },
   });
   const [name = ''] = positionals;
+  if (positionals.length === 0) {
+    const say = (text: string): void => {
+      process.stderr.write(`${text}\n`);
+    };
+    return proveAll({ campaigns, share: Number(values.share ?? 1), say });
+  }
   const campaign = campaigns.find((one) => one.name === name);
   if (!campaign || positionals.length !== 1) {
     const names = campaigns.map((one) => one.name).join(' | ');
-    process.stderr.write(`Usage: npm run -s prove -- ${names} [--json] [--count N] [--seed S]\n`);
+    process.stderr.write(
+      `Usage: npm run prove [-- --share 0.1], or\n` +
+        `npm run -s prove -- ${names} [--json] [--count N] [--seed S] [--only TEXT] [--brief]\n`,
+    );
     return 2;
   }
   const result = await campaign.run({

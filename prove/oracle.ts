@@ -2,20 +2,20 @@
 // It knows what was sent and what was acknowledged, and nothing of how the product works, but for
 // the reading of journals, where the product's own recovery is what is judged.
 //
-//   O1  acknowledged ⇒ in the journal or at its end in the target     checkRecovered, checkTable
-//   O2  nothing is served that was not sent, byte for byte            checkRecovered, checkTable
-//   O3  each row is in its table once                                 checkTable
-//   O4  what is recovered is a prefix, per lane, without gaps         checkRecovered
-//   O5  after a failed write or sync nothing is acknowledged          test/support/crash-world.ts
-//   O6  every refusal says 'not written' or 'unknown'                 test/support/crash-world.ts
-//   O7  a segment goes only when its records are settled              checkRecovered
-//   O8  a repeated key is answered as before; with other rows refused crash-world.ts, checkRecovered
-//   O9  recovery changes nothing that it found, and may itself crash  states.ts
-//   O10 once faults stop, everything is settled                       crash-world.ts `settled`
-//   O11 ids never repeat: here the sequences of a lane                checkRecovered
-//   O12 memory, disk and queues are bounded                           test/journal.test.ts, server tests
-//   O13 the books balance                                             checkBooks
-//   O14 damage is reported, never taken for a torn tail               flips.ts
+//   O1  acknowledged ⇒ in the journal or at its end in the target: checkRecovered, checkTable
+//   O2  nothing is served that was not sent, byte for byte: checkRecovered, checkTable
+//   O3  each row is in its table once: checkTable
+//   O4  what is recovered is a prefix, per lane, without gaps: checkRecovered
+//   O5  after a failed write or sync nothing is acknowledged: test/support/crash-world.ts
+//   O6  every refusal says 'not written' or 'unknown': test/support/crash-world.ts
+//   O7  a segment goes only when its records are settled: checkRecovered
+//   O8  a repeated key is answered as before, with other rows refused: crash-world.ts
+//   O9  recovery changes nothing that it found, and may itself crash: states.ts
+//   O10 once faults stop, everything is settled: crash-world.ts `settled`
+//   O11 ids never repeat, here the sequences of a lane: checkRecovered
+//   O12 memory, disk and queues are bounded: test/journal.test.ts, server tests
+//   O13 the books balance: checkBooks
+//   O14 damage is reported, never taken for a torn tail: flips.ts
 import assert from 'node:assert/strict';
 import { crc32 } from 'node:zlib';
 import type { Disk } from '../src/disk.ts';
@@ -36,7 +36,7 @@ export class Violation extends Error {
 }
 
 /** A row as sent and as found: all that the campaigns' tables have. */
-export interface KnownRow {
+interface KnownRow {
   readonly id: number;
   readonly note: unknown;
 }

@@ -94,7 +94,7 @@ const withoutRepeats = (lines: readonly string[]): string[] =>
   lines.filter((line, i) => !line.startsWith('sync ') || line !== lines[i - 1]);
 
 /** The operations of a log, one line each, by the names that the files have at the time. */
-export function lines(entries: readonly Logged[]): string[] {
+function lines(entries: readonly Logged[]): string[] {
   const names = new Map<number, string>();
   const line = (one: Operation): string => {
     switch (one.kind) {

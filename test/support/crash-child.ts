@@ -1,5 +1,6 @@
 // A process to be killed: writes numbered requests to a real journal in front of an SQLite file, a
-// few at a time, and says which are acknowledged. Arguments: folder, first number, last number, where the loaders run.
+// few at a time, and says which are acknowledged. Arguments: folder, first number, last number,
+// where the loaders run.
 import process from 'node:process';
 import { open } from '../../src/index.ts';
 import type { Holdfast } from '../../src/types.ts';
