@@ -22,8 +22,8 @@ import {
   type Placed,
 } from './group.ts';
 import { lockJournal } from './lock.ts';
-import type { CheckpointNote, RequestNote, StreamEntry, StreamMark } from './notes.ts';
-import type { JournalEvents, JournalOptions } from './options.ts';
+import type { CheckpointNote, StreamEntry, StreamMark } from './notes.ts';
+import type { JournalEvents, JournalOptions, RecoveryHooks } from './options.ts';
 import { Queue, type Waiting } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
 import { addBytes, type BytesBySegment, Retention } from './retention.ts';
@@ -84,19 +84,17 @@ export class Journal {
    * hold is durable. Rejects with HF_JOURNAL_LOCKED, HF_CORRUPT (nothing was changed) or
    * HF_JOURNAL_FULL.
    */
-  static async open(
-    options: JournalOptions,
-    onRequests?: (requests: readonly RequestNote[]) => void,
-  ): Promise<Journal> {
+  static async open(options: JournalOptions, hooks: RecoveryHooks = {}): Promise<Journal> {
     const { disk, directory } = options;
     disk.makeDirectory(directory);
     const lock = lockJournal(disk, directory, { pid: options.pid });
     try {
       const bytesBySegment: BytesBySegment = new Map();
       const found = readJournal(disk, directory, {
-        ...(onRequests ? { onRequests } : {}),
+        ...hooks,
         onBlock: ({ header }) => addBytes(bytesBySegment, header),
       });
+      hooks.check?.(found?.group ?? -1);
       const journal = new Journal(options, lock, found);
       await journal.#begin(found, bytesBySegment);
       return journal;
