@@ -12,7 +12,11 @@ import { History } from './history.ts';
 import { type Recovered, recover } from './oracle.ts';
 
 /** How the journal came to its end. */
-export type Ending = 'killed' | 'closed';
+export type Ending =
+  | 'killed'
+  /** Killed after a pause, in which its last group got a witness. */
+  | 'idle'
+  | 'closed';
 
 export interface Whole {
   readonly ending: Ending;
@@ -85,6 +89,7 @@ export async function writeWhole(
         i % 3 === 0 ? { ...parcel, keep: { ...keep, key: `key ${i}` } } : parcel,
       );
     }
+    if (ending === 'idle') journal.mark();
     if (ending === 'closed') await journal.close();
   };
   await clock.run(fill());

@@ -1,8 +1,9 @@
 // Campaign `flips`: damage at rest. Every bit of every segment of a journal is flipped, every
 // segment is cut at every byte, tails are zeroed and replaced by those of another life, sectors and
 // pages are zeroed and filled with garbage, segments are swapped, doubled and taken away. Recovery
-// may refuse, naming the file; it may find the same records; or it may lose the last group, where
-// one disk cannot tell damage from a write that the power cut short. Nothing else (O2, O14).
+// may refuse, naming the file, or find the same records. Two things one disk cannot tell from a
+// write that the power cut short: damage to the last group of a journal that was killed before it
+// was idle for a second, and a tail that is gone with all witnesses. Nothing else (O2, O14).
 import { posix } from 'node:path';
 import { HoldfastError } from '../src/errors.ts';
 import { CorruptJournal } from '../src/journal/recovery.ts';
@@ -105,7 +106,8 @@ function damageTails(whole: Whole, other: Whole, of: { judge: Judge; stride: num
         const files = withFile(whole, name, damaged);
         judge.judge({ kind, where, files, tolerated: allowed });
       };
-      put('truncation', new Uint8Array(0), tolerated);
+      // A segment is never shorter than it was made.
+      put('truncation', new Uint8Array(0), 'nothing');
       if (stride === 1 && at % tailStep !== 0) continue;
       put('zeroed tail', new Uint8Array(bytes.length - at), tolerated);
       put('stale tail', stale.subarray(at), tolerated);
@@ -178,11 +180,11 @@ async function run(options: CampaignOptions) {
   // A hundred thousand refusals are expected: their stacks say nothing.
   const stackDepth = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
-  const stride = count >= everyBit ? 1 : Math.floor((2 * everyBit) / count) | 1;
+  const stride = count >= everyBit ? 1 : Math.floor((3 * everyBit) / count) | 1;
   const attack = async (): Promise<void> => {
     for (let round = 0; tally.seen('flips') < count; round++) {
       const random = new Random(seed * 1_000 + round);
-      for (const ending of ['killed', 'closed'] as const satisfies readonly Ending[]) {
+      for (const ending of ['killed', 'idle', 'closed'] as const satisfies readonly Ending[]) {
         // Two segments are enough for bits; one of three can be missing in the middle.
         const size = { seed: random.next32(), segments: 2 };
         const three = await writeWhole(ending, { ...size, segments: 3 });
@@ -194,7 +196,9 @@ async function run(options: CampaignOptions) {
         damageUnits(whole, judge, random);
         damageTails(whole, other, { judge, stride: stride > 1 ? 8 : 1 });
         const others = tally.runs - before;
-        flipAll(whole, judge, stride);
+        // In the short run every bit of a killed journal, and a third of the others'.
+        const isShort = count <= everyBit && ending !== 'killed';
+        flipAll(whole, judge, isShort ? Math.max(stride, 3) : stride);
         tally.see('flips', tally.runs - before - others);
         tally.see(
           'bytes',
@@ -206,7 +210,9 @@ async function run(options: CampaignOptions) {
   };
   const result = await tally.result(attack, {
     'flip, killed: refused': 0.1,
+    'flip, idle: refused': 0.1,
     'flip, closed: refused': 0.1,
+    'truncation, killed: refused': 0.001,
     'flip, killed: the last group is lost': 0.001,
   });
   Error.stackTraceLimit = stackDepth;

@@ -129,6 +129,34 @@ const journalMutants: readonly Mutant[] = [
     killer: states,
   },
   {
+    name: 'the rest of a spare is not cleared',
+    file: 'src/journal/segments.ts',
+    search: '    clearFrom(to, length);\n',
+    replace: '',
+    killer: { test: 'test/journal.test.ts', names: 'a copy of the suspect tail' },
+  },
+  {
+    name: 'an idle journal gives its last group no witness',
+    file: journal,
+    search: '    this.#writeEmpty(blockKind.mark);\n',
+    replace: '',
+    killer: flips,
+  },
+  {
+    name: 'requests that only the page cache has are remembered',
+    file: 'src/holdfast.ts',
+    search: 'if (!isLast && opened()',
+    replace: 'if (opened()',
+    killer: { test: 'test/remembered.test.ts', names: 'a key is not remembered before' },
+  },
+  {
+    name: 'a journal may end before what is remembered of it',
+    file: 'src/holdfast.ts',
+    search: '  if (lastGroup <= group) return;',
+    replace: '  if (lastGroup <= group || group >= 0) return;',
+    killer: { test: 'test/remembered.test.ts', names: 'a journal that ends before' },
+  },
+  {
     name: 'the lock is not asked for',
     file: 'src/journal/lock.ts',
     search: '  if (!lock) {',
@@ -174,6 +202,13 @@ const recoveryMutants: readonly Mutant[] = [
     search: "if (stop.place === 'earlier') return stop.isExpected ? 'end' : 'corrupt';",
     replace: "if (stop.place === 'earlier') return 'end';",
     killer: { test: 'test/journal.test.ts', names: 'the decision table' },
+  },
+  {
+    name: 'a segment may be shorter than it was made',
+    file: 'src/journal/recovery.ts',
+    search: '    if (reader.limit >= made) continue;',
+    replace: '    if (reader.limit + made > 0) continue;',
+    killer: flips,
   },
   {
     name: 'half a group is recovered',

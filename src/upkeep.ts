@@ -1,4 +1,4 @@
-// Now and then: what was journaled is remembered, what was confirmed is let go, what is old is
+// Now and then: what was journaled is remembered and marked, what was confirmed is let go, what is old is
 // forgotten.
 import type { Clock } from './clock.ts';
 import { HoldfastError } from './errors.ts';
@@ -28,6 +28,7 @@ export async function keepUp(parts: UpkeepParts, clock: Clock, signal: AbortSign
     await clock.sleep(upkeepMs, signal);
     if (signal.aborted) return;
     remember(requests);
+    journal.mark();
     await journal.relieve();
     if (clock.monotonicMs() < expireAt) continue;
     expireAt = clock.monotonicMs() + expireMs;

@@ -298,3 +298,43 @@ test('a copy of the suspect tail that was cut short brings no group back', async
   assert.equal(records(killed), 510);
   folder.remove();
 });
+
+test('damage to the last group is corruption once the journal has been idle', async () => {
+  const folder = temporaryFolder();
+  const live = join(folder.path, 'live');
+  const killed = join(folder.path, 'killed');
+  const journal = await Journal.open(journalOptions(live));
+  await journal.submit(parcelOf(journal, 9));
+  const { offset } = journal.end;
+  journal.mark();
+  journal.mark();
+  assert.equal(journal.end.offset - offset, 96, 'one mark is enough');
+  cpSync(live, killed, { recursive: true });
+  rmSync(join(killed, 'lock'));
+  await journal.close();
+  assert.equal(records(killed), 9);
+  assert.equal(readJournal(systemDisk, killed)?.isClean, false, 'it was killed all the same');
+  const path = lastSegment(killed);
+  const bytes = readFileSync(path);
+  bytes[offset - 20] = (bytes[offset - 20] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+  assert.throws(() => records(killed), hasCode('HF_CORRUPT'));
+  folder.remove();
+});
+
+test('a segment that is shorter than it was made is corruption, one made larger is not', async () => {
+  const folder = temporaryFolder();
+  const killed = await killedJournal(folder.path, [7, 9]);
+  const path = lastSegment(killed);
+  const whole = readFileSync(path);
+  writeFileSync(path, whole.subarray(0, whole.length - 1));
+  assert.throws(() => records(killed), hasCode('HF_CORRUPT'));
+  writeFileSync(path, whole);
+  // Segments are made smaller from now on: the old one keeps its size where it is copied.
+  const smaller = journalOptions(killed, { segmentBytes: whole.length / 2 });
+  const journal = await Journal.open(smaller);
+  await journal.submit(parcelOf(journal, 4));
+  await journal.close();
+  assert.equal(records(killed), 20);
+  folder.remove();
+});

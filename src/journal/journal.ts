@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import type { DiskFile, DiskLock } from '../disk.ts';
 import { HoldfastError, type Outcome } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { blockBytes, blockKind, type Position } from './block.ts';
+import { type BlockKind, blockBytes, blockKind, type Position } from './block.ts';
 import { Dictionary } from './dictionary.ts';
 import { segmentPath } from './files.ts';
 import {
@@ -22,7 +22,7 @@ import {
   type Placed,
 } from './group.ts';
 import { lockJournal } from './lock.ts';
-import type { CheckpointNote, StreamEntry, StreamMark } from './notes.ts';
+import { type CheckpointNote, type StreamEntry, streamMarks } from './notes.ts';
 import type { JournalEvents, JournalOptions, RecoveryHooks } from './options.ts';
 import { Queue, type Waiting } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
@@ -59,6 +59,8 @@ export class Journal {
   #syncMs = 0;
   #synced = new Set<number>();
   #isRolling = false;
+  /** Records stand behind the last block that says that all was flushed. */
+  #isUnmarked = false;
   #file: DiskFile | undefined;
   #salt = 0;
   #group = -1;
@@ -110,7 +112,7 @@ export class Journal {
     this.retention.begin();
     if (!found) {
       await this.segments.prepare(1);
-      if (!this.segments.hasSpare) throw this.#full();
+      if (!this.segments.hasSpare) throw this.segments.full();
       this.#beginSegment();
       return;
     }
@@ -120,7 +122,7 @@ export class Journal {
     const { segment, offset } = found.end;
     // After an unclean end the pages of the last segment may show what the disk lacks.
     const isSafe = found.isClean || (await this.segments.replaceSuspect(segment, offset));
-    if (!isSafe) throw this.#full();
+    if (!isSafe) throw this.segments.full();
     this.#file = disk.open(segmentPath(directory, segment), 'write');
     this.#salt = found.segments.at(-1)?.salt ?? 0;
     this.#group = found.group;
@@ -228,6 +230,7 @@ export class Journal {
       return;
     }
     this.#group++;
+    this.#isUnmarked = true;
     this.dictionary.told();
     this.#options.metrics.journalGroupRows.observe(formed.rows);
     const streams = new Set<number>();
@@ -267,8 +270,16 @@ export class Journal {
     this.#end = { segment: this.#end.segment, offset: this.#end.offset + length };
   }
 
-  #hasRoomForMark(): boolean {
-    return this.#end.offset + blockBytes(0) <= this.#options.segmentBytes;
+  /** A block of its own that holds nothing: a witness that all before it was flushed. */
+  #writeEmpty(kind: BlockKind): void {
+    const hasRoom = this.#end.offset + blockBytes(0) <= this.#options.segmentBytes;
+    if (this.#state !== 'running' || !hasRoom) return;
+    try {
+      this.#write(formNote(kind, this.#place(), this.#out));
+      this.#group++;
+    } catch (error) {
+      this.#fail(error, []);
+    }
   }
 
   #fail(cause: unknown, inGroup: readonly Waiting[]): void {
@@ -289,13 +300,6 @@ export class Journal {
     return this.#failure ?? new HoldfastError('HF_DRAINING', 'The journal is closed.');
   }
 
-  #full(): HoldfastError {
-    const why = this.segments.shortage ?? 'no segment is ready';
-    return new HoldfastError('HF_JOURNAL_FULL', `The journal is full: ${why}.`, {
-      retryAfterSeconds: 1,
-    });
-  }
-
   /**
    * Goes on in the next segment, now or as soon as a spare is ready; refuses who waits if none
    * can be.
@@ -312,7 +316,7 @@ export class Journal {
       if (this.segments.isReady) {
         this.#tryBeginSegment();
       } else {
-        this.#queue.reject(this.#full());
+        this.#queue.reject(this.segments.full());
       }
       this.#schedule();
     });
@@ -337,16 +341,13 @@ export class Journal {
 
   #beginSegment(): void {
     const number = this.#end.segment + 1;
-    const marks: StreamMark[] = [...this.last].map(([stream, last]) => ({
-      stream,
-      last: [...last],
-      confirmed: [...(this.confirmed.get(stream) ?? [])],
-    }));
+    const marks = streamMarks(this.last, this.confirmed);
     const body: CheckpointNote = {
       writer: this.writer,
       dictionary: this.dictionary.whole(),
       marks,
       oldest: this.segments.list[0]?.number ?? number,
+      bytes: this.#options.segmentBytes,
     };
     this.dictionary.told();
     this.#salt = this.#options.clock.random32();
@@ -360,6 +361,13 @@ export class Journal {
     this.#group++;
     this.#end = { segment: number, offset: length };
     void this.#prepareSpare();
+  }
+
+  /** Gives the last group a witness: damage to it is told from a write that a crash cut short. */
+  mark(): void {
+    if (!this.#isUnmarked || this.#queue.length > 0 || this.#isRolling) return;
+    this.#isUnmarked = false;
+    this.#writeEmpty(blockKind.mark);
   }
 
   /** Tries to get out of `full`: called when something was confirmed, and now and then. */
@@ -382,15 +390,7 @@ export class Journal {
       this.#schedule();
       await this.#options.clock.sleep(1);
     }
-    if (this.#state === 'running' && this.#hasRoomForMark()) {
-      const length = formNote(blockKind.end, this.#place(), this.#out);
-      try {
-        this.#write(length);
-        this.#group++;
-      } catch (error) {
-        this.#fail(error, []);
-      }
-    }
+    this.#writeEmpty(blockKind.end);
     if (this.#state === 'running') this.#state = 'closed';
     this.#file?.close();
     this.#lock.release();

@@ -162,6 +162,7 @@ function apply(state: State, block: ReadBlock, scan: Scan): string {
       scan.onRequests?.(decodeNote<RequestNote[]>(payloadOf(block)), scan);
       return '';
     case blockKind.end:
+    case blockKind.mark:
       return '';
     default:
       return `block kind ${header.kind} is not known to this version`;
@@ -198,7 +199,11 @@ function scanSegment(reader: BlockReader, state: State, scan: Scan): Scanned {
       state.group = group;
     }
     end = blocks.end;
-    if (groupStart === 0) marks = state.checkpoint?.marks ?? [];
+    if (groupStart > 0) continue;
+    marks = state.checkpoint?.marks ?? [];
+    const made = state.checkpoint?.bytes ?? 0;
+    if (reader.limit >= made) continue;
+    throw new CorruptJournal(scan.path, reader.limit, `it was made with ${made} bytes`);
   }
 }
 
