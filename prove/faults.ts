@@ -125,7 +125,8 @@ async function attackTarget(world: World, { tally, ...of }: TargetCase & Counted
 
 async function attackByFailover(world: World, { tally, at, overMs }: FailoverCase & Counted) {
   world.planFailover(at, overMs, () => tally.see('rewinds'));
-  await world.run({ settles: true });
+  if (at % 4 === 0) world.disk.inject({ fault: 'die', at: 40 + at });
+  if ((await world.run({ settles: true })) === 'died') tally.see('deaths beside a failover');
   world.leave((disk) => (at % 2 === 0 ? disk.kill() : disk.crash()));
 }
 
@@ -181,7 +182,7 @@ async function run(options: CampaignOptions) {
 export const faultsCampaign: Campaign = {
   name: 'faults',
   unit: 'faults injected',
-  countShort: 1_500,
+  countShort: 1_000,
   countLong: 40_000,
   countPart: 4_000,
   run,
