@@ -153,8 +153,8 @@ async function run(options: CampaignOptions) {
   };
   return tally.result(attack, {
     'killed while opening': 0.03,
-    'requests acknowledged': 2,
-    'requests known again': 2,
+    'requests acknowledged': 1,
+    'requests known again': 1,
     'folders audited': 0.5 / killsEach,
   });
 }

@@ -85,7 +85,10 @@ interface Job {
 /** The parts of a campaign that are still to be done; their seeds are new. */
 function jobsOf(campaign: Campaign, count: number, done: readonly CampaignResult[]): Job[] {
   const { countPart } = campaign;
-  if (countPart === undefined) return done.length > 0 ? [] : [{ campaign, count, seed: 1 }];
+  // Without parts it is done whole, or not at all.
+  if (countPart === undefined) {
+    return done.length > 0 ? [] : [{ campaign, count: campaign.countLong, seed: 1 }];
+  }
   const jobs: Job[] = [];
   let seed = 1 + Math.max(0, ...done.map((part) => part.seed));
   let left = count - done.reduce((sum, part) => sum + part.runs, 0);
