@@ -71,7 +71,7 @@ const withFile = ({ files }: Whole, name: string, bytes: Uint8Array): Files =>
   new Map(files).set(name, bytes);
 
 const tailOf = ({ ending }: Whole): Tolerated =>
-  ending === 'closed' ? 'nothing' : 'the last group';
+  ending === 'killed' ? 'the last group' : 'nothing';
 
 /** Every bit, or every so many; the bytes are changed in place and put back. */
 function flipAll(whole: Whole, judge: Judge, stride: number): void {
@@ -209,9 +209,9 @@ async function run(options: CampaignOptions) {
     }
   };
   const result = await tally.result(attack, {
-    'flip, killed: refused': 0.1,
-    'flip, idle: refused': 0.1,
-    'flip, closed: refused': 0.1,
+    'flip, killed: refused': 0.03,
+    'flip, idle: refused': 0.03,
+    'flip, closed: refused': 0.03,
     'truncation, killed: refused': 0.001,
     'flip, killed: the last group is lost': 0.001,
   });

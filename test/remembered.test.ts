@@ -104,7 +104,7 @@ test('a journal that ends before requests that are remembered is refused, and ke
   copyFileSync(join(folder.path, 'older'), segment);
   const older = readFileSync(segment);
   await assert.rejects(
-    open(options),
+    open(options).then((opened) => opened.close()),
     (error: unknown) =>
       error instanceof HoldfastError &&
       error.code === 'HF_CORRUPT' &&
