@@ -18,6 +18,7 @@ import { type Disk, systemDisk } from './disk.ts';
 import { HoldfastError } from './errors.ts';
 import { segmentNumbers, spareNumbers } from './journal/files.ts';
 import { Journal } from './journal/journal.ts';
+import { CorruptJournal } from './journal/recovery.ts';
 import { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
 import { Loads } from './load.ts';
@@ -127,9 +128,14 @@ async function openJournal(options: Options, { disk, clock }: Ports, metrics: Me
     );
   const journal = await Journal.open(
     { ...bounds, bytesMax, disk, clock, metrics, directory, pid: process.pid },
-    (notes) => {
-      for (const note of notes) opened().recover(note);
-      if (opened().freshCount > 1_000) opened().flush();
+    {
+      onRequests: (notes, { isLast }) => {
+        for (const note of notes) opened().recover(note);
+        // Of the last segment the platter may lack what is read here: until it was copied to
+        // safety, its requests must not be durable anywhere else.
+        if (!isLast && opened().freshCount > 1_000) opened().flush();
+      },
+      check: (group) => checkEnd(opened(), directory, group),
     },
   );
   try {
@@ -139,6 +145,14 @@ async function openJournal(options: Options, { disk, clock }: Ports, metrics: Me
     await journal.close();
     throw error;
   }
+}
+
+/** Requests are remembered once they are durable in the journal: it cannot end before them. */
+function checkEnd(requests: Requests, directory: string, group: number): void {
+  const { lastGroup } = requests;
+  if (lastGroup <= group) return;
+  const what = `it ends with group ${group}, and requests of group ${lastGroup} are remembered`;
+  throw new CorruptJournal(directory, 0, what);
 }
 
 /** What is free on the journal's disk, and what the journal itself takes there. */

@@ -1,5 +1,5 @@
-// Now and then: what was journaled is remembered, what was confirmed is let go, what is old is
-// forgotten.
+// Now and then: what was journaled is remembered and marked, what was confirmed is let go, what is
+// old is forgotten.
 import type { Clock } from './clock.ts';
 import type { ContentionHistory } from './contention.ts';
 import { HoldfastError } from './errors.ts';
@@ -30,6 +30,7 @@ export async function keepUp(parts: UpkeepParts, clock: Clock, signal: AbortSign
     await clock.sleep(upkeepMs, signal);
     if (signal.aborted) return;
     remember(requests);
+    journal.mark();
     await journal.relieve();
     const seen = await parts.loading.contention(upkeepMs);
     if (seen) parts.contention.add(seen, clock.monotonicMs());

@@ -268,3 +268,73 @@ test('segments are dropped only when all their records are confirmed', async () 
   assert.equal(records(folder.path), 18_000);
   folder.remove();
 });
+
+test('a journal that is closed within the last bytes of a segment is closed well', async () => {
+  const folder = temporaryFolder();
+  const segmentBytes = 16 * 1024;
+  const options = journalOptions(folder.path, { segmentBytes });
+  const journal = await Journal.open(options);
+  // Nearer to the end than any group fits.
+  while (journal.end.offset < segmentBytes - 2_400) await journal.submit(parcelOf(journal, 4));
+  await journal.close();
+  assert.equal(readJournal(systemDisk, folder.path)?.isClean, true);
+  folder.remove();
+});
+
+test('a copy of the suspect tail that was cut short brings no group back', async () => {
+  const folder = temporaryFolder();
+  const killed = await killedJournal(folder.path, [10, 500, 3]);
+  const path = lastSegment(killed);
+  const whole = readFileSync(path);
+  const end = readJournal(systemDisk, killed)?.end.offset ?? 0;
+  // The copy had the last group from the page cache; then the power failed, and the platter of the
+  // suspect never had it.
+  writeFileSync(join(killed, 'spare-0000000001'), whole);
+  writeFileSync(path, Buffer.from(whole).fill(0, groupStart(whole, end), end));
+  assert.equal(records(killed), 510);
+  const journal = await Journal.open(journalOptions(killed));
+  assert.equal(records(killed), 510, 'opening it changes nothing');
+  await journal.close();
+  assert.equal(records(killed), 510);
+  folder.remove();
+});
+
+test('damage to the last group is corruption once the journal has been idle', async () => {
+  const folder = temporaryFolder();
+  const live = join(folder.path, 'live');
+  const killed = join(folder.path, 'killed');
+  const journal = await Journal.open(journalOptions(live));
+  await journal.submit(parcelOf(journal, 9));
+  const { offset } = journal.end;
+  journal.mark();
+  journal.mark();
+  assert.equal(journal.end.offset - offset, 96, 'one mark is enough');
+  cpSync(live, killed, { recursive: true });
+  rmSync(join(killed, 'lock'));
+  await journal.close();
+  assert.equal(records(killed), 9);
+  assert.equal(readJournal(systemDisk, killed)?.isClean, false, 'it was killed all the same');
+  const path = lastSegment(killed);
+  const bytes = readFileSync(path);
+  bytes[offset - 20] = (bytes[offset - 20] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+  assert.throws(() => records(killed), hasCode('HF_CORRUPT'));
+  folder.remove();
+});
+
+test('a segment that is shorter than it was made is corruption, one made larger is not', async () => {
+  const folder = temporaryFolder();
+  const killed = await killedJournal(folder.path, [7, 9]);
+  const path = lastSegment(killed);
+  const whole = readFileSync(path);
+  writeFileSync(path, whole.subarray(0, whole.length - 1));
+  assert.throws(() => records(killed), hasCode('HF_CORRUPT'));
+  writeFileSync(path, whole);
+  // Segments are made smaller from now on: the old one keeps its size where it is copied.
+  const smaller = journalOptions(killed, { segmentBytes: whole.length / 2 });
+  const journal = await Journal.open(smaller);
+  await journal.submit(parcelOf(journal, 4));
+  await journal.close();
+  assert.equal(records(killed), 20);
+  folder.remove();
+});

@@ -75,7 +75,8 @@ const matches = (text: string, pattern: RegExp): string[] =>
 
 const isTypeScript = (path: string): boolean => path.endsWith('.ts') || path.endsWith('.tsx');
 const isSource = (path: string): boolean => path.startsWith('src/') && isTypeScript(path);
-const isSourceOrTest = (path: string): boolean => /^(src|test)\//.test(path) && isTypeScript(path);
+const isSourceOrTest = (path: string): boolean =>
+  /^(src|test|prove)\//.test(path) && isTypeScript(path);
 const isCore = (path: string): boolean =>
   /^src\/(accept|journal|merge)\/|^src\/(holdfast|confirm|watermarks|verify)\.ts$/.test(path);
 // Started, never imported: a command, and what runs in a thread.
@@ -155,7 +156,7 @@ const outsideCore = /^(?:node:)?(?:fs|timers|sqlite|http|net|worker_threads)(?:\
 const rules: Rule[] = [
   {
     name: 'file names say what a file does',
-    appliesTo: (path) => /^(src|test|tools|bench|examples)\//.test(path),
+    appliesTo: (path) => /^(src|test|prove|tools|bench|examples)\//.test(path),
     find: ({ path }) => (isBanned(path) ? [`the name ${path}`] : []),
     bad: ['src/journal/segment-manager.ts', ''],
     good: ['src/journal/segment.ts', ''],

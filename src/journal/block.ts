@@ -25,7 +25,7 @@
 //   96       payload, then zeros up to a multiple of 8
 //
 // Payloads. rows: tuples of the row format (accept/columns.ts), back to back. undecoded: see
-// undecoded.ts. dictionary, checkpoint, requests: JSON in UTF-8 (journal/notes.ts). end: empty.
+// undecoded.ts. dictionary, checkpoint, requests: JSON in UTF-8 (journal/notes.ts). end, mark: empty.
 import { crc32 } from 'node:zlib';
 
 export const headerBytes = 96;
@@ -40,6 +40,8 @@ export const blockKind = {
   requests: 5,
   /** The journal was closed in good order. */
   end: 6,
+  /** Nothing was left to write: only says that all before it was flushed. */
+  mark: 7,
 } as const;
 export type BlockKind = (typeof blockKind)[keyof typeof blockKind];
 

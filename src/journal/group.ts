@@ -232,7 +232,12 @@ function sealAll(drafts: readonly Draft[], place: GroupPlace, out: GroupBuffer):
   }
 }
 
-const requestId = (group: number, index: number): number => group * 65_536 + index;
+const requestsOfGroup = 65_536;
+
+const requestId = (group: number, index: number): number => group * requestsOfGroup + index;
+
+/** The group in which a request was journaled. */
+export const groupOf = (id: number): number => Math.floor(id / requestsOfGroup);
 
 /** Writes the group of `parcels` into `out`. Moves `place.last` on. */
 export function formGroup(

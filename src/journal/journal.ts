@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import type { DiskFile, DiskLock } from '../disk.ts';
 import { HoldfastError, type Outcome } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { blockKind, type Position } from './block.ts';
+import { type BlockKind, blockBytes, blockKind, type Position } from './block.ts';
 import { Dictionary } from './dictionary.ts';
 import { segmentPath } from './files.ts';
 import {
@@ -22,8 +22,8 @@ import {
   type Placed,
 } from './group.ts';
 import { lockJournal } from './lock.ts';
-import type { CheckpointNote, RequestNote, StreamEntry, StreamMark } from './notes.ts';
-import type { JournalEvents, JournalOptions } from './options.ts';
+import { type CheckpointNote, type StreamEntry, streamMarks } from './notes.ts';
+import type { JournalEvents, JournalOptions, RecoveryHooks } from './options.ts';
 import { Queue, type Waiting } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
 import { addBytes, type BytesBySegment, Retention } from './retention.ts';
@@ -59,6 +59,8 @@ export class Journal {
   #syncMs = 0;
   #synced = new Set<number>();
   #isRolling = false;
+  /** Records stand behind the last block that says that all was flushed. */
+  #isUnmarked = false;
   #file: DiskFile | undefined;
   #salt = 0;
   #group = -1;
@@ -84,19 +86,17 @@ export class Journal {
    * hold is durable. Rejects with HF_JOURNAL_LOCKED, HF_CORRUPT (nothing was changed) or
    * HF_JOURNAL_FULL.
    */
-  static async open(
-    options: JournalOptions,
-    onRequests?: (requests: readonly RequestNote[]) => void,
-  ): Promise<Journal> {
+  static async open(options: JournalOptions, hooks: RecoveryHooks = {}): Promise<Journal> {
     const { disk, directory } = options;
     disk.makeDirectory(directory);
     const lock = lockJournal(disk, directory, { pid: options.pid });
     try {
       const bytesBySegment: BytesBySegment = new Map();
       const found = readJournal(disk, directory, {
-        ...(onRequests ? { onRequests } : {}),
+        ...hooks,
         onBlock: ({ header }) => addBytes(bytesBySegment, header),
       });
+      hooks.check?.(found?.group ?? -1);
       const journal = new Journal(options, lock, found);
       await journal.#begin(found, bytesBySegment);
       return journal;
@@ -112,7 +112,7 @@ export class Journal {
     this.retention.begin();
     if (!found) {
       await this.segments.prepare(1);
-      if (!this.segments.hasSpare) throw this.#full();
+      if (!this.segments.hasSpare) throw this.segments.full();
       this.#beginSegment();
       return;
     }
@@ -122,7 +122,7 @@ export class Journal {
     const { segment, offset } = found.end;
     // After an unclean end the pages of the last segment may show what the disk lacks.
     const isSafe = found.isClean || (await this.segments.replaceSuspect(segment, offset));
-    if (!isSafe) throw this.#full();
+    if (!isSafe) throw this.segments.full();
     this.#file = disk.open(segmentPath(directory, segment), 'write');
     this.#salt = found.segments.at(-1)?.salt ?? 0;
     this.#group = found.group;
@@ -230,6 +230,7 @@ export class Journal {
       return;
     }
     this.#group++;
+    this.#isUnmarked = true;
     this.dictionary.told();
     this.#options.metrics.journalGroupRows.observe(formed.rows);
     const streams = new Set<number>();
@@ -269,6 +270,18 @@ export class Journal {
     this.#end = { segment: this.#end.segment, offset: this.#end.offset + length };
   }
 
+  /** A block of its own that holds nothing: a witness that all before it was flushed. */
+  #writeEmpty(kind: BlockKind): void {
+    const hasRoom = this.#end.offset + blockBytes(0) <= this.#options.segmentBytes;
+    if (this.#state !== 'running' || !hasRoom) return;
+    try {
+      this.#write(formNote(kind, this.#place(), this.#out));
+      this.#group++;
+    } catch (error) {
+      this.#fail(error, []);
+    }
+  }
+
   #fail(cause: unknown, inGroup: readonly Waiting[]): void {
     this.#state = 'failed';
     const why = cause instanceof Error ? cause.message : String(cause);
@@ -287,13 +300,6 @@ export class Journal {
     return this.#failure ?? new HoldfastError('HF_DRAINING', 'The journal is closed.');
   }
 
-  #full(): HoldfastError {
-    const why = this.segments.shortage ?? 'no segment is ready';
-    return new HoldfastError('HF_JOURNAL_FULL', `The journal is full: ${why}.`, {
-      retryAfterSeconds: 1,
-    });
-  }
-
   /**
    * Goes on in the next segment, now or as soon as a spare is ready; refuses who waits if none
    * can be.
@@ -310,7 +316,7 @@ export class Journal {
       if (this.segments.isReady) {
         this.#tryBeginSegment();
       } else {
-        this.#queue.reject(this.#full());
+        this.#queue.reject(this.segments.full());
       }
       this.#schedule();
     });
@@ -335,16 +341,13 @@ export class Journal {
 
   #beginSegment(): void {
     const number = this.#end.segment + 1;
-    const marks: StreamMark[] = [...this.last].map(([stream, last]) => ({
-      stream,
-      last: [...last],
-      confirmed: [...(this.confirmed.get(stream) ?? [])],
-    }));
+    const marks = streamMarks(this.last, this.confirmed);
     const body: CheckpointNote = {
       writer: this.writer,
       dictionary: this.dictionary.whole(),
       marks,
       oldest: this.segments.list[0]?.number ?? number,
+      bytes: this.#options.segmentBytes,
     };
     this.dictionary.told();
     this.#salt = this.#options.clock.random32();
@@ -358,6 +361,13 @@ export class Journal {
     this.#group++;
     this.#end = { segment: number, offset: length };
     void this.#prepareSpare();
+  }
+
+  /** Gives the last group a witness: damage to it is told from a write that a crash cut short. */
+  mark(): void {
+    if (!this.#isUnmarked || this.#queue.length > 0 || this.#isRolling) return;
+    this.#isUnmarked = false;
+    this.#writeEmpty(blockKind.mark);
   }
 
   /** Tries to get out of `full`: called when something was confirmed, and now and then. */
@@ -380,15 +390,7 @@ export class Journal {
       this.#schedule();
       await this.#options.clock.sleep(1);
     }
-    if (this.#state === 'running' && this.#end.offset + 4096 <= this.#options.segmentBytes) {
-      const length = formNote(blockKind.end, this.#place(), this.#out);
-      try {
-        this.#write(length);
-        this.#group++;
-      } catch (error) {
-        this.#fail(error, []);
-      }
-    }
+    this.#writeEmpty(blockKind.end);
     if (this.#state === 'running') this.#state = 'closed';
     this.#file?.close();
     this.#lock.release();

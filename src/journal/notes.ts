@@ -43,12 +43,23 @@ export interface StreamMark {
   readonly confirmed: readonly number[];
 }
 
+type Lanes = ReadonlyMap<number, Float64Array>;
+
+export const streamMarks = (last: Lanes, confirmed: Lanes): StreamMark[] =>
+  [...last].map(([stream, sequences]) => ({
+    stream,
+    last: [...sequences],
+    confirmed: [...(confirmed.get(stream) ?? [])],
+  }));
+
 export interface CheckpointNote {
   readonly writer: string;
   readonly dictionary: DictionaryNote;
   readonly marks: readonly StreamMark[];
   /** The oldest segment that was kept when this one began. */
   readonly oldest: number;
+  /** Bytes of the file as it was made, zeros included: it is never shorter. */
+  readonly bytes?: number;
 }
 
 /** Records of one request in one lane: lane, first sequence, count. */

@@ -1,11 +1,21 @@
 // What a journal is opened with, and what it tells.
 import type { Metrics } from '../metrics.ts';
 import type { Position } from './block.ts';
+import type { ScanEvents } from './recovery.ts';
 import type { RetentionOptions } from './retention.ts';
 
 export interface JournalOptions extends RetentionOptions {
   readonly metrics: Metrics;
   readonly pid: number;
+}
+
+/** What goes on beside the reading of a journal, before anything in it is changed. */
+export interface RecoveryHooks extends Pick<ScanEvents, 'onRequests'> {
+  /**
+   * Hears the number of the last group, -1 where there is no segment; throws what speaks against
+   * it.
+   */
+  readonly check?: (group: number) => void;
 }
 
 export interface JournalEvents {

@@ -82,9 +82,18 @@ export class CorruptJournal extends HoldfastError {
 
 /** What a scan tells as it goes: requests, so that nothing but them is kept in memory. */
 export interface ScanEvents {
-  readonly onRequests?: (requests: readonly RequestNote[]) => void;
+  readonly onRequests?: (requests: readonly RequestNote[], of: { isLast: boolean }) => void;
   /** Blocks of rows and of undecoded records, in order, whole groups only. */
   readonly onBlock?: (block: ReadBlock) => void;
+}
+
+/** One segment of a scan. */
+interface Scan extends ScanEvents {
+  readonly number: number;
+  readonly path: string;
+  readonly isFirst: boolean;
+  /** A crash may have left things in it that only the page cache has. */
+  readonly isLast: boolean;
 }
 
 interface State {
@@ -126,7 +135,7 @@ const payloadOf = (block: ReadBlock): Uint8Array =>
   block.window.bytes.subarray(block.start, block.end);
 
 /** Takes one block of a whole group into the state; returns what is wrong with it, if anything. */
-function apply(state: State, block: ReadBlock, scan: ScanEvents & { isFirst: boolean }): string {
+function apply(state: State, block: ReadBlock, scan: Scan): string {
   const { header } = block;
   state.isClean = header.kind === blockKind.end;
   switch (header.kind) {
@@ -150,9 +159,10 @@ function apply(state: State, block: ReadBlock, scan: ScanEvents & { isFirst: boo
         ? ''
         : 'its checkpoint does not follow the segment before';
     case blockKind.requests:
-      scan.onRequests?.(decodeNote<RequestNote[]>(payloadOf(block)));
+      scan.onRequests?.(decodeNote<RequestNote[]>(payloadOf(block)), scan);
       return '';
     case blockKind.end:
+    case blockKind.mark:
       return '';
     default:
       return `block kind ${header.kind} is not known to this version`;
@@ -168,11 +178,7 @@ interface Scanned {
 }
 
 /** Reads the whole groups of one segment into the state. */
-function scanSegment(
-  reader: BlockReader,
-  state: State,
-  scan: ScanEvents & { readonly isFirst: boolean; readonly number: number; readonly path: string },
-): Scanned {
+function scanSegment(reader: BlockReader, state: State, scan: Scan): Scanned {
   const first = reader.read(0);
   const isSound =
     first?.header.kind === blockKind.checkpoint && first.header.segment === scan.number;
@@ -193,7 +199,11 @@ function scanSegment(
       state.group = group;
     }
     end = blocks.end;
-    if (groupStart === 0) marks = state.checkpoint?.marks ?? [];
+    if (groupStart > 0) continue;
+    marks = state.checkpoint?.marks ?? [];
+    const made = state.checkpoint?.bytes ?? 0;
+    if (reader.limit >= made) continue;
+    throw new CorruptJournal(scan.path, reader.limit, `it was made with ${made} bytes`);
   }
 }
 
@@ -256,9 +266,11 @@ export function readJournal(
     const file = disk.open(path, 'read');
     try {
       const reader = new BlockReader(file);
-      const scanned = scanSegment(reader, state, { ...events, isFirst: i === 0, number, path });
+      const isLast = i === numbers.length - 1;
+      const scan = { ...events, isFirst: i === 0, isLast, number, path };
+      const scanned = scanSegment(reader, state, scan);
       checkPredecessor(segments.at(-1), scanned, directory);
-      if (i === numbers.length - 1) isTorn = isTailTorn(reader, scanned, { number, path });
+      if (isLast) isTorn = isTailTorn(reader, scanned, { number, path });
       segments.push({ number, size: reader.limit, ...scanned });
     } finally {
       file.close();

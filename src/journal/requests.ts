@@ -4,6 +4,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { HoldfastError, type Rejection } from '../errors.ts';
 import type { EndCounts } from '../merge/ledger.ts';
+import { groupOf } from './group.ts';
 import type { LoadMark, RequestNote } from './notes.ts';
 
 /** A remembered request; `counts` once all its records have their ends. */
@@ -58,6 +59,11 @@ export class Requests {
     this.#taken = Number(database.prepare('SELECT id FROM taken').get()?.['id'] ?? -1);
     this.#count = this.#ask('SELECT count(*) AS n FROM requests');
     this.#keyed = this.#ask('SELECT count(key) AS n FROM requests');
+  }
+
+  /** The last group of which it has durably taken over a request; -1 where there was none. */
+  get lastGroup(): number {
+    return this.#taken < 0 ? -1 : groupOf(this.#taken);
   }
 
   /** Whether a further keyed request would be forgotten too early. */

@@ -4,6 +4,7 @@
 // checkpoint.
 import { join } from 'node:path';
 import type { Disk, DiskFile } from '../disk.ts';
+import { HoldfastError } from '../errors.ts';
 import { segmentPath, spareNumbers, sparePath } from './files.ts';
 import type { StreamMark } from './notes.ts';
 
@@ -52,13 +53,27 @@ export class Segments {
     return files * this.#options.segmentBytes + this.heldBytes;
   }
 
-  /** Finds complete spares; removes what a crash left of unfinished ones. */
+  /**
+   * Finds complete spares; removes what a crash left of unfinished ones, and what is too small.
+   */
   findSpares(): void {
     for (const name of this.#disk.list(this.#directory)) {
       if (/^spare-\d+\.tmp$/.test(name)) this.#disk.remove(join(this.#directory, name));
     }
-    this.#spares = spareNumbers(this.#disk, this.#directory);
+    this.#spares = spareNumbers(this.#disk, this.#directory).filter((number) => {
+      const path = sparePath(this.#directory, number);
+      const isFit = this.#sizeOf(path) >= this.#options.segmentBytes;
+      if (!isFit) this.#disk.remove(path);
+      return isFit;
+    });
     this.#nextSpare = (this.#spares.at(-1) ?? 0) + 1;
+  }
+
+  #sizeOf(path: string): number {
+    const file = this.#disk.open(path, 'read');
+    const size = file.size();
+    file.close();
+    return size;
   }
 
   /** Whether a segment can be begun without touching recovery's reserve. */
@@ -72,6 +87,14 @@ export class Segments {
 
   get hasSpare(): boolean {
     return this.#spares.length > 0;
+  }
+
+  /** What is said to whom no segment can be given. */
+  full(): HoldfastError {
+    const why = this.shortage ?? 'no segment is ready';
+    return new HoldfastError('HF_JOURNAL_FULL', `The journal is full: ${why}.`, {
+      retryAfterSeconds: 1,
+    });
   }
 
   /** Prepares spares up to `count`; where there is no room for them, `shortage` says why. */
@@ -155,6 +178,11 @@ export class Segments {
       from.read(part, at);
       writeAll(to, part, at);
     }
+    // It may have been made larger than segments are made now.
+    const size = from.size();
+    if (to.size() < size) writeAll(to, new Uint8Array(1), size - 1);
+    // A copy that a crash cut short may stand in the spare: later groups with this very salt.
+    clearFrom(to, length);
     to.sync();
     from.close();
     to.close();
@@ -168,6 +196,19 @@ export class Segments {
     if (!oldest) return;
     this.#disk.remove(segmentPath(this.#directory, oldest.number));
     this.#disk.syncDirectory(this.#directory);
+  }
+}
+
+/** Overwrites what is not zero from `offset` to the end of the file. */
+function clearFrom(file: DiskFile, offset: number): void {
+  const size = file.size();
+  const found = new Uint8Array(1024 * 1024);
+  const zeros = new Uint8Array(found.length);
+  for (let at = offset; at < size; at += found.length) {
+    const part = found.subarray(0, Math.min(found.length, size - at));
+    file.read(part, at);
+    const rest = zeros.subarray(0, part.length);
+    if (Buffer.compare(part, rest) !== 0) writeAll(file, rest, at);
   }
 }
 

@@ -24,6 +24,7 @@ export class SimulatedClock implements Clock {
   #wallMs: number;
   #sleepers: Sleeper[] = [];
   #tasks: (() => void)[] = [];
+  readonly #work = new Set<Promise<unknown>>();
 
   constructor({ seed = 1, wallMs = Date.UTC(2026, 0, 1) }: SimulatedClockOptions = {}) {
     this.#random = new Random(seed);
@@ -107,6 +108,16 @@ export class SimulatedClock implements Clock {
     this.#nowMs = until;
   }
 
+  /** Time stands still while `work` of the real world goes on. */
+  async during<T>(work: Promise<T>): Promise<T> {
+    this.#work.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#work.delete(work);
+    }
+  }
+
   /** The process died: what waits here is never woken. */
   abandon(): void {
     this.#sleepers = [];
@@ -116,6 +127,10 @@ export class SimulatedClock implements Clock {
   /** Runs what is ready; where nothing was, wakes the next sleeper, up to `until`. */
   async #step(until: number): Promise<boolean> {
     await settle();
+    while (this.#work.size > 0) {
+      await Promise.allSettled(this.#work);
+      await settle();
+    }
     const tasks = this.#tasks.splice(0);
     for (const task of tasks) task();
     if (tasks.length > 0) return true;

@@ -10,36 +10,16 @@
 import assert from 'node:assert/strict';
 import { basename, dirname, normalize } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Disk, DiskFile, DiskLock, OpenMode } from '../../src/disk.ts';
 import { Random } from './random.ts';
 import { Directory, type NameChange } from './simulated-directory.ts';
+import { type Fault, type FaultPlan, failure, faultsOf, strikes } from './simulated-fault.ts';
 import { SimulatedFile, type Survival, type Unit } from './simulated-file.ts';
 
 /** The process is gone: nothing may catch this and go on. */
 export class SimulatedDeath extends Error {
   override readonly name = 'SimulatedDeath';
-}
-
-export type Fault =
-  | 'die'
-  /** No room, whatever the operation needs; reads are not touched. */
-  | 'ENOSPC'
-  /**
-   * The operation fails; of a sync, what was not yet on the platter is lost, and the next one
-   * succeeds.
-   */
-  | 'EIO'
-  /** A write takes only a part. */
-  | 'short';
-
-export interface FaultPlan {
-  readonly fault: Fault;
-  /** The number of the operation, from 1. */
-  readonly at?: number;
-  /** Or: the next operation of this name … */
-  readonly operation?: string;
-  /** … on a path that ends in this. */
-  readonly path?: string;
 }
 
 export interface Traced {
@@ -54,9 +34,6 @@ export interface SimulatedDiskOptions {
   /** Bytes of all files together. */
   readonly capacityBytes?: number;
 }
-
-const failure = (code: string, operation: string, path: string): Error =>
-  Object.assign(new Error(`${code}: simulated, ${operation} '${path}'`), { code });
 
 let databasesMade = 0;
 
@@ -188,21 +165,20 @@ export class SimulatedDisk implements Disk {
   #begin(operation: string, path: string, more: Partial<Traced> = {}): Fault | undefined {
     if (this.#isDead) throw new SimulatedDeath(`${operation} '${path}' by a dead process`);
     this.trace.push({ operation, path, ...more });
-    const plan = this.#plans.find(
-      ({ at, operation: name, path: end = '' }) =>
-        at === this.operations || (name === operation && path.endsWith(end)),
+    const plan = this.#plans.find((one) =>
+      strikes(one, { operation, path, number: this.operations }),
     );
     if (!plan) return undefined;
-    this.#plans = this.#plans.filter((other) => other !== plan);
+    if (!plan.isLasting) this.#plans = this.#plans.filter((other) => other !== plan);
     if (plan.fault !== 'die') return plan.fault;
     this.die();
     throw new SimulatedDeath(`died at operation ${this.operations}, ${operation} '${path}'`);
   }
 
-  /** The same, where `faults` are errors of this operation. */
-  #beginOr(faults: readonly Fault[], operation: string, path: string): void {
+  /** The same; throws the fault where it is an error of this operation. */
+  #beginOrFail(operation: string, path: string): void {
     const fault = this.#begin(operation, path);
-    if (fault && faults.includes(fault)) throw failure(fault, operation, path);
+    if (fault && faultsOf(operation).includes(fault)) throw failure(fault, operation, path);
   }
 
   #directory(path: string): Directory {
@@ -217,7 +193,7 @@ export class SimulatedDisk implements Disk {
   }
 
   open(path: string, mode: OpenMode): DiskFile {
-    this.#beginOr(mode === 'create' ? ['ENOSPC', 'EIO'] : ['EIO'], `open ${mode}`, path);
+    this.#beginOrFail(`open ${mode}`, path);
     const directory = this.#directory(dirname(path));
     const name = basename(path);
     const found = directory.names.get(name);
@@ -247,7 +223,7 @@ export class SimulatedDisk implements Disk {
       sync: () => {
         const fault = begin('sync');
         if (fault === 'EIO') file.loseUnsynced(this.#halfLost(path));
-        if (fault === 'EIO' || fault === 'ENOSPC') throw failure(fault, 'sync', path);
+        if (fault && faultsOf('sync').includes(fault)) throw failure(fault, 'sync', path);
         file.sync();
       },
       read: (into, position) => {
@@ -285,7 +261,9 @@ export class SimulatedDisk implements Disk {
       readonly fault: Fault | undefined;
     },
   ): number {
-    if (fault === 'EIO' || fault === 'ENOSPC') throw failure(fault, 'write', path);
+    if (fault && fault !== 'short' && faultsOf('write').includes(fault)) {
+      throw failure(fault, 'write', path);
+    }
     const room = this.capacityBytes - this.#usedBytes() + file.size - position;
     const fitting = Math.min(bytes.length, Math.max(room, file.size - position));
     if (bytes.length > 0 && fitting <= 0) throw failure('ENOSPC', 'write', path);
@@ -295,12 +273,12 @@ export class SimulatedDisk implements Disk {
   }
 
   list(directory: string): string[] {
-    this.#beginOr(['EIO'], 'list', directory);
+    this.#beginOrFail('list', directory);
     return [...(this.#directories.get(normalize(directory))?.names.keys() ?? [])].sort();
   }
 
   rename(from: string, to: string): void {
-    this.#beginOr(['ENOSPC', 'EIO'], 'rename', to);
+    this.#beginOrFail('rename', to);
     assert.equal(dirname(from), dirname(to), 'the simulated disk renames within a directory');
     const directory = this.#directory(dirname(from));
     const file = directory.names.get(basename(from));
@@ -309,31 +287,31 @@ export class SimulatedDisk implements Disk {
   }
 
   remove(path: string): void {
-    this.#beginOr(['EIO'], 'remove', path);
+    this.#beginOrFail('remove', path);
     const directory = this.#directory(dirname(path));
     if (!directory.names.has(basename(path))) throw failure('ENOENT', 'remove', path);
     directory.change({ kind: 'unlink', name: basename(path) });
   }
 
   makeDirectory(path: string): void {
-    this.#beginOr(['ENOSPC', 'EIO'], 'makeDirectory', path);
+    this.#beginOrFail('makeDirectory', path);
     for (let at = normalize(path); !this.#directories.has(at); at = dirname(at)) {
       this.#directories.set(at, new Directory());
     }
   }
 
   syncDirectory(path: string): void {
-    this.#beginOr(['ENOSPC', 'EIO'], 'syncDirectory', path);
+    this.#beginOrFail('syncDirectory', path);
     this.#directory(path).sync();
   }
 
   freeBytes(directory: string): number {
-    this.#beginOr(['EIO'], 'freeBytes', directory);
+    this.#beginOrFail('freeBytes', directory);
     return Math.max(0, this.capacityBytes - this.#usedBytes());
   }
 
   lock(path: string): DiskLock | undefined {
-    this.#beginOr(['ENOSPC', 'EIO'], 'lock', path);
+    this.#beginOrFail('lock', path);
     const key = normalize(path);
     if (this.#locks.has(key)) return undefined;
     this.#locks.add(key);
@@ -356,7 +334,7 @@ export class SimulatedDisk implements Disk {
   }
 
   database(path: string): DatabaseSync {
-    this.#beginOr(['ENOSPC', 'EIO'], 'database', path);
+    this.#beginOrFail('database', path);
     const key = normalize(path);
     const database = this.#databases.get(key) ?? new SimulatedDatabase();
     this.#databases.set(key, database);
@@ -369,8 +347,9 @@ export class SimulatedDisk implements Disk {
   async createZeroed(path: string, bytes: number): Promise<void> {
     const file = this.open(path, 'create');
     try {
-      // The real one leaves the thread free in between: others run, and may die, here.
-      await Promise.resolve();
+      // The real one leaves the thread free in between, and takes its time: others run, and may
+      // die, here.
+      await turn();
       const zeros = new Uint8Array(bytes);
       for (let at = 0; at < bytes; ) at += file.write(zeros.subarray(at), at);
       file.sync();

@@ -96,6 +96,11 @@ export class SimulatedTarget implements Target {
     this.#faults.set(at, fault);
   }
 
+  /** No injected fault strikes any more. */
+  heal(): void {
+    this.#faults.clear();
+  }
+
   down(): void {
     this.#isUp = false;
   }

@@ -1,5 +1,6 @@
 // A process to be killed: writes numbered requests to a real journal in front of an SQLite file, a
-// few at a time, and says which are acknowledged. Arguments: folder, first number, last number.
+// few at a time, and says which are acknowledged. Arguments: folder, first number, last number,
+// where the loaders run.
 import process from 'node:process';
 import { open } from '../../src/index.ts';
 import type { Holdfast } from '../../src/types.ts';
@@ -17,7 +18,7 @@ async function writeAll(holdfast: Holdfast, [first, last]: readonly [number, num
   await Promise.all(writers);
 }
 
-const [folder = '', first, last] = process.argv.slice(2);
-const holdfast = await open(childOptions(folder));
+const [folder = '', first, last, place] = process.argv.slice(2);
+const holdfast = await open(childOptions(folder, place === 'own' ? 'own' : 'worker'));
 await writeAll(holdfast, [Number(first), Number(last)]);
 await holdfast.close();

@@ -11,7 +11,11 @@ export const shopPath = (folder: string): string => join(folder, 'shop.db');
 /** No key: SQLite would not refuse a row that comes twice. */
 export const childTable = 'CREATE TABLE events (id INTEGER NOT NULL, note TEXT NOT NULL)';
 
-export const childOptions = (folder: string): OpenOptions => ({
+/** Where the loaders of the process to be killed run. */
+export type LoaderPlace = 'worker' | 'own';
+
+export const childOptions = (folder: string, loaderThread: LoaderPlace): OpenOptions => ({
+  loaderThread,
   journal: join(folder, 'journal'),
   target: `sqlite:${shopPath(folder)}`,
   streams: { events: { table: 'events', lanes: 4, batchRowsMax: 100 } },

@@ -1,0 +1,73 @@
+// `npm run -s prove -- NAME --json [--count N] [--seed S]`: one campaign by itself. Leaves with 1
+// where anything was lost, doubled or otherwise wrong, or where too little was seen.
+// `npm run prove`: all of them, in parts that add up (whole.ts); with --share, a share of each.
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { type CampaignResult, isFine } from './campaign.ts';
+import { campaigns } from './campaigns.ts';
+import { proveAll } from './whole.ts';
+
+function print(result: CampaignResult): void {
+  const { name, runs, lost, doubled, vacuous, failed, reduced, seen, seconds } = result;
+  const lines = [
+    `${name}: ${runs} runs in ${seconds} s, lost ${lost}, doubled ${doubled}, vacuous ${vacuous}`,
+    ...Object.entries(seen).map(([what, count]) => `  ${what}: ${count}`),
+    ...reduced.map((why) => `  REDUCED: ${why}`),
+    ...failed.map((what) => `  FAILED: ${what}`),
+  ];
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+function showProgress(name: string): (done: number, total: number) => void {
+  const begunMs = performance.now();
+  let shownMs = begunMs;
+  return (done, total) => {
+    const nowMs = performance.now();
+    if (nowMs - shownMs < 2_000) return;
+    shownMs = nowMs;
+    const leftS = Math.ceil(((nowMs - begunMs) / 1000) * (total / Math.max(done, 1) - 1));
+    process.stderr.write(`${name}: ${done} of ${total}, about ${leftS} s to go\n`);
+  };
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean' },
+      count: { type: 'string' },
+      seed: { type: 'string' },
+      brief: { type: 'boolean' },
+      only: { type: 'string' },
+      share: { type: 'string' },
+    },
+  });
+  const [name = ''] = positionals;
+  if (positionals.length === 0) {
+    const say = (text: string): void => {
+      process.stderr.write(`${text}\n`);
+    };
+    return proveAll({ campaigns, share: Number(values.share ?? 1), say });
+  }
+  const campaign = campaigns.find((one) => one.name === name);
+  if (!campaign || positionals.length !== 1) {
+    const names = campaigns.map((one) => one.name).join(' | ');
+    process.stderr.write(
+      `Usage: npm run prove [-- --share 0.1], or\n` +
+        `npm run -s prove -- ${names} [--json] [--count N] [--seed S] [--only TEXT] [--brief]\n`,
+    );
+    return 2;
+  }
+  const result = await campaign.run({
+    seed: Number(values.seed ?? 1),
+    ...(values.count === undefined ? {} : { count: Number(values.count) }),
+    ...(values.only === undefined ? {} : { only: values.only }),
+    isBrief: values.brief ?? false,
+    onProgress: showProgress(name),
+  });
+  if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  else print(result);
+  return isFine(result) ? 0 : 1;
+}
+
+process.exitCode = await main();

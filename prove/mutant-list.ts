@@ -1,0 +1,342 @@
+// Broken builds, each a textual change of one source file, and what must notice it. The text must
+// occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
+
+/** A campaign, run briefly; or tests of a file, by the beginning of their names. */
+export type Killer =
+  | { readonly campaign: string; readonly count: number; readonly only?: string }
+  | { readonly test: string; readonly names: string };
+
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  readonly search: string;
+  readonly replace: string;
+  readonly killer: Killer;
+}
+
+/** Mutants that nothing can tell from the product, and why. */
+export const equivalent: Readonly<Record<string, string>> = {
+  'an ambiguous commit is tried again without asking':
+    'The guard of the second attempt finds `settled` moved and raises: the lanes are read again ' +
+    '(P1). The question is asked first only because it also waits for the first attempt to end.',
+  'no sync of a segment before the next one is begun':
+    'Each group of it was synced before it was acknowledged; there is nothing left to sync.',
+  'a missing segment is not noticed by its number':
+    'The successor’s checkpoint names the segment before it, and its group number follows on.',
+};
+
+const states = { campaign: 'states', count: 20_000 } as const;
+const faults = { campaign: 'faults', count: 250 } as const;
+const target = { campaign: 'faults', count: 150, only: 'target' } as const;
+const failover = { campaign: 'faults', count: 75, only: 'failover' } as const;
+const flips = { campaign: 'flips', count: 7_000 } as const;
+const sqlite = (names: string): Killer => ({
+  test: 'test/target.test.ts',
+  names: `SQLite ${names}`,
+});
+const journal = 'src/journal/journal.ts';
+
+const journalMutants: readonly Mutant[] = [
+  {
+    name: 'no sync of a group',
+    file: journal,
+    search: '    this.#file.sync();\n    this.#syncedAtMs',
+    replace: '    this.#syncedAtMs',
+    killer: states,
+  },
+  {
+    name: 'acknowledged before it is written',
+    file: journal,
+    search: '    try {\n      this.#write(formed.length);',
+    replace:
+      '    taken.forEach(({ resolve }, i) => {\n' +
+      '      const early = formed.placed[i];\n      if (early) resolve(early);\n    });\n' +
+      '    try {\n      this.#write(formed.length);',
+    killer: faults,
+  },
+  {
+    name: 'a failed sync is tried again',
+    file: journal,
+    search: '    this.#file.sync();\n    this.#syncedAtMs',
+    replace:
+      '    try {\n      this.#file.sync();\n    } catch {\n      this.#file.sync();\n    }\n' +
+      '    this.#syncedAtMs',
+    killer: faults,
+  },
+  {
+    name: 'a full disk is no error of a group',
+    file: journal,
+    search: '    } catch (error) {\n      this.#fail(error, taken);\n      return;',
+    replace:
+      "    } catch (error) {\n      if (!(error instanceof Error) || !('code' in error) || " +
+      "error.code !== 'ENOSPC') {\n        this.#fail(error, taken);\n        return;\n      }",
+    killer: faults,
+  },
+  {
+    name: 'a failed journal takes more',
+    file: journal,
+    search: "    if (this.#state !== 'running') return Promise.reject(this.#refusal());\n",
+    replace: '',
+    killer: faults,
+  },
+  {
+    name: 'the suspect tail is trusted after a kill',
+    file: journal,
+    search: 'found.isClean || (await this.segments.replaceSuspect(segment, offset))',
+    replace: 'segment + offset >= 0',
+    killer: states,
+  },
+  {
+    name: 'no sync of the directory after a segment began',
+    file: 'src/journal/segments.ts',
+    search: '    this.#disk.syncDirectory(this.#directory);\n    this.list.push(segment);',
+    replace: '    this.list.push(segment);',
+    killer: states,
+  },
+  {
+    name: 'no sync of a checkpoint before its segment has its name',
+    file: 'src/journal/segments.ts',
+    search: '    writeAll(file, checkpoint, 0);\n    file.sync();',
+    replace: '    writeAll(file, checkpoint, 0);',
+    killer: states,
+  },
+  {
+    name: 'no sync of the suspect’s copy',
+    file: 'src/journal/segments.ts',
+    search: '    to.sync();\n    from.close();',
+    replace: '    from.close();',
+    killer: states,
+  },
+  {
+    name: 'a short write counts as a whole one',
+    file: 'src/journal/segments.ts',
+    search: '    done += written;',
+    replace: '    done += Math.max(written, bytes.length);',
+    killer: faults,
+  },
+  {
+    name: 'trimmed before it is confirmed',
+    file: 'src/journal/retention.ts',
+    search: 'return last.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence);',
+    replace: 'return last.length > 0 || confirmed === undefined;',
+    killer: states,
+  },
+  {
+    name: 'requests are not saved before their segment is dropped',
+    file: 'src/streams.ts',
+    search: 'beforeDrop: () => this.#parts.requests.flush(),',
+    replace: 'beforeDrop: () => undefined,',
+    killer: states,
+  },
+  {
+    name: 'the rest of a spare is not cleared',
+    file: 'src/journal/segments.ts',
+    search: '    clearFrom(to, length);\n',
+    replace: '',
+    killer: { test: 'test/journal.test.ts', names: 'a copy of the suspect tail' },
+  },
+  {
+    name: 'an idle journal gives its last group no witness',
+    file: journal,
+    search: '    this.#writeEmpty(blockKind.mark);\n',
+    replace: '',
+    killer: flips,
+  },
+  {
+    name: 'requests that only the page cache has are remembered',
+    file: 'src/holdfast.ts',
+    search: 'if (!isLast && opened()',
+    replace: 'if (opened()',
+    killer: { test: 'test/remembered.test.ts', names: 'a key is not remembered before' },
+  },
+  {
+    name: 'a journal may end before what is remembered of it',
+    file: 'src/holdfast.ts',
+    search: '  if (lastGroup <= group) return;',
+    replace: '  if (lastGroup <= group || group >= 0) return;',
+    killer: { test: 'test/remembered.test.ts', names: 'a journal that ends before' },
+  },
+  {
+    name: 'the lock is not asked for',
+    file: 'src/journal/lock.ts',
+    search: '  if (!lock) {',
+    replace: '  if (!lock && disk.list(directory).length === 0) {',
+    killer: { test: 'test/journal.test.ts', names: 'a second process' },
+  },
+];
+
+const recoveryMutants: readonly Mutant[] = [
+  {
+    name: 'no checksum of a payload',
+    file: 'src/journal/block.ts',
+    search:
+      'return end <= from.bytes.length && ' +
+      'crc32(from.bytes.subarray(start, end)) === header.payloadCrc;',
+    replace: 'return end <= from.bytes.length;',
+    killer: flips,
+  },
+  {
+    name: 'no checksum of a header',
+    file: 'src/journal/block.ts',
+    search: '  if (crc32(bytes.subarray(at + 8, at + headerBytes)) !== sum) return undefined;\n',
+    replace: '  if (sum === -1) return undefined;\n',
+    killer: flips,
+  },
+  {
+    name: 'corruption is taken for a torn tail',
+    file: 'src/journal/recovery.ts',
+    search: "  if (stop.hasWitness) return 'corrupt';\n",
+    replace: '',
+    killer: flips,
+  },
+  {
+    name: 'a torn tail is taken for corruption',
+    file: 'src/journal/recovery.ts',
+    search: '(segment === number && offset > scanned.end)',
+    replace: '(segment === number && offset >= scanned.end)',
+    killer: states,
+  },
+  {
+    name: 'a segment’s end is not compared with its successor',
+    file: 'src/journal/recovery.ts',
+    search: "if (stop.place === 'earlier') return stop.isExpected ? 'end' : 'corrupt';",
+    replace: "if (stop.place === 'earlier') return 'end';",
+    killer: { test: 'test/journal.test.ts', names: 'the decision table' },
+  },
+  {
+    name: 'a segment may be shorter than it was made',
+    file: 'src/journal/recovery.ts',
+    search: '    if (reader.limit >= made) continue;',
+    replace: '    if (reader.limit + made > 0) continue;',
+    killer: flips,
+  },
+  {
+    name: 'half a group is recovered',
+    file: 'src/journal/recovery.ts',
+    search:
+      'if (!block || block.header.salt !== life.salt || block.header.segment !== life.number) ' +
+      'return;',
+    replace:
+      'if (!block || block.header.salt !== life.salt || block.header.segment !== life.number) ' +
+      'return offsets.length > 0 ? { offsets, end: at } : undefined;',
+    killer: states,
+  },
+  {
+    name: 'no salt: another life’s bytes are taken',
+    file: 'src/journal/recovery.ts',
+    search: '!block || block.header.salt !== life.salt || ',
+    replace: '!block || ',
+    killer: flips,
+  },
+];
+
+const pathMutants: readonly Mutant[] = [
+  {
+    name: 'an ambiguous commit counts as done',
+    file: 'src/merge/loader.ts',
+    search: '      if (!isSettled) {',
+    replace: '      if (!isSettled && states.length === 0) {',
+    killer: target,
+  },
+  {
+    name: 'a target that went back is not noticed',
+    file: 'src/merge/loader.ts',
+    search: 'settled !== this.#settled[lane]);\n    if (moved.length === 0)',
+    replace: 'settled > (this.#settled[lane] ?? 0));\n    if (moved.length === 0)',
+    killer: failover,
+  },
+  {
+    name: 'confirmed without asking the standby',
+    file: 'src/confirm.ts',
+    search: '      if (!(await session.isReplicated(open.position))) break;\n',
+    replace: '',
+    killer: failover,
+  },
+  {
+    name: 'watermarks from memory: a repeat counts twice',
+    file: 'src/watermarks.ts',
+    search: '      this.#ends[lane] = addCounts(noCounts, state);',
+    replace: '      this.#ends[lane] = addCounts(this.#ends[lane] ?? noCounts, state);',
+    killer: { test: 'test/holdfast.test.ts', names: 'ends that a target forgot' },
+  },
+  {
+    name: 'a key is known without its content',
+    file: 'src/writing.ts',
+    search: 'if (known.digest !== digest) {',
+    replace: "if (known.digest === '') {",
+    killer: faults,
+  },
+  {
+    name: 'keys are not remembered after a restart',
+    file: 'src/holdfast.ts',
+    search: 'for (const note of notes) opened().recover(note);',
+    replace: 'if (notes.length < 0) opened().flush();',
+    killer: faults,
+  },
+];
+
+const targetMutants: readonly Mutant[] = [
+  {
+    name: 'SQLite: no epoch check',
+    file: 'src/target/sqlite/lanes.ts',
+    search: '    if (epoch > batch.epoch) {',
+    replace: '    if (epoch < 0) {',
+    killer: sqlite('a later claim fences'),
+  },
+  {
+    name: 'SQLite: the guard does not look where the lane stands',
+    file: 'src/target/sqlite/lanes.ts',
+    search: "if (epoch === batch.epoch && row?.['settled'] === first - 1) continue;",
+    replace: 'if (epoch === batch.epoch && first > 0) continue;',
+    killer: sqlite('a lane that has moved'),
+  },
+  {
+    name: 'SQLite: no ledger',
+    file: 'src/target/sqlite/books.ts',
+    search:
+      'connection.write(bookSql, ...id, ...range, ...counts, row.digest, row.ends, batch.wallMs);',
+    replace: 'if (range.length < 0) connection.write(bookSql);',
+    killer: sqlite('new rows are merged'),
+  },
+  {
+    name: 'SQLite: the books outside the transaction of the rows',
+    file: 'src/target/sqlite/merge.ts',
+    search: '    settle(merging.connection, batch, { ends: undefined, letters: [] });\n  });',
+    replace:
+      '  });\n  merging.connection.transaction(() => {\n' +
+      '    settle(merging.connection, batch, { ends: undefined, letters: [] });\n  });',
+    killer: { campaign: 'kills', count: 50 },
+  },
+  {
+    name: 'SQLite: INSERT OR IGNORE',
+    file: 'src/target/sqlite/plan.ts',
+    search: ".fill(tuple).join(', ');\n  return `INSERT OR ABORT",
+    replace: ".fill(tuple).join(', ');\n  return `INSERT OR IGNORE",
+    killer: sqlite('rows refused first'),
+  },
+  {
+    name: 'SQLite: a duplicate without a look at its content',
+    file: 'src/target/sqlite/rows.ts',
+    search: "return { same: found['same'] === 1, version };",
+    replace: "return { same: found['same'] !== undefined, version };",
+    killer: sqlite('other content under a key'),
+  },
+  {
+    name: 'an absent column is null, not its default',
+    file: 'src/accept/row-encoder.ts',
+    search: '      } else if (this.#required[place]) return this.#missing(place);\n    }\n',
+    replace:
+      '      } else if (this.#nullable[place] && cell) {\n' +
+      '        cell.row = this.#row;\n        cell.kind = cellKind.null;\n' +
+      '        this.#field(place, cell);\n        provided++;\n' +
+      '      } else if (this.#required[place]) return this.#missing(place);\n    }\n',
+    killer: sqlite('absent columns'),
+  },
+];
+
+export const mutants: readonly Mutant[] = [
+  ...journalMutants,
+  ...recoveryMutants,
+  ...pathMutants,
+  ...targetMutants,
+];

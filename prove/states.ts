@@ -1,0 +1,267 @@
+// Campaign `states`: every state that a power cut may leave of the journal, after every operation
+// of recorded lives of the whole product, is recovered and held against what was acknowledged.
+//
+// A seed gives three logs: a life from open to close; one that is killed, with the life after it,
+// which recovers from what the page cache shows; and one that a power cut ends, with the life after
+// it. So recovery's own operations lie in the logs too. A sample of the states is opened for good,
+// and each state in which that opening may be cut is recovered in its turn (O9).
+import assert from 'node:assert/strict';
+import { posix } from 'node:path';
+import type { Disk } from '../src/disk.ts';
+import { Journal } from '../src/journal/journal.ts';
+import { Random } from '../test/simulation/random.ts';
+import { SimulatedClock } from '../test/simulation/simulated-clock.ts';
+import { SimulatedDisk } from '../test/simulation/simulated-disk.ts';
+import { allRequests } from '../test/support/crash-sender.ts';
+import { directory, World } from '../test/support/crash-world.ts';
+import { journalOptions } from '../test/support/journals.ts';
+import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
+import { type ImageFile, imageDisk, readImage } from './crash-image.ts';
+import { eachCrashState, type StreamIds, type Visit } from './crash-states.ts';
+import { DiskLog, type Logged, type Mark, rememberedIn } from './disk-log.ts';
+import { checkRecovered, type Recovered, recover, Violation } from './oracle.ts';
+import { firstDifference, firstUnasked, hasStrace, recordReal } from './recorded.ts';
+
+const streamOf = new Map(allRequests.map(({ key, stream }) => [key, stream]));
+
+/** Tells, operation by operation, what was acknowledged and settled since the one before. */
+function watch(world: World): () => Mark | undefined {
+  let acknowledged = 0;
+  let commits = -1;
+  return () => {
+    const keys = [...world.sender.acknowledged].slice(acknowledged);
+    const { store } = world.target;
+    if (keys.length === 0 && store.commits === commits) return undefined;
+    acknowledged += keys.length;
+    commits = store.commits;
+    const settled = [...store.lanes].map(([name, { lane, settled: to }]) => {
+      const [, stream] = JSON.parse(name) as [string, string, number];
+      return [stream, lane, to] as const;
+    });
+    const told = keys.map((key) => [streamOf.get(key) ?? '', key] as const);
+    return { kind: 'mark', acknowledged: told, settled };
+  };
+}
+
+interface RecordedLives {
+  readonly name: string;
+  readonly entries: readonly Logged[];
+  /** Only from here on was there such a disk. */
+  readonly from: number;
+  readonly ids: StreamIds;
+}
+
+/**
+ * From now on, what the world's processes do to their disk is written down; `on` may put another
+ * disk in its place.
+ */
+export function record(
+  world: World,
+  {
+    log = new DiskLog(),
+    on = (disk) => disk,
+  }: { readonly log?: DiskLog; readonly on?: (disk: Disk) => Disk } = {},
+): DiskLog {
+  log.watch = watch(world);
+  world.wrap = (disk) => log.recorded(on(disk));
+  return log;
+}
+
+function finished(name: string, world: World, log: DiskLog): RecordedLives {
+  log.end();
+  const ids = recover(world.disk, directory).found?.dictionary.streams ?? [];
+  world.disk.dispose();
+  return {
+    name,
+    entries: log.entries,
+    from: log.begunAt,
+    ids: new Map(ids.map((entry) => [entry.name, entry.id])),
+  };
+}
+
+/** A log that begins with what the disk holds. */
+function logOf(disk: SimulatedDisk): DiskLog {
+  const log = new DiskLog();
+  const database = disk.database(posix.join(directory, 'requests.db'));
+  log.entries.push({ kind: 'mark', remembered: rememberedIn(database) });
+  database.close();
+  log.begin(disk, directory);
+  return log;
+}
+
+/** The logs of a seed. */
+async function* livesOf(seed: number): AsyncGenerator<RecordedLives> {
+  const random = new Random(seed);
+  // Slow targets leave more in the journal alone.
+  const latencyMsMax = seed % 2 === 0 ? 60 : 8;
+  const whole = new World({ seed, latencyMsMax });
+  const log = record(whole);
+  assert.equal(await whole.run(), 'ended');
+  const { trace } = whole.disk;
+  const groupSyncs = trace.flatMap(({ operation }, i) => {
+    const before = trace[i - 1];
+    const isGroup = before?.operation === 'write' && (before.position ?? 0) > 0;
+    return operation === 'sync' && isGroup ? [i + 1] : [];
+  });
+  yield finished(`seed ${seed}`, whole, log);
+  for (const end of ['kill', 'power cut'] as const) {
+    const world = new World({ seed, latencyMsMax });
+    const first = record(world);
+    // Before the sync of a group the page cache shows the most that the platter lacks.
+    const anywhere = Math.floor(trace.length * (0.1 + 0.8 * random.next()));
+    const sync = groupSyncs[random.below(groupSyncs.length)];
+    const at = end === 'kill' ? (sync ?? anywhere) : anywhere;
+    world.disk.inject({ fault: 'die', at });
+    await world.run();
+    world.leave((disk) => (end === 'kill' ? disk.kill() : disk.crash()));
+    const log = end === 'kill' ? first : record(world, { log: logOf(world.disk) });
+    assert.equal(await world.run({ drainsFirst: true }), 'ended');
+    yield finished(`seed ${seed}, ${end} at operation ${at}`, world, log);
+  }
+}
+
+const sameBlocks = ({ blocks }: Recovered): string =>
+  blocks.map(({ stream, lane, first, crc }) => `${stream} ${lane} ${first} ${crc}`).join();
+
+function diskOf(files: ReadonlyMap<string, ImageFile>): SimulatedDisk {
+  const disk = new SimulatedDisk();
+  disk.makeDirectory(directory);
+  for (const [name, image] of files) {
+    const bytes = new Uint8Array(image.size);
+    readImage(image, bytes, 0);
+    const file = disk.open(posix.join(directory, name), 'create');
+    file.write(bytes, 0);
+    file.sync();
+    file.close();
+  }
+  disk.syncDirectory(directory);
+  return disk;
+}
+
+/** Opens what a power cut left; whatever cuts that short, the same records are found again. */
+async function checkOpening(disk: SimulatedDisk, tally: Tally, random: Random): Promise<void> {
+  const before = sameBlocks(recover(disk, directory));
+  const log = new DiskLog();
+  log.begin(disk, directory);
+  const clock = new SimulatedClock({ seed: random.next32() });
+  const options = journalOptions(directory, {
+    disk: log.recorded(disk),
+    clock,
+    segmentBytes: 64 * 1024,
+    bytesMax: 8 * 64 * 1024,
+  });
+  await clock.run(Journal.open(options));
+  await clock.advance(1);
+  if (sameBlocks(recover(disk, directory)) !== before) {
+    throw new Violation('wrong', 'opening a journal changed what it holds');
+  }
+  const cut = { random, exhaustiveMax: 6, randomSubsets: 8, ids: new Map(), from: log.begunAt };
+  eachCrashState(log.entries, cut, ({ state }) => {
+    tally.see('openings cut');
+    if (sameBlocks(recover(imageDisk(state.files), directory)) === before) return;
+    throw new Violation('lost', 'an opening that was cut short changed what the journal holds');
+  });
+  disk.dispose();
+}
+
+/** One seed of so many is lived through on a real disk, too. */
+const realEvery = 4;
+
+/** One state of so many is opened for good. */
+const openingEvery = 1_500;
+
+interface Round {
+  readonly tally: Tally;
+  readonly random: Random;
+  readonly count: number;
+}
+
+async function checkLives(lives: RecordedLives, { tally, random, count }: Round): Promise<void> {
+  const opened: SimulatedDisk[] = [];
+  const check = (visit: Visit): void => {
+    const { state, belief, history, isNew, dropped } = visit;
+    if (isNew) tally.ran();
+    const recovered = recover(imageDisk(state.files), directory);
+    checkRecovered(recovered, belief, history);
+    if (belief.acknowledged.size > 0) tally.see('after acknowledgements');
+    if (belief.settled.size > 0) tally.see('after merges');
+    if (belief.remembered.size > 0) tally.see('after a segment was dropped');
+    if (recovered.found?.isTorn) tally.see('torn');
+    if (dropped > 0) tally.see('with something dropped');
+    if (isNew && tally.runs % openingEvery === 0) opened.push(diskOf(state.files));
+    if (isNew && tally.runs % 1000 === 0) tally.progress(tally.runs, count);
+  };
+  const { entries, ids, from } = lives;
+  eachCrashState(entries, { random, ids, from, randomSubsets: 96 }, (visit) => {
+    try {
+      check(visit);
+    } catch (error) {
+      tally.take(error, `${lives.name}, before entry ${visit.at}, ${visit.dropped} dropped`);
+    }
+  });
+  for (const disk of opened) {
+    try {
+      await checkOpening(disk, tally, random);
+      tally.see('opened');
+    } catch (error) {
+      tally.take(error, `${lives.name}, opened again`);
+    }
+  }
+}
+
+/** The same life on the real disk: the same operations, and states of what was really recorded. */
+async function realLives(seed: number, tally: Tally): Promise<RecordedLives> {
+  const isTraced = await hasStrace();
+  if (!isTraced) tally.reduce('strace is missing: the kernel was not listened to');
+  const { entries, calls } = await recordReal(seed, isTraced);
+  const world = new World({ seed });
+  const log = record(world);
+  assert.equal(await world.run(), 'ended');
+  const simulated = finished(`seed ${seed} on a real disk`, world, log);
+  const difference = firstDifference(simulated.entries, entries);
+  if (difference !== undefined) tally.fail(`${simulated.name}: ${difference} differ`);
+  const unasked = calls && firstUnasked(entries, calls);
+  if (unasked !== undefined) tally.fail(`${simulated.name}: ${unasked}`);
+  if (calls) tally.see('system calls compared', calls.length);
+  tally.see('logs of a real process');
+  return { ...simulated, entries };
+}
+
+async function run(options: CampaignOptions) {
+  const { seed, count = statesCampaign.countShort } = options;
+  const tally = new Tally('states', options);
+  const attack = async (): Promise<void> => {
+    for (let round = 0; tally.runs < count; round++) {
+      const own = seed * 1_000 + round;
+      const random = new Random(own);
+      if (round % realEvery === 0) {
+        await checkLives(await realLives(own, tally), { tally, random, count });
+      }
+      for await (const lives of livesOf(own)) {
+        tally.see('logs');
+        tally.see('log entries', lives.entries.length);
+        await checkLives(lives, { tally, random, count });
+        if (tally.runs >= count) break;
+      }
+    }
+  };
+  return tally.result(attack, {
+    'after acknowledgements': 0.5,
+    'after merges': 0.3,
+    'after a segment was dropped': 0.05,
+    torn: 0.3,
+    'with something dropped': 0.8,
+    'logs of a real process': 0,
+    opened: 0.0005,
+    'openings cut': 0.001,
+  });
+}
+
+export const statesCampaign: Campaign = {
+  name: 'states',
+  unit: 'distinct crash states',
+  countShort: 100_000,
+  countLong: 5_000_000,
+  countPart: 500_000,
+  run,
+};

@@ -1,0 +1,169 @@
+// `npm run prove`: all campaigns at their long counts, in parts of their own seeds, each in a
+// process of its own. What is done is kept in a file outside the repository, named by a digest of
+// src/: as long as the sources are the same, parts add up, whenever and however often it is
+// stopped. At the end the summary is written to docs/proof.md and docs/proof.json.
+import { execFile, execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { describeMachine } from '../bench/machine.ts';
+import type { Campaign, CampaignResult } from './campaign.ts';
+import { type Proof, type Sum, summary } from './summary.ts';
+
+const root = join(import.meta.dirname, '..');
+const partsAtOnce = 2;
+
+export interface WholeOptions {
+  readonly campaigns: readonly Campaign[];
+  /** Of each campaign's long count; 1 is all of it. */
+  readonly share: number;
+  readonly say: (text: string) => void;
+}
+
+/** The sources that a proof is about. */
+function sourceDigest(folder = join(root, 'src')): string {
+  const sum = createHash('sha256');
+  const names = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+  for (const name of names) sum.update(name.slice(folder.length)).update(readFileSync(name));
+  return sum.digest('hex').slice(0, 16);
+}
+
+class Parts {
+  readonly #path: string;
+  readonly #results: CampaignResult[];
+
+  constructor(digest: string) {
+    const folder = join(tmpdir(), 'holdfast-prove');
+    mkdirSync(folder, { recursive: true });
+    this.#path = join(folder, `${digest}.json`);
+    this.#results = existsSync(this.#path)
+      ? (JSON.parse(readFileSync(this.#path, 'utf8')) as CampaignResult[])
+      : [];
+  }
+
+  of(name: string): CampaignResult[] {
+    return this.#results.filter((result) => result.name === name);
+  }
+
+  add(result: CampaignResult): void {
+    this.#results.push(result);
+    writeFileSync(this.#path, JSON.stringify(this.#results));
+  }
+}
+
+function add(name: string, parts: readonly CampaignResult[]): Sum {
+  const seen: Record<string, number> = {};
+  for (const part of parts) {
+    for (const [what, count] of Object.entries(part.seen)) seen[what] = (seen[what] ?? 0) + count;
+  }
+  const sum = (of: (part: CampaignResult) => number): number =>
+    parts.reduce((total, part) => total + of(part), 0);
+  return {
+    name,
+    runs: sum(({ runs }) => runs),
+    lost: sum(({ lost }) => lost),
+    doubled: sum(({ doubled }) => doubled),
+    vacuous: sum(({ vacuous }) => vacuous),
+    failed: parts.flatMap(({ failed }) => [...failed]),
+    reduced: [...new Set(parts.flatMap(({ reduced }) => [...reduced]))],
+    seen,
+    seconds: Math.round(sum(({ seconds }) => seconds)),
+  };
+}
+
+interface Job {
+  readonly campaign: Campaign;
+  readonly count: number;
+  readonly seed: number;
+}
+
+/** The parts of a campaign that are still to be done; their seeds are new. */
+function jobsOf(campaign: Campaign, count: number, done: readonly CampaignResult[]): Job[] {
+  const { countPart } = campaign;
+  // Without parts it is done whole, or not at all.
+  if (countPart === undefined) {
+    return done.length > 0 ? [] : [{ campaign, count: campaign.countLong, seed: 1 }];
+  }
+  const jobs: Job[] = [];
+  let seed = 1 + Math.max(0, ...done.map((part) => part.seed));
+  let left = count - done.reduce((sum, part) => sum + part.runs, 0);
+  for (; left > 0; left -= countPart) {
+    jobs.push({ campaign, count: Math.min(left, countPart), seed: seed++ });
+  }
+  return jobs;
+}
+
+function runJob({ campaign, count, seed }: Job): Promise<CampaignResult> {
+  const args = [
+    'prove/main.ts',
+    campaign.name,
+    '--json',
+    '--count',
+    `${count}`,
+    '--seed',
+    `${seed}`,
+  ];
+  return new Promise((resolve, reject) => {
+    const options = { cwd: root, maxBuffer: 64 * 1024 * 1024 };
+    execFile(process.execPath, args, options, (_, stdout, stderr) => {
+      const line = stdout.split('\n').find((text) => text.startsWith('{"name":'));
+      if (line) resolve(JSON.parse(line) as CampaignResult);
+      else reject(new Error(`${args.join(' ')} gave no result: ${stderr.slice(-2_000)}`));
+    });
+  });
+}
+
+/** How far it is, and how long it will take by what the parts so far took. */
+function progress(jobs: readonly Job[], done: ReadonlyMap<Job, number>): string {
+  const weight = ({ campaign, count }: Job): number => count / campaign.countLong;
+  const sum = (some: readonly Job[]): number => some.reduce((total, job) => total + weight(job), 0);
+  const finished = jobs.filter((job) => done.has(job));
+  const share = sum(finished) / Math.max(sum(jobs), Number.EPSILON);
+  const spentS = [...done.values()].reduce((total, seconds) => total + seconds, 0) / partsAtOnce;
+  const leftMinutes = Math.ceil((spentS * (1 / Math.max(share, 0.001) - 1)) / 60);
+  return `${Math.round(share * 100)} %, about ${leftMinutes} min to go`;
+}
+
+export async function proveAll({ campaigns, share, say }: WholeOptions): Promise<number> {
+  const parts = new Parts(sourceDigest());
+  const counts = new Map(
+    campaigns.map((one) => [one, Math.max(1, Math.ceil(one.countLong * share))] as const),
+  );
+  const jobs = [...counts].flatMap(([campaign, count]) =>
+    jobsOf(campaign, count, parts.of(campaign.name)),
+  );
+  const done = new Map<Job, number>();
+  const waiting = [...jobs];
+  const work = async (): Promise<void> => {
+    for (let job = waiting.shift(); job; job = waiting.shift()) {
+      const result = await runJob(job);
+      parts.add(result);
+      done.set(job, result.seconds);
+      const { name, runs, lost, doubled, failed, seconds } = result;
+      const faults = `lost ${lost}, doubled ${doubled}, failed ${failed.length}`;
+      say(`${name}, seed ${job.seed}: ${runs} in ${seconds} s, ${faults}; ${progress(jobs, done)}`);
+    }
+  };
+  await Promise.all(Array.from({ length: partsAtOnce }, work));
+  const sums = campaigns.map(({ name }) => add(name, parts.of(name)));
+  const proof: Proof = {
+    commit: execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
+    date: new Date().toISOString().slice(0, 10),
+    machine: describeMachine(),
+    sums,
+    short: campaigns.filter(
+      (one) => (sums.find(({ name }) => name === one.name)?.runs ?? 0) < one.countLong,
+    ),
+    units: new Map(campaigns.map(({ name, unit }) => [name, unit])),
+  };
+  const { json, text, isFine } = summary(proof);
+  writeFileSync(join(root, 'docs/proof.json'), json);
+  writeFileSync(join(root, 'docs/proof.md'), text);
+  say(text);
+  return isFine ? 0 : 1;
+}

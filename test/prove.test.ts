@@ -1,0 +1,97 @@
+// The harness itself: that its oracle and its models can tell right from wrong.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Tally } from '../prove/campaign.ts';
+import { readImage } from '../prove/crash-image.ts';
+import type { Logged } from '../prove/disk-log.ts';
+import { checkBooks, checkTable, Violation } from '../prove/oracle.ts';
+import { Platter } from '../prove/platter.ts';
+import { firstDifference, firstUnasked } from '../prove/recorded.ts';
+import { record } from '../prove/states.ts';
+import { directory, World } from './support/crash-world.ts';
+
+const isKind = (kind: string) => (error: unknown) =>
+  error instanceof Violation && error.kind === kind;
+
+test('the oracle tells lost, doubled and wrong rows from right ones', () => {
+  const [one, two] = [
+    { id: 1, note: 'a' },
+    { id: 2, note: 'b' },
+  ];
+  const check = (found: { id: number; note: string }[], acknowledged = [one]): void =>
+    checkTable({ table: 't', found, sent: [one, two], acknowledged });
+  check([one]);
+  check([two, one]);
+  assert.throws(() => check([two]), isKind('lost'));
+  assert.throws(() => check([one, one]), isKind('doubled'));
+  assert.throws(() => check([{ id: 1, note: 'b' }]), isKind('wrong'));
+  assert.throws(() => check([one, { id: 3, note: 'a' }]), isKind('wrong'));
+});
+
+test('the oracle sees books that do not balance', () => {
+  const books = { accepted: 5, merged: 3, duplicates: 1, superseded: 0, deadLetters: 0 };
+  checkBooks('s', { ...books, inFlight: 1, unaccounted: 0 });
+  const lacking = { ...books, inFlight: 0, unaccounted: 1 };
+  assert.throws(() => checkBooks('s', lacking), isKind('lost'));
+  const many = { ...books, inFlight: 2, unaccounted: -1 };
+  assert.throws(() => checkBooks('s', many), isKind('doubled'));
+});
+
+test('a campaign that saw too little fails as vacuous', async () => {
+  const tally = new Tally('t', { seed: 1 });
+  tally.ran(1000);
+  tally.see('torn', 99);
+  const { failed } = await tally.result(() => undefined, { torn: 0.1 });
+  assert.deepEqual(failed, ['vacuous: torn 99, expected 100 at least']);
+});
+
+/** The content of the journal's files by name. */
+type Contents = Map<string, Uint8Array>;
+
+test('a crash leaves on the platter what it leaves on the simulated disk', async () => {
+  for (const at of [40, 55, 68, 75]) {
+    for (const keepsAll of [false, true]) {
+      const world = new World({ seed: 2 });
+      const log = record(world);
+      world.disk.inject({ fault: 'die', at });
+      await world.run();
+      const left = world.disk.crash({ keep: () => keepsAll });
+      const platter = new Platter();
+      for (const entry of log.entries) if (entry.kind !== 'mark') platter.do(entry);
+      const loose = platter.loose(512);
+      const { files } = platter.crash(loose, new Set(keepsAll ? loose : []), 'old');
+      const wanted: Contents = new Map();
+      for (const name of left.list(directory).filter((one) => /segment$/.test(one))) {
+        const file = left.open(`${directory}/${name}`, 'read');
+        const bytes = new Uint8Array(file.size());
+        file.read(bytes, 0);
+        wanted.set(name, bytes);
+      }
+      const found: Contents = new Map();
+      for (const [name, image] of files) {
+        const bytes = new Uint8Array(image.size);
+        readImage(image, bytes, 0);
+        if (name.endsWith('.segment')) found.set(name, bytes);
+      }
+      assert(wanted.size > 0, 'there is a segment');
+      assert.deepEqual(found, wanted, `a crash at operation ${at}`);
+      left.dispose();
+    }
+  }
+});
+
+test('two logs that differ in a byte, or a call that was not asked for, are told', () => {
+  const log = (byte: number): Logged[] => [
+    { kind: 'create', path: '/j/a', file: 1 },
+    { kind: 'write', file: 1, position: 0, bytes: Uint8Array.of(byte) },
+    { kind: 'sync', file: 1 },
+  ];
+  assert.equal(firstDifference(log(1), log(1)), undefined);
+  assert.equal(firstDifference(log(1), log(2)), 'the bytes of write 0');
+  assert.match(firstDifference(log(1), log(1).slice(1)) ?? '', /operation 0/);
+  const calls = ['create a', 'write a 0+1', 'sync a'];
+  assert.equal(firstUnasked(log(1), calls), undefined);
+  assert.equal(firstUnasked(log(1), ['create a', 'sync directory', ...calls.slice(1)]), undefined);
+  assert.match(firstUnasked(log(1), calls.slice(0, 2)) ?? '', /"sync a"/);
+  assert.match(firstUnasked(log(1), [...calls, 'remove a']) ?? '', /"remove a" beside/);
+});
