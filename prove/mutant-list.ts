@@ -234,15 +234,15 @@ const pathMutants: readonly Mutant[] = [
   {
     name: 'an ambiguous commit counts as done',
     file: 'src/merge/loader.ts',
-    search: '      if (!isSettled) {',
-    replace: '      if (!isSettled && states.length === 0) {',
+    search: '      if (!isThere) {',
+    replace: '      if (!isThere && states.length === 0) {',
     killer: target,
   },
   {
     name: 'a target that went back is not noticed',
     file: 'src/merge/loader.ts',
-    search: 'settled !== this.#settled[lane]);\n    if (moved.length === 0)',
-    replace: 'settled > (this.#settled[lane] ?? 0));\n    if (moved.length === 0)',
+    search: 'state.staged !== from);',
+    replace: 'state.staged > from);',
     killer: failover,
   },
   {

@@ -8,7 +8,6 @@
 // What the loaders tell comes back as events (streams.ts) and moves the watermarks (watermarks.ts);
 // whoever waits compares with those.
 import { hostname } from 'node:os';
-import { join } from 'node:path';
 import process from 'node:process';
 import { Admission } from './admission.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -16,14 +15,13 @@ import { ContentionHistory } from './contention.ts';
 import { deadLetterDesk } from './dead-letters.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { HoldfastError } from './errors.ts';
-import { segmentNumbers, spareNumbers } from './journal/files.ts';
-import { Journal } from './journal/journal.ts';
-import { CorruptJournal } from './journal/recovery.ts';
-import { Requests } from './journal/requests.ts';
+import type { Journal } from './journal/journal.ts';
+import type { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
 import { Loads } from './load.ts';
 import { Loading, type LoadingCalls } from './merge/loading.ts';
 import { type Metrics, newMetrics } from './metrics.ts';
+import { openJournal } from './open-journal.ts';
 import { type OpenOptions, type Options, readOptions } from './options.ts';
 import { streamStatus } from './status.ts';
 import { Streams } from './streams.ts';
@@ -106,59 +104,6 @@ export async function open(given: OpenOptions, ports: Ports = systemPorts): Prom
   }
   return whole;
 }
-
-async function openJournal(options: Options, { disk, clock }: Ports, metrics: Metrics) {
-  const { limits: bounds, journal: directory } = options;
-  let requests: Requests | undefined;
-  // The database may be touched only once the journal's lock is held.
-  const opened = (): Requests => {
-    requests ??= new Requests(
-      disk.database(join(directory, 'requests.db')),
-      limits.requestsKeptMax,
-    );
-    return requests;
-  };
-  disk.makeDirectory(directory);
-  const { journalBytesMax, journalFreeShareMax } = limits;
-  const bytesMax =
-    bounds.bytesMax ??
-    Math.max(
-      Math.min(journalBytesMax, roomBytes(disk, options) * journalFreeShareMax),
-      bounds.segmentBytes * 3,
-    );
-  const journal = await Journal.open(
-    { ...bounds, bytesMax, disk, clock, metrics, directory, pid: process.pid },
-    {
-      onRequests: (notes, { isLast }) => {
-        for (const note of notes) opened().recover(note);
-        // Of the last segment the platter may lack what is read here: until it was copied to
-        // safety, its requests must not be durable anywhere else.
-        if (!isLast && opened().freshCount > 1_000) opened().flush();
-      },
-      check: (group) => checkEnd(opened(), directory, group),
-    },
-  );
-  try {
-    opened().flush();
-    return { journal, requests: opened() };
-  } catch (error) {
-    await journal.close();
-    throw error;
-  }
-}
-
-/** Requests are remembered once they are durable in the journal: it cannot end before them. */
-function checkEnd(requests: Requests, directory: string, group: number): void {
-  const { lastGroup } = requests;
-  if (lastGroup <= group) return;
-  const what = `it ends with group ${group}, and requests of group ${lastGroup} are remembered`;
-  throw new CorruptJournal(directory, 0, what);
-}
-
-/** What is free on the journal's disk, and what the journal itself takes there. */
-const roomBytes = (disk: Disk, { journal, limits: { segmentBytes } }: Options): number =>
-  disk.freeBytes(journal) +
-  (segmentNumbers(disk, journal).length + spareNumbers(disk, journal).length) * segmentBytes;
 
 interface LoadingStart {
   readonly options: Options;

@@ -1,0 +1,70 @@
+// Opens the journal and, beside it, what is remembered of requests: the two must tell one story.
+import { join } from 'node:path';
+import process from 'node:process';
+import type { Clock } from './clock.ts';
+import type { Disk } from './disk.ts';
+import { segmentNumbers, spareNumbers } from './journal/files.ts';
+import { Journal } from './journal/journal.ts';
+import { CorruptJournal } from './journal/recovery.ts';
+import { Requests } from './journal/requests.ts';
+import { limits } from './limits.ts';
+import type { Metrics } from './metrics.ts';
+import type { Options } from './options.ts';
+
+/** Rejects with HF_JOURNAL_LOCKED, HF_CORRUPT or HF_JOURNAL_FULL; nothing is held then. */
+export async function openJournal(
+  options: Options,
+  { disk, clock }: { readonly disk: Disk; readonly clock: Clock },
+  metrics: Metrics,
+): Promise<{ readonly journal: Journal; readonly requests: Requests }> {
+  const { limits: bounds, journal: directory } = options;
+  let requests: Requests | undefined;
+  // The database may be touched only once the journal's lock is held.
+  const opened = (): Requests => {
+    requests ??= new Requests(
+      disk.database(join(directory, 'requests.db')),
+      limits.requestsKeptMax,
+    );
+    return requests;
+  };
+  disk.makeDirectory(directory);
+  const { journalBytesMax, journalFreeShareMax } = limits;
+  const bytesMax =
+    bounds.bytesMax ??
+    Math.max(
+      Math.min(journalBytesMax, roomBytes(disk, options) * journalFreeShareMax),
+      bounds.segmentBytes * 3,
+    );
+  const journal = await Journal.open(
+    { ...bounds, bytesMax, disk, clock, metrics, directory, pid: process.pid },
+    {
+      onRequests: (notes, { isLast }) => {
+        for (const note of notes) opened().recover(note);
+        // Of the last segment the platter may lack what is read here: until it was copied to
+        // safety, its requests must not be durable anywhere else.
+        if (!isLast && opened().freshCount > 1_000) opened().flush();
+      },
+      check: (group) => checkEnd(opened(), directory, group),
+    },
+  );
+  try {
+    opened().flush();
+    return { journal, requests: opened() };
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
+}
+
+/** Requests are remembered once they are durable in the journal: it cannot end before them. */
+function checkEnd(requests: Requests, directory: string, group: number): void {
+  const { lastGroup } = requests;
+  if (lastGroup <= group) return;
+  const what = `it ends with group ${group}, and requests of group ${lastGroup} are remembered`;
+  throw new CorruptJournal(directory, 0, what);
+}
+
+/** What is free on the journal's disk, and what the journal itself takes there. */
+const roomBytes = (disk: Disk, { journal, limits: { segmentBytes } }: Options): number =>
+  disk.freeBytes(journal) +
+  (segmentNumbers(disk, journal).length + spareNumbers(disk, journal).length) * segmentBytes;
