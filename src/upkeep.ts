@@ -1,5 +1,5 @@
-// Now and then: what was journaled is remembered and marked, what was confirmed is let go, what is old is
-// forgotten.
+// Now and then: what was journaled is remembered and marked, what was confirmed is let go, what is
+// old is forgotten.
 import type { Clock } from './clock.ts';
 import { HoldfastError } from './errors.ts';
 import type { Journal } from './journal/journal.ts';
