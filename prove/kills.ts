@@ -150,6 +150,7 @@ async function run(options: CampaignOptions) {
   };
   const attack = async (): Promise<void> => {
     await Promise.all(Array.from({ length: foldersAtOnce }, one));
+    if (tally.failures === 0) rmSync(root, { recursive: true, force: true });
   };
   return tally.result(attack, {
     'killed while opening': 0.03,

@@ -322,7 +322,7 @@ test('damage to the last group is corruption once the journal has been idle', as
   folder.remove();
 });
 
-test('a segment that is shorter than it was made is corruption, one made larger is not', async () => {
+test('a segment shorter than it was made is corruption, one made larger is not', async () => {
   const folder = temporaryFolder();
   const killed = await killedJournal(folder.path, [7, 9]);
   const path = lastSegment(killed);

@@ -52,7 +52,7 @@ class Place {
 const keyed = (holdfast: Holdfast, number: number) =>
   holdfast.write('events', { id: number, note: 'n' }, { idempotencyKey: String(number) });
 
-test('a key is not remembered before the platter has its records, however many there are', async () => {
+test('a key is not remembered before the platter has its records, however many', async () => {
   const place = new Place();
   const first = new SimulatedDisk();
   // More requests at once than recovery keeps in memory.
