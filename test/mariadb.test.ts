@@ -201,6 +201,20 @@ test('an altered column never reads old values as something else (P5)', async ()
   await assert.rejects(stream.merge('merge', [{ id: 6n }], keyless), fails('hold'));
 });
 
+test('a table of another character set or collation is an altered one (P5)', async () => {
+  await rig.sql('CREATE TABLE recoded (id int PRIMARY KEY, s varchar(20)) CHARSET utf8mb4');
+  for (const charset of ['latin1 COLLATE latin1_bin', 'latin1 COLLATE latin1_german1_ci']) {
+    const stream = await rig.stream('recoded');
+    const row = { id: 1n, s: 'é' };
+    await rig.sql(`ALTER TABLE recoded CONVERT TO CHARACTER SET ${charset}`);
+    for (const rung of rungs) await assert.rejects(stream.merge(rung, [row]), fails('altered'));
+    const now = await stream.session.describe('recoded');
+    assert.deepEqual(await stream.merge('optimistic', [row], now), ['merged']);
+    assert.deepEqual(await rig.sql('SELECT HEX(s) AS s FROM recoded'), [{ s: 'E9' }]);
+    await rig.sql('DELETE FROM recoded');
+  }
+});
+
 test('a table of another engine, a view, and columns that cannot be written are told', async () => {
   await rig.sql(`CREATE TABLE memory (id int) ENGINE = MEMORY; CREATE TABLE isam (id int) ENGINE =
     MyISAM; CREATE VIEW seen AS SELECT 1 AS one; CREATE TABLE points (id int PRIMARY KEY, p point);

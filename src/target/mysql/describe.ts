@@ -22,15 +22,17 @@ function ofTable(table: string): string {
 }
 
 /**
- * What a batch compares (P5): columns, keys and engine as the server writes them down, digested.
- * Not the counter of ids, the partitions or the comment of the table, which change while rows come
- * in.
+ * What a batch compares (P5): columns, keys and engine as the server writes them down, digested,
+ * and the table's character set and collation, which it does not write down again for the columns
+ * that have them. Not the counter of ids, the partitions or the comment of the table, which change
+ * while rows come in.
  */
 export function fingerprintOf(shown: Row | undefined): string {
   const text = String(shown?.['Create Table']);
   const [body = '', options = ''] = text.split('\n) ENGINE=', 2);
-  const engine = /^\w+/.exec(options)?.[0] ?? '';
-  return createHash('sha256').update(`${body}\n${engine}`).digest('hex').slice(0, 32);
+  const [engine = ''] = /^\w+/.exec(options) ?? [];
+  const [charset = ''] = / DEFAULT CHARSET=\w+(?: COLLATE=\w+)?/.exec(options) ?? [];
+  return createHash('sha256').update(`${body}\n${engine}${charset}`).digest('hex').slice(0, 32);
 }
 
 const columnsOf = (table: string): string => `SELECT column_name AS name, column_type AS type,
