@@ -201,6 +201,35 @@ test('an altered column never reads old values as something else (P5)', async ()
   await assert.rejects(stream.merge('merge', [{ id: 6n }], keyless), fails('hold'));
 });
 
+test('an altered column that would change values without a word holds the stream (P5)', async () => {
+  await rig.sql(`CREATE TABLE turns (id int PRIMARY KEY, i smallint, w bit(12), n bit(3), y int,
+    x double, t datetime(6), b varbinary(5), e varchar(5), d decimal(20, 10), f float)`);
+  const stream = await rig.stream('turns');
+  const alter = async (text: string) => {
+    await rig.sql(`ALTER TABLE turns ${text}`);
+    return stream.session.describe('turns');
+  };
+  const turns = [
+    ['MODIFY i bit(20)', { i: 5n }],
+    ['MODIFY w bit(3)', { w: 257n }],
+    ['MODIFY y year', { y: 5n }],
+    ['MODIFY x float', { x: 1.23456789 }],
+    ['MODIFY t datetime', { t: '2024-01-01T00:00:00.6' }],
+    ['MODIFY b binary(5)', { b: Uint8Array.of(1) }],
+    ["MODIFY e enum('a', 'b')", { e: '2' }],
+    ['MODIFY d double', { d: '1234567890.0123456789' }],
+  ] as const;
+  for (const [how, row] of turns) {
+    const now = await alter(how);
+    for (const rung of rungs) {
+      await assert.rejects(stream.merge(rung, [{ id: 1n, ...row }], now), fails('hold'), how);
+    }
+  }
+  const wider = await alter('MODIFY n bit(20), MODIFY f double');
+  assert.deepEqual(await stream.merge('optimistic', [{ id: 1n, n: 5n, f: 1.5 }], wider), ['merged']);
+  assert.deepEqual(await rig.sql('SELECT n + 0 AS n, f FROM turns'), [{ n: 5, f: 1.5 }]);
+});
+
 test('a table of another character set or collation is an altered one (P5)', async () => {
   await rig.sql('CREATE TABLE recoded (id int PRIMARY KEY, s varchar(20)) CHARSET utf8mb4');
   for (const charset of ['latin1 COLLATE latin1_bin', 'latin1 COLLATE latin1_german1_ci']) {
