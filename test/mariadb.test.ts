@@ -201,6 +201,30 @@ test('an altered column never reads old values as something else (P5)', async ()
   await assert.rejects(stream.merge('merge', [{ id: 6n }], keyless), fails('hold'));
 });
 
+test('digits and spaces that an altered column would cut are refused, notes or not (P5)', async () => {
+  await rig.sql('SET GLOBAL sql_notes = 0');
+  try {
+    await rig.sql('CREATE TABLE cut (id int PRIMARY KEY, d decimal(10, 4), v varchar(9))');
+    const stream = await rig.stream('cut');
+    await rig.sql('ALTER TABLE cut MODIFY d decimal(10, 2), MODIFY v varchar(3)');
+    const now = await stream.session.describe('cut');
+    const rows = [
+      { id: 1n, d: '1.2345' },
+      { id: 2n, v: 'abc ' },
+      { id: 3n, d: '1.23', v: 'abc' },
+    ];
+    await assert.rejects(stream.merge('optimistic', rows, now), fails('row'));
+    assert.deepEqual(await stream.merge('merge', rows, now), [
+      'deadLetter',
+      'deadLetter',
+      'merged',
+    ]);
+    assert.equal((await stream.letters())[0]?.sqlState, 'WARN_DATA_TRUNCATED');
+  } finally {
+    await rig.sql('SET GLOBAL sql_notes = 1');
+  }
+});
+
 test('an altered column that would change values without a word holds the stream (P5)', async () => {
   await rig.sql(`CREATE TABLE turns (id int PRIMARY KEY, i smallint, w bit(12), n bit(3), y int,
     x double, t datetime(6), b varbinary(5), e varchar(5), d decimal(20, 10), f float)`);

@@ -171,6 +171,8 @@ function settings(
     // Half a connection must not hold locks for eight hours.
     wait_timeout: Math.max(600, 2 * answerSeconds),
     max_error_count: 64,
+    // That a decimal was rounded is only a note.
+    sql_notes: 1,
     foreign_key_checks: 1,
     unique_checks: 1,
   };

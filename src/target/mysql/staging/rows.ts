@@ -10,6 +10,7 @@ import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import { checkKey, columnNow, type Relation } from '../relation.ts';
+import { changed } from '../rows.ts';
 import type { Refusal, Savepoint } from '../savepoint.ts';
 import { type Part, rowsTable, sortsOf, type Ways, winnersOf } from '../stage.ts';
 import { integers, list, name, tableName } from '../text.ts';
@@ -142,6 +143,8 @@ export async function insertStraight(connection: Connection, of: StagedRows): Pr
   }
   try {
     const made = await connection.script(inserts.join('; '));
+    // What it warns of is a changed value: that row is found by the other way.
+    if (made.some(({ warnings }) => warnings > 0)) return false;
     return made.reduce((sum, { affected }) => sum + affected, 0) === taken.rows;
   } catch (error) {
     if (!(error instanceof TargetError)) throw error;
@@ -257,9 +260,10 @@ export class StagedStage {
       (first, last) =>
         savepoint.attempt(async (before) => {
           const { runs, ord } = runsBetween(taken.batches, ords[first] ?? 0, ords[last] ?? -1);
-          await this.#connection.script(`${before}${head}
+          const filled = await this.#connection.script(`${before}${head}
             SELECT ${[ord, ord, set, ...values].join()} FROM ${staged(stage)}
             WHERE ${among(runs)} AND s.holdfast_set = ${set}`);
+          if (filled.some(({ warnings }) => warnings > 0)) throw await changed(this.#connection);
         }),
       (place, refusal) => refuse(ords[place] ?? 0, refusal),
     );
