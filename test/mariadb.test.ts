@@ -202,7 +202,7 @@ test('an altered column never reads old values as something else (P5)', async ()
 });
 
 test('digits and spaces that an altered column would cut are refused, notes or not (P5)', async () => {
-  await rig.sql('SET GLOBAL sql_notes = 0');
+  await rig.sql("SET GLOBAL sql_notes = 0, GLOBAL note_verbosity = ''");
   try {
     await rig.sql('CREATE TABLE cut (id int PRIMARY KEY, d decimal(10, 4), v varchar(9))');
     const stream = await rig.stream('cut');
@@ -221,7 +221,7 @@ test('digits and spaces that an altered column would cut are refused, notes or n
     ]);
     assert.equal((await stream.letters())[0]?.sqlState, 'WARN_DATA_TRUNCATED');
   } finally {
-    await rig.sql('SET GLOBAL sql_notes = 1');
+    await rig.sql('SET GLOBAL sql_notes = 1, GLOBAL note_verbosity = DEFAULT');
   }
 });
 
@@ -314,6 +314,25 @@ test('a session is strict and in UTC, whatever the server says', async () => {
     assert.equal(Number(row?.['seconds']), 1_704_067_200);
   } finally {
     await rig.sql("SET GLOBAL sql_mode = DEFAULT, GLOBAL time_zone = 'SYSTEM'");
+  }
+});
+
+test('a server that is set up for careful people takes batches as any other', async () => {
+  await rig.sql(`CREATE TABLE careful (id int PRIMARY KEY);
+    SET GLOBAL sql_safe_updates = 1, GLOBAL sql_select_limit = 1, GLOBAL max_join_size = 1`);
+  try {
+    const stream = await rig.stream('careful');
+    const rows = [1n, 1n, 2n, 3n].map((id) => ({ id }));
+    assert.deepEqual(await stream.merge('merge', rows), [
+      'merged',
+      'duplicate',
+      'merged',
+      'merged',
+    ]);
+    assert.equal(new Set(await stream.merge('merge', rows)).size, 1);
+  } finally {
+    await rig.sql(`SET GLOBAL sql_safe_updates = DEFAULT, GLOBAL sql_select_limit = DEFAULT,
+      GLOBAL max_join_size = DEFAULT`);
   }
 });
 

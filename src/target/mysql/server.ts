@@ -37,6 +37,7 @@ const variables = [
   'wsrep_load_data_splitting',
   'max_allowed_packet',
   'sql_mode',
+  'note_verbosity',
 ] as const;
 
 /** What `sql_mode` must say on our sessions: no value may be changed without an error. */
@@ -103,6 +104,10 @@ export async function enter(connection: Connection, times: SessionTimes): Promis
   if (lacking.length > 0) {
     const message = `The session’s sql_mode lacks ${lacking.join()}: something sets it back.`;
     throw new TargetError('hold', '', message);
+  }
+  // That a decimal was rounded is only a note. Not every MariaDB has this switch of them.
+  if (values.has('note_verbosity') && !value('note_verbosity').includes('basic')) {
+    await connection.script("SET SESSION note_verbosity = 'basic'");
   }
   const packetBytesMax = Number(value('max_allowed_packet'));
   if (packetBytesMax < packetBytesMin) {
@@ -171,8 +176,11 @@ function settings(
     // Half a connection must not hold locks for eight hours.
     wait_timeout: Math.max(600, 2 * answerSeconds),
     max_error_count: 64,
-    // That a decimal was rounded is only a note.
     sql_notes: 1,
+    // A server may have set these for people: answers cut short, statements refused.
+    sql_select_limit: '18446744073709551615',
+    sql_big_selects: 1,
+    sql_safe_updates: 0,
     foreign_key_checks: 1,
     unique_checks: 1,
   };
