@@ -250,7 +250,9 @@ test('an altered column that would change values without a word holds the stream
     }
   }
   const wider = await alter('MODIFY n bit(20), MODIFY f double');
-  assert.deepEqual(await stream.merge('optimistic', [{ id: 1n, n: 5n, f: 1.5 }], wider), ['merged']);
+  assert.deepEqual(await stream.merge('optimistic', [{ id: 1n, n: 5n, f: 1.5 }], wider), [
+    'merged',
+  ]);
   assert.deepEqual(await rig.sql('SELECT n + 0 AS n, f FROM turns'), [{ n: 5, f: 1.5 }]);
 });
 
@@ -334,6 +336,16 @@ test('a server that is set up for careful people takes batches as any other', as
     await rig.sql(`SET GLOBAL sql_safe_updates = DEFAULT, GLOBAL sql_select_limit = DEFAULT,
       GLOBAL max_join_size = DEFAULT`);
   }
+});
+
+test('books that refuse a batch hold the stream: no row is to blame', async () => {
+  await rig.sql('CREATE TABLE blameless (id int PRIMARY KEY)');
+  const stream = await rig.stream('blameless');
+  const { writer, stream: name } = stream.id;
+  await rig.sql(`INSERT INTO holdfast_ledger VALUES
+    ('${writer}', '${name}', 0, 1, 1, 1, 1, 0, 0, 0, 0, NULL, 'direct', NOW(), NOW())`);
+  await assert.rejects(stream.merge('merge', [{ id: 1n }]), fails('hold'));
+  assert.deepEqual(await rig.sql('SELECT * FROM blameless'), []);
 });
 
 test('an error number is read by its vendor, and an unknown one holds', () => {
