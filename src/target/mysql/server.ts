@@ -11,7 +11,10 @@ export interface Server {
   readonly version: readonly number[];
   /** Of server and history, as far as the server has one. */
   readonly identity: string;
-  /** Enough to end this connection from another one, and never a later one of the same number. */
+  /**
+   * The connection's number, the second at which the server started, its identity: enough to end
+   * this connection from another one, and never one of the same number that is later or elsewhere.
+   */
   readonly session: string;
   /** Whether rows may go in by LOAD DATA LOCAL. */
   readonly canLoad: boolean;
@@ -115,11 +118,12 @@ export async function enter(connection: Connection, times: SessionTimes): Promis
     throw new TargetError('hold', '', message);
   }
   const isLong = vendor === 'MariaDB' && isAtLeast(version, [11, 5]);
+  const identity = identityOf(value);
   return {
     vendor,
     version,
-    identity: identityOf(value),
-    session: `${connection.threadId} ${await startedAt(connection)}`,
+    identity,
+    session: `${connection.threadId} ${await startedAt(connection)} ${identity}`,
     // A Galera node that splits a LOAD commits it in pieces.
     canLoad: value('local_infile') === 'ON' && value('wsrep_load_data_splitting') !== 'ON',
     canSkip: isAtLeast(version, skipping[vendor]),
@@ -148,7 +152,7 @@ function identityOf(value: (of: (typeof variables)[number]) => string): string {
 }
 
 /** The second at which the server started, give or take one. */
-export async function startedAt(connection: Connection): Promise<number> {
+async function startedAt(connection: Connection): Promise<number> {
   const [status, clock] = await connection.script(
     "SHOW GLOBAL STATUS LIKE 'Uptime'; SELECT UNIX_TIMESTAMP() AS now",
   );
