@@ -126,31 +126,38 @@ async function usedSets(connection: Connection, of: StagedRows): Promise<number[
  * counted before.
  */
 export async function insertStraight(connection: Connection, of: StagedRows): Promise<boolean> {
-  const { stream, stage, taken } = of;
-  const inserts: string[] = [];
-  for (const set of await usedSets(connection, of)) {
-    const fields = columnsOfSet(stage.layout, set);
-    const names = fields.map(({ column }) => columnNow(stream.table, column).name);
-    const values = fields.map((field) => stagedField(field.name));
-    const order = stream.rules.key.flatMap((column) => {
-      const field = fields.find((one) => one.column.name === column);
-      return field ? [stagedField(field.name)] : [];
-    });
-    const which = stage.layout.sets.length === 1 ? '' : `AND s.holdfast_set = ${set}`;
-    inserts.push(`INSERT INTO ${tableName(stream.table.name)} (${list(names)})
-      SELECT ${values.join()} FROM ${staged(stage)} WHERE ${among(taken.batches)} ${which}
-      ${order.length > 0 ? `ORDER BY ${order.join()}` : ''}`);
-  }
+  const { taken } = of;
+  const sets = await usedSets(connection, of);
+  let stored = 0;
   try {
-    const made = await connection.script(inserts.join('; '));
-    // What it warns of is a changed value: that row is found by the other way.
-    if (made.some(({ warnings }) => warnings > 0)) return false;
-    return made.reduce((sum, { affected }) => sum + affected, 0) === taken.rows;
+    // One by one: each names all batches, and together they may not fit into a packet.
+    for (const set of sets) {
+      const [made] = await connection.script(insertSet(of, set));
+      // What it warns of is a changed value: that row is found by the other way.
+      if (!made || made.warnings > 0) return false;
+      stored += made.affected;
+    }
+    return stored === taken.rows;
   } catch (error) {
     if (!(error instanceof TargetError)) throw error;
     if (error.kind !== 'row' && error.kind !== 'conflict') throw error;
     return false;
   }
+}
+
+/** The rows of one set of columns, from the staging table into the stream's. */
+function insertSet({ stream, stage, taken }: StagedRows, set: number): string {
+  const fields = columnsOfSet(stage.layout, set);
+  const names = fields.map(({ column }) => columnNow(stream.table, column).name);
+  const values = fields.map((field) => stagedField(field.name));
+  const order = stream.rules.key.flatMap((column) => {
+    const field = fields.find((one) => one.column.name === column);
+    return field ? [stagedField(field.name)] : [];
+  });
+  const which = stage.layout.sets.length === 1 ? '' : `AND s.holdfast_set = ${set}`;
+  return `INSERT INTO ${tableName(stream.table.name)} (${list(names)})
+    SELECT ${values.join()} FROM ${staged(stage)} WHERE ${among(taken.batches)} ${which}
+    ${order.length > 0 ? `ORDER BY ${order.join()}` : ''}`;
 }
 
 const rowsName = 'holdfast_rows_0';

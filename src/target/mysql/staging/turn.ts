@@ -84,8 +84,8 @@ export async function claimLanes(
   return claimed;
 }
 
-/** Ledger rows that one merge looks at. */
-const batchesMax = 4_000;
+/** Ledger rows that one merge looks at: the statement that books them all fits into a packet. */
+const batchesMax = 1_000;
 
 /**
  * The batches of claimed lanes that come next, up to `rowsMax` records: the oldest of all lanes,
