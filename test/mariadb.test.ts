@@ -152,6 +152,17 @@ test('a trigger that changes keys holds the stream: its rows cannot be told apar
   assert.deepEqual(await rig.sql('SELECT * FROM shifted'), []);
 });
 
+test('a trigger that was made without a strict sql_mode is told', async () => {
+  await rig.sql(`CREATE TABLE lax (id int PRIMARY KEY, note varchar(3));
+    CREATE TRIGGER strict_one BEFORE INSERT ON lax FOR EACH ROW SET NEW.note = NEW.note;
+    SET sql_mode = ''; CREATE TRIGGER lax_one BEFORE UPDATE ON lax FOR EACH ROW SET NEW.note = 'ab'`);
+  const { table } = await rig.stream('lax');
+  assert.deepEqual(
+    table.warnings.map((text) => text.split(' was')[0]),
+    ['Trigger lax_one'],
+  );
+});
+
 test('an update that a trigger undoes is a dead letter', async () => {
   await rig.sql(`CREATE TABLE frozen (id int PRIMARY KEY, note varchar(9));
     CREATE TRIGGER freeze BEFORE UPDATE ON frozen FOR EACH ROW SET NEW.note = OLD.note`);
