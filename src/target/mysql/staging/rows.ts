@@ -154,9 +154,9 @@ function insertSet({ stream, stage, taken }: StagedRows, set: number): string {
     const field = fields.find((one) => one.column.name === column);
     return field ? [stagedField(field.name)] : [];
   });
-  const which = stage.layout.sets.length === 1 ? '' : `AND s.holdfast_set = ${set}`;
   return `INSERT INTO ${tableName(stream.table.name)} (${list(names)})
-    SELECT ${values.join()} FROM ${staged(stage)} WHERE ${among(taken.batches)} ${which}
+    SELECT ${values.join()} FROM ${staged(stage)} WHERE ${among(taken.batches)}
+      AND s.holdfast_set = ${set}
     ${order.length > 0 ? `ORDER BY ${order.join()}` : ''}`;
 }
 
