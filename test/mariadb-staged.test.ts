@@ -117,7 +117,7 @@ test('writers that let one staging table grow at once all find their columns', a
   assert.deepEqual([Number(row?.['count']), Number(row?.['sum'])], [12, 66]);
 });
 
-test('rows of columns that came since the layout was read are not judged by the others', async () => {
+test('rows of columns that came since the layout was read are not judged by others', async () => {
   await rig.sql('CREATE TABLE since (id bigint PRIMARY KEY, c int)');
   const stream = await streamOf(rig, 'since', 'since');
   await stream.stage([{ id: 1n }]);
@@ -125,8 +125,8 @@ test('rows of columns that came since the layout was read are not judged by the 
   await stream.stage([{ id: 2n, c: 1n }]);
   const after = await rig.sql("SELECT fields, sets FROM holdfast_stages WHERE stream = 'since'");
   const know = (layout: typeof before) =>
-    rig.sql(`UPDATE holdfast_stages SET fields = '${layout[0]?.['fields']}',
-      sets = '${layout[0]?.['sets']}' WHERE stream = 'since'`);
+    rig.sql(`UPDATE holdfast_stages SET fields = '${String(layout[0]?.['fields'])}',
+      sets = '${String(layout[0]?.['sets'])}' WHERE stream = 'since'`);
   // As a session knows it that has looked before the others came.
   await know(before);
   await assert.rejects(stream.mergeAll(), fails('hold'));

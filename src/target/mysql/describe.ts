@@ -51,6 +51,10 @@ const laxTriggersOf = (table: string): string => `SELECT trigger_name AS name
   WHERE ${ofTable(table, ['event_object_schema', 'event_object_table'])}
     AND sql_mode NOT LIKE '%STRICT%' ORDER BY trigger_name`;
 
+const laxTrigger = (name: string): string =>
+  `Trigger ${name} was made under an sql_mode that is not strict: what it sets may be cut short ` +
+  'without a word.';
+
 /** Columns as the catalog has them; `shown` is SHOW CREATE TABLE's text. */
 const toColumnRow = (row: Row, shown: string): ColumnRow => {
   const name = String(row['name']);
@@ -117,11 +121,7 @@ export async function describe(
     fingerprint: fingerprintOf(shownRow),
     warnings: [
       ...warnings(keys, columns, rows),
-      ...(triggerAnswer?.rows ?? []).map(
-        ({ name }) =>
-          `Trigger ${name} was made under an sql_mode that is not strict: what it sets may be ` +
-          'cut short without a word.',
-      ),
+      ...(triggerAnswer?.rows ?? []).map((row) => laxTrigger(String(row['name']))),
     ],
     rowBytesMax: rowBytesMax(server),
   };
