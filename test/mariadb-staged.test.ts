@@ -144,6 +144,20 @@ test('rows of columns that came since the layout was read are not judged by othe
   assert.equal((await stream.totals()).deadLetters, 1);
 });
 
+test('a clock that went back between two batches sends no lane back', async () => {
+  await rig.sql('CREATE TABLE clocks (id bigint PRIMARY KEY)');
+  const stream = await streamOf(rig, 'clocks', 'clocks');
+  for (const id of [1n, 2n, 3n]) await stream.stage([{ id }]);
+  await rig.sql(`UPDATE holdfast_ledger SET at = at - INTERVAL first_sequence MINUTE
+    WHERE stream = 'clocks'`);
+  const merged = await stream.mergeAll();
+  assert.deepEqual(
+    merged.map(({ records, lost }) => [records, lost]),
+    [[3, 0]],
+  );
+  await stream.audit();
+});
+
 test('mergers beside each other under a storm of duplicates meet no deadlock', async () => {
   await rig.sql(`CREATE TABLE storm (id bigint PRIMARY KEY, note varchar(40), other int,
     KEY (note))`);
