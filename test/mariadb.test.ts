@@ -307,19 +307,6 @@ test('a prefix, nullable or hashed index is no key', async () => {
   assert.equal(table.warnings.filter((text) => text.includes('cannot be a key')).length, 3);
 });
 
-test('labels of an enum are told as they are, and stored', async () => {
-  await rig.sql(`CREATE TABLE labels (id int PRIMARY KEY, e enum('a\\\\b', 'c\\nd', 'e''f', '')) `);
-  const stream = await rig.stream('labels');
-  const labels = ['a\\b', 'c\nd', "e'f", ''];
-  const rows = labels.map((e, id) => ({ id: BigInt(id), e }));
-  assert.equal(new Set(await stream.merge('optimistic', rows)).size, 1);
-  assert.deepEqual(
-    (await rig.sql('SELECT e FROM labels ORDER BY id')).map((row) => row['e']),
-    labels,
-  );
-  assert.deepEqual(new Set(await stream.merge('merge', rows)), new Set(['duplicate']));
-});
-
 test('names that need quoting, and a table of another database', async () => {
   await rig.sql(
     'CREATE DATABASE other; CREATE TABLE other.`odd``name` (`a b` int PRIMARY KEY, `c``d` text)',

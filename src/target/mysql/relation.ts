@@ -30,8 +30,11 @@ export class Relations {
   }
 }
 
-/** Character sets that take the bytes of UTF-8 as they are, or refuse them. */
-const utf8Like = new Set(['utf8mb4', 'utf8mb3', 'utf8', 'ascii', 'binary']);
+/**
+ * Character sets that take the bytes of UTF-8 as they are, or refuse them. Not ascii: it takes any
+ * bytes that come as binary.
+ */
+const utf8Like = new Set(['utf8mb4', 'utf8mb3', 'utf8', 'binary']);
 
 /** Types that would take binary bytes for a form of their own. */
 const textTypes = new Set(['json', 'uuid', 'inet4', 'inet6']);
