@@ -127,11 +127,19 @@ test('a session that is not the suspect is waited for in vain, and left alone', 
   const holder = await newHolder();
   const own = `stream = '${stream.id.stream}'`;
   await holder.query(`START TRANSACTION; SELECT 1 FROM holdfast_lanes WHERE ${own} FOR UPDATE`);
-  // Its number, but of a server that started at another time.
-  const suspect = `${holder.threadId} 1577836800`;
-  await assert.rejects(stream.session.resolve(batch, suspect), fails('transient'));
+  const [, start, server] = stream.session.id.split(' ');
+  // Its number, but of a server that started at another time, and of another one.
+  const suspects = [`1577836800 ${server}`, `${start} other/2`];
+  await Promise.all(
+    suspects.map(async (suspect) => {
+      const session = await direct.connect();
+      const resolved = session.resolve(batch, `${holder.threadId} ${suspect}`);
+      await assert.rejects(resolved, fails('transient'));
+    }),
+  );
   await holder.query('COMMIT');
-  assert.equal((await stream.session.resolve(batch, suspect))[0]?.settled, 0);
+  const [lane] = await stream.session.resolve(batch, `${holder.threadId} ${suspects[0]}`);
+  assert.equal(lane?.settled, 0);
   await holder.end();
 });
 

@@ -117,6 +117,47 @@ test('writers that let one staging table grow at once all find their columns', a
   assert.deepEqual([Number(row?.['count']), Number(row?.['sum'])], [12, 66]);
 });
 
+test('rows of columns that came since the layout was read are not judged by others', async () => {
+  await rig.sql('CREATE TABLE since (id bigint PRIMARY KEY, c int)');
+  const stream = await streamOf(rig, 'since', 'since');
+  await stream.stage([{ id: 1n }]);
+  const before = await rig.sql("SELECT fields, sets FROM holdfast_stages WHERE stream = 'since'");
+  await stream.stage([{ id: 2n, c: 1n }]);
+  const after = await rig.sql("SELECT fields, sets FROM holdfast_stages WHERE stream = 'since'");
+  const know = (layout: typeof before) =>
+    rig.sql(`UPDATE holdfast_stages SET fields = '${String(layout[0]?.['fields'])}',
+      sets = '${String(layout[0]?.['sets'])}' WHERE stream = 'since'`);
+  // As a session knows it that has looked before the others came.
+  await know(before);
+  await assert.rejects(stream.mergeAll(), fails('hold'));
+  await stream.reconnect();
+  await know(after);
+  await stream.stage([{ id: 2n, c: 2n }]);
+  await know(before);
+  assert.equal((await stream.staging.dedupe(stream.staged, 0, 100))?.collapsed, 0);
+  await know(after);
+  await stream.mergeAll();
+  assert.deepEqual(await rig.sql('SELECT * FROM since'), [
+    { id: 1, c: null },
+    { id: 2, c: 1 },
+  ]);
+  assert.equal((await stream.totals()).deadLetters, 1);
+});
+
+test('a clock that went back between two batches sends no lane back', async () => {
+  await rig.sql('CREATE TABLE clocks (id bigint PRIMARY KEY)');
+  const stream = await streamOf(rig, 'clocks', 'clocks');
+  for (const id of [1n, 2n, 3n]) await stream.stage([{ id }]);
+  await rig.sql(`UPDATE holdfast_ledger SET at = at - INTERVAL first_sequence MINUTE
+    WHERE stream = 'clocks'`);
+  const merged = await stream.mergeAll();
+  assert.deepEqual(
+    merged.map(({ records, lost }) => [records, lost]),
+    [[3, 0]],
+  );
+  await stream.audit();
+});
+
 test('mergers beside each other under a storm of duplicates meet no deadlock', async () => {
   await rig.sql(`CREATE TABLE storm (id bigint PRIMARY KEY, note varchar(40), other int,
     KEY (note))`);

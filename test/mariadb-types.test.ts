@@ -5,7 +5,7 @@ import { createMariadb, type MariadbServer, startMariadb } from './support/maria
 import { Rig } from './support/mariadb-rig.ts';
 import { everyStored, everyType, everyWanted, everyRow as row } from './support/mariadb-types.ts';
 import { readLines } from './support/rows.ts';
-import { rungs } from './support/target-stream.ts';
+import { fails, rungs } from './support/target-stream.ts';
 
 let server: MariadbServer;
 let rig: Rig;
@@ -44,6 +44,32 @@ test('every type keeps every value exactly, whichever way the rows go in', async
       assert.deepEqual(await stream.merge('merge', [row]), ['duplicate'], 'equal, compared there');
     }
   }
+});
+
+test('a text that its column has no letters for is refused, whichever way it goes in', async () => {
+  await rig.sql(`CREATE TABLE letters (id int PRIMARY KEY, a varchar(9) CHARACTER SET ascii,
+    u varchar(9) CHARACTER SET utf8mb3, l varchar(9) CHARACTER SET latin1)`);
+  const stream = await rig.stream('letters');
+  for (const row of [{ a: 'é' }, { u: '😀' }, { l: '€ ł' }]) {
+    await assert.rejects(stream.merge('optimistic', [{ id: 1n, ...row }]), fails('row'));
+    assert.deepEqual(await stream.merge('merge', [{ id: 1n, ...row }]), ['deadLetter']);
+  }
+  const fits = [{ id: 1n, a: 'e', u: 'é', l: '€' }];
+  assert.deepEqual(await stream.merge('optimistic', fits), ['merged']);
+  assert.deepEqual(await stream.merge('merge', fits), ['duplicate']);
+});
+
+test('labels of an enum are told as they are, and stored', async () => {
+  await rig.sql(`CREATE TABLE labels (id int PRIMARY KEY, e enum('a\\\\b', 'c\\nd', 'e''f', '')) `);
+  const stream = await rig.stream('labels');
+  const labels = ['a\\b', 'c\nd', "e'f", ''];
+  const rows = labels.map((e, id) => ({ id: BigInt(id), e }));
+  assert.equal(new Set(await stream.merge('optimistic', rows)).size, 1);
+  assert.deepEqual(
+    (await rig.sql('SELECT e FROM labels ORDER BY id')).map((row) => row['e']),
+    labels,
+  );
+  assert.deepEqual(new Set(await stream.merge('merge', rows)), new Set(['duplicate']));
 });
 
 test('what a column would change is refused before it is journaled', async () => {

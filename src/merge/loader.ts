@@ -210,8 +210,12 @@ export class Loader {
     this.#link.drop();
     this.#parts.events.onRetry(error.code === '' ? error.kind : error.code);
     switch (error.kind) {
-      case 'ambiguous':
-        return batch ? this.#resolve(batch, suspect) : 'reread';
+      case 'ambiguous': {
+        const after = batch ? await this.#resolve(batch, suspect) : 'reread';
+        // It was not committed: what broke it off may do so again.
+        if (after === 'again') await this.#link.failed(error);
+        return after;
+      }
       case 'moved':
         return this.#retrying((session) => this.#reread(session));
       case 'altered':

@@ -28,3 +28,18 @@ export const toLedgerRow = (row: Row): LedgerRow => ({
   digest: Number(row['digest']),
   ends: row['ends'] instanceof Uint8Array ? row['ends'] : null,
 });
+
+/**
+ * The same order, but that rows of one source stand in it by their sequence: the clock that they
+ * were ordered by may have gone back, or be another server's.
+ */
+export function inSequence<Batch extends Row>(found: readonly Batch[]): Batch[] {
+  const bySource = new Map<number, Batch[]>();
+  for (const row of found) {
+    const own = bySource.get(Number(row['source'])) ?? [];
+    own.push(row);
+    bySource.set(Number(row['source']), own);
+  }
+  for (const own of bySource.values()) own.sort((a, b) => Number(b['first']) - Number(a['first']));
+  return found.map((row) => bySource.get(Number(row['source']))?.pop() ?? row);
+}

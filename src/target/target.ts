@@ -233,3 +233,13 @@ export class TargetError extends Error {
     this.code = code;
   }
 }
+
+/**
+ * The error of a statement that no row is to blame for, or of a rung that has isolated all that
+ * are: what would be a row's refusal elsewhere holds the stream.
+ */
+export function blameless(error: unknown): unknown {
+  if (!(error instanceof TargetError)) return error;
+  if (error.kind !== 'row' && error.kind !== 'conflict') return error;
+  return new TargetError('hold', error.code, error.message, error);
+}

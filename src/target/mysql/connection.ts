@@ -8,7 +8,7 @@ import { Readable } from 'node:stream';
 import mysql from 'mysql2';
 import type { Clock } from '../../clock.ts';
 import { TargetError } from '../target.ts';
-import { classify, errnoName, openCommits, type Vendor } from './errnos.ts';
+import { classify, errnoName, isRolledBack, type Vendor } from './errnos.ts';
 import type { Place } from './url.ts';
 
 export interface ConnectionOptions {
@@ -137,18 +137,19 @@ export class Connection {
 
   /**
    * Ends the transaction. Resolves when the server answered COMMIT. Rejects with 'ambiguous' where
-   * it did not answer; after any other rejection nothing is committed.
+   * it did not answer, or not with an error that says what was done; after any other rejection
+   * nothing is committed.
    */
   async commit(): Promise<void> {
     await this.script('COMMIT').catch((error: unknown) => {
       if (!(error instanceof TargetError)) throw error;
       const { kind, code, message, cause } = error;
       const errno = cause instanceof Error && 'errno' in cause ? Number(cause.errno) : 0;
-      if (this.isClosed || openCommits.has(errno)) {
+      if (this.isClosed || !isRolledBack(this.vendor, errno)) {
         this.destroy();
         throw new TargetError('ambiguous', code, `COMMIT was not answered: ${message}`, error);
       }
-      // Refused with an error: rolled back. Whatever the code, no row can be isolated any more.
+      // Rolled back. Whatever the code, no row can be isolated any more.
       const isLate = kind === 'row' || kind === 'conflict';
       throw new TargetError(isLate ? 'hold' : kind, code, `COMMIT was refused: ${message}`, error);
     });

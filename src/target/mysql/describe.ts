@@ -14,23 +14,25 @@ interface KeyRow {
 }
 
 /** How a catalog query names the table. */
-function ofTable(table: string): string {
+function ofTable(table: string, [schemas, tables] = ['table_schema', 'table_name']): string {
   const [schema, ...rest] = table.split('.');
   return rest.length === 0
-    ? `table_schema = DATABASE() AND table_name = ${literal(table)}`
-    : `table_schema = ${literal(schema ?? '')} AND table_name = ${literal(rest.join('.'))}`;
+    ? `${schemas} = DATABASE() AND ${tables} = ${literal(table)}`
+    : `${schemas} = ${literal(schema ?? '')} AND ${tables} = ${literal(rest.join('.'))}`;
 }
 
 /**
- * What a batch compares (P5): columns, keys and engine as the server writes them down, digested.
- * Not the counter of ids, the partitions or the comment of the table, which change while rows come
- * in.
+ * What a batch compares (P5): columns, keys and engine as the server writes them down, digested,
+ * and the table's character set and collation, which it does not write down again for the columns
+ * that have them. Not the counter of ids, the partitions or the comment of the table, which change
+ * while rows come in.
  */
 export function fingerprintOf(shown: Row | undefined): string {
   const text = String(shown?.['Create Table']);
   const [body = '', options = ''] = text.split('\n) ENGINE=', 2);
-  const engine = /^\w+/.exec(options)?.[0] ?? '';
-  return createHash('sha256').update(`${body}\n${engine}`).digest('hex').slice(0, 32);
+  const [engine = ''] = /^\w+/.exec(options) ?? [];
+  const [charset = ''] = / DEFAULT CHARSET=\w+(?: COLLATE=\w+)?/.exec(options) ?? [];
+  return createHash('sha256').update(`${body}\n${engine}${charset}`).digest('hex').slice(0, 32);
 }
 
 const columnsOf = (table: string): string => `SELECT column_name AS name, column_type AS type,
@@ -42,6 +44,16 @@ const indexesOf = (table: string): string => `SELECT index_name AS name, column_
     sub_part AS part, nullable, index_type AS type
   FROM information_schema.statistics WHERE ${ofTable(table)} AND non_unique = 0
   ORDER BY index_name = 'PRIMARY' DESC, index_name, seq_in_index`;
+
+/** Triggers keep the sql_mode that they were made under, whatever a session sets. */
+const laxTriggersOf = (table: string): string => `SELECT trigger_name AS name
+  FROM information_schema.triggers
+  WHERE ${ofTable(table, ['event_object_schema', 'event_object_table'])}
+    AND sql_mode NOT LIKE '%STRICT%' ORDER BY trigger_name`;
+
+const laxTrigger = (name: string): string =>
+  `Trigger ${name} was made under an sql_mode that is not strict: what it sets may be cut short ` +
+  'without a word.';
 
 /** Columns as the catalog has them; `shown` is SHOW CREATE TABLE's text. */
 const toColumnRow = (row: Row, shown: string): ColumnRow => {
@@ -91,11 +103,11 @@ export async function describe(
   const answers = await connection.transaction(async () => {
     const all = await connection.script(`START TRANSACTION;
       SELECT 1 FROM ${tableName(table)} LIMIT 0; SHOW CREATE TABLE ${tableName(table)};
-      ${columnsOf(table)}; ${indexesOf(table)}`);
+      ${columnsOf(table)}; ${indexesOf(table)}; ${laxTriggersOf(table)}`);
     await connection.commit();
     return all;
   });
-  const [, , shown, columnAnswer, indexAnswer] = answers;
+  const [, , shown, columnAnswer, indexAnswer, triggerAnswer] = answers;
   const [shownRow] = shown?.rows ?? [];
   const text = String(shownRow?.['Create Table']);
   const rows = (columnAnswer?.rows ?? []).map((row) => toColumnRow(row, text));
@@ -107,7 +119,10 @@ export async function describe(
     columns,
     keys: keys.filter((key) => key.unfit === null).map((key) => key.columns),
     fingerprint: fingerprintOf(shownRow),
-    warnings: warnings(keys, columns, rows),
+    warnings: [
+      ...warnings(keys, columns, rows),
+      ...(triggerAnswer?.rows ?? []).map((row) => laxTrigger(String(row['name']))),
+    ],
     rowBytesMax: rowBytesMax(server),
   };
 }

@@ -183,8 +183,14 @@ export const classify = (vendor: Vendor, errno: number): TargetErrorKind =>
 export const errnoName = (vendor: Vendor, errno: number): string =>
   find(vendor, errno)?.name ?? String(errno);
 
+/** In answer to COMMIT these do not say whether it was done: the statement was broken off. */
+const brokenOff: ReadonlySet<number> = new Set([1317, 1969, 3024]);
+
 /**
- * In answer to COMMIT these do not say whether it was done: the statement was broken off, or the
- * storage engine failed in the middle of it.
+ * Whether an error in answer to COMMIT says that all was rolled back. One that holds does not: the
+ * log or the storage engine failed in the middle of it, or the number is unknown here.
  */
-export const openCommits: ReadonlySet<number> = new Set([1180, 1317, 1598, 1969, 3024, 3100]);
+export function isRolledBack(vendor: Vendor, errno: number): boolean {
+  const kind = classify(vendor, errno);
+  return kind !== 'hold' && kind !== 'ambiguous' && !brokenOff.has(errno);
+}

@@ -8,7 +8,6 @@ import type { Claim, LaneState, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection, Row } from './connection.ts';
 import { altered, fingerprintOf } from './describe.ts';
-import { startedAt } from './server.ts';
 import { integers, literal, tableName } from './text.ts';
 
 /** What the guard of a batch judges. */
@@ -171,7 +170,13 @@ function checkLanes(batch: Guarded, rows: readonly Row[], mark: 'settled' | 'sta
 export async function resolve(
   connection: Connection,
   batch: Batch,
-  options: { readonly suspect: string; readonly lockMsMax: number; readonly usualMsMax: number },
+  options: {
+    /** Ids of sessions: see Server.session. */
+    readonly suspect: string;
+    readonly own: string;
+    readonly lockMsMax: number;
+    readonly usualMsMax: number;
+  },
 ): Promise<LaneState[]> {
   await connection.script(lockSeconds(options.lockMsMax));
   for (let tries = 1; ; tries++) {
@@ -191,19 +196,24 @@ export async function resolve(
       const isHeld = error instanceof TargetError && error.code === 'ER_LOCK_WAIT_TIMEOUT';
       if (!isHeld || tries === resolveTriesMax) throw error;
     }
-    await terminate(connection, options.suspect);
+    await terminate(connection, options);
   }
 }
 
 const lockSeconds = (ms: number): string =>
   `SET SESSION innodb_lock_wait_timeout = ${Math.max(1, Math.ceil(ms / 1000))}`;
 
-/** Ends the session, unless the server has started since: numbers begin anew then. */
-async function terminate(connection: Connection, suspect: string): Promise<void> {
-  const [thread = 0, start = 0] = suspect.split(' ').map(Number);
-  const started = await startedAt(connection);
-  if (!(thread > 0) || thread === connection.threadId || Math.abs(start - started) > 2) return;
-  await connection.script(`KILL ${thread}`).catch((error: unknown) => {
+/** Ends the session, unless it is another server's or of before its last start: other numbers. */
+async function terminate(
+  connection: Connection,
+  { suspect, own }: { readonly suspect: string; readonly own: string },
+): Promise<void> {
+  const [thread = '', start = '', server] = suspect.split(' ');
+  const [ownThread, ownStart = '', ownServer] = own.split(' ');
+  // Each start is given or taken one second.
+  const isSame = server === ownServer && Math.abs(Number(start) - Number(ownStart)) <= 2;
+  if (!isSame || thread === ownThread || !(Number(thread) > 0)) return;
+  await connection.script(`KILL ${Number(thread)}`).catch((error: unknown) => {
     const isGone = error instanceof TargetError && error.code === 'ER_NO_SUCH_THREAD';
     if (!isGone) throw error;
   });

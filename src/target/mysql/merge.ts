@@ -2,7 +2,7 @@
 // judged before anything else is sent; its last is COMMIT alone. What it means is in PROTOCOL P1
 // and P5; which rung it begins at is the ladder's affair.
 import type { Batch } from '../../merge/batch.ts';
-import type { MergeResult, Rung } from '../target.ts';
+import { blameless, type MergeResult, type Rung } from '../target.ts';
 import { settle } from './books.ts';
 import type { Connection } from './connection.ts';
 import { beginGuarded } from './lanes.ts';
@@ -16,16 +16,20 @@ export async function merge(
   batch: Batch,
   { rung, ways }: { readonly rung: Rung; readonly ways: Ways },
 ): Promise<MergeResult> {
-  const stage = rung === 'merge' ? await Stage.make(connection, batch, ways) : undefined;
-  return connection.transaction(async () => {
-    await beginGuarded(connection, batch);
-    const placed = stage
-      ? await placeRows(connection, batch, { stage })
-      : await writeStraight(connection, batch, ways);
-    await settle(connection, batch, { ...placed, packetBytesMax: ways.packetBytesMax });
-    await connection.commit();
-    return placed.ends ? { ends: placed.ends, position: '' } : { position: '' };
-  });
+  try {
+    const stage = rung === 'merge' ? await Stage.make(connection, batch, ways) : undefined;
+    return await connection.transaction(async () => {
+      await beginGuarded(connection, batch);
+      const placed = stage
+        ? await placeRows(connection, batch, { stage })
+        : await writeStraight(connection, batch, ways);
+      await settle(connection, batch, { ...placed, packetBytesMax: ways.packetBytesMax });
+      await connection.commit();
+      return placed.ends ? { ends: placed.ends, position: '' } : { position: '' };
+    });
+  } catch (error) {
+    throw rung === 'merge' ? blameless(error) : error;
+  }
 }
 
 async function writeStraight(connection: Connection, batch: Batch, ways: Ways): Promise<Placed> {

@@ -30,8 +30,11 @@ export class Relations {
   }
 }
 
-/** Character sets that take the bytes of UTF-8 as they are, or refuse them. */
-const utf8Like = new Set(['utf8mb4', 'utf8mb3', 'utf8', 'ascii', 'binary']);
+/**
+ * Character sets that take the bytes of UTF-8 as they are, or refuse them. Not ascii: it takes any
+ * bytes that come as binary.
+ */
+const utf8Like = new Set(['utf8mb4', 'utf8mb3', 'utf8', 'binary']);
 
 /** Types that would take binary bytes for a form of their own. */
 const textTypes = new Set(['json', 'uuid', 'inet4', 'inet6']);
@@ -59,11 +62,10 @@ export function sinkOf(batch: Batch, set: ColumnSet, relation: Relation): Sink {
 
 /** Kinds whose text another kind reads as the same value, or refuses (P5). */
 const widened: { readonly [kind in Column['type']['kind']]?: readonly string[] } = {
-  bool: ['int', 'numeric', 'float'],
-  int: ['numeric', 'float'],
-  numeric: ['float'],
+  bool: ['int', 'numeric'],
+  int: ['numeric'],
   date: ['timestamp'],
-  text: ['json', 'enum', 'cast'],
+  text: ['json', 'cast'],
   json: ['cast'],
   enum: ['cast'],
 };
@@ -74,10 +76,28 @@ export function columnNow(table: Table, was: Column): Column {
   if (!now) throw hold(table, `column ${was.name} of the rows is gone`);
   if (!now.writable) throw hold(table, `column ${was.name} of the rows is generated now`);
   const [from, to] = [was.type.kind, now.type.kind];
-  if (from === to || widened[from]?.includes(to) === true) return now;
+  if (from === to ? isKept(was, now) : widened[from]?.includes(to) === true) return now;
   // Stored as text they stay what they were.
   if (from !== 'bytea' && to === 'text') return now;
   throw hold(table, `column ${was.name} of the rows was ${was.sqlType} and is ${now.sqlType} now`);
+}
+
+/** Integers that are no numbers to the server: a 5 becomes the year 2005, bits are bytes. */
+const ownIntegers = /^(bit|year)\b(?:\((\d+)\))?/;
+
+/** False where the column would change a value of the same kind, and no error or warning tell. */
+function isKept({ type: was, sqlType: wasSql }: Column, { type: now, sqlType }: Column): boolean {
+  const [, own, width] = ownIntegers.exec(sqlType) ?? [];
+  if (own !== undefined) {
+    const [, before, widthBefore] = ownIntegers.exec(wasSql) ?? [];
+    return before === own && Number(widthBefore ?? 0) <= Number(width ?? 0);
+  }
+  if (was.kind === 'float' && now.kind === 'float') return was.bytes <= now.bytes;
+  if ('fraction' in was && 'fraction' in now) return was.fraction <= now.fraction;
+  if (was.kind === 'bytea' && now.kind === 'bytea' && now.fixed === true) {
+    return was.fixed === true && was.bytesMax === now.bytesMax;
+  }
+  return true;
 }
 
 const hold = (table: Table, message: string): TargetError =>

@@ -130,16 +130,23 @@ export async function loadRows(
     lines(batch, sink, rows),
   );
   if (affected === rows.length && warnings === 0) return;
+  throw await changed(connection, `${rows.length} rows were sent, ${affected} stored: `);
+}
+
+/** A value was changed or a row left out: by what the first warning of the last statement says. */
+export async function changed(connection: Connection, what = ''): Promise<TargetError> {
   const [first] = await connection.query('SHOW WARNINGS LIMIT 1');
   const errno = Number(first?.['Code'] ?? 0);
   const isConflict = classify(connection.vendor, errno) === 'conflict';
   const reason = first === undefined ? 'no reason is told' : String(first['Message']);
-  const message = `${rows.length} rows were sent, ${affected} stored: ${reason}`;
   const code = errno === 0 ? '' : errnoName(connection.vendor, errno);
-  throw new TargetError(isConflict ? 'conflict' : 'row', code, message);
+  return new TargetError(isConflict ? 'conflict' : 'row', code, what + reason);
 }
 
-/** The same by INSERTs, which say their errors. `before` goes in front of the first. */
+/**
+ * The same by INSERTs, which say their errors; what they only warn of is a changed value as well
+ * (digits or spaces cut off). `before` goes in front of the first.
+ */
 export async function insertRows(
   connection: Connection,
   batch: Batch,
@@ -154,7 +161,8 @@ export async function insertRows(
   const bytesMax = Math.min(insertBytesMax, Math.floor(packetBytesMax / 2));
   let { before = '' } = options;
   for (const text of inserts(batch, sink, { rows, bytesMax })) {
-    await connection.script(`${before}${text}`);
+    const answers = await connection.script(`${before}${text}`);
+    if (answers.some(({ warnings }) => warnings > 0)) throw await changed(connection);
     before = '';
   }
   if (before !== '') await connection.script(before.replace(/;\s*$/, ''));

@@ -11,7 +11,10 @@ export interface Server {
   readonly version: readonly number[];
   /** Of server and history, as far as the server has one. */
   readonly identity: string;
-  /** Enough to end this connection from another one, and never a later one of the same number. */
+  /**
+   * The connection's number, the second at which the server started, its identity: enough to end
+   * this connection from another one, and never one of the same number that is later or elsewhere.
+   */
   readonly session: string;
   /** Whether rows may go in by LOAD DATA LOCAL. */
   readonly canLoad: boolean;
@@ -37,6 +40,7 @@ const variables = [
   'wsrep_load_data_splitting',
   'max_allowed_packet',
   'sql_mode',
+  'note_verbosity',
 ] as const;
 
 /** What `sql_mode` must say on our sessions: no value may be changed without an error. */
@@ -104,17 +108,22 @@ export async function enter(connection: Connection, times: SessionTimes): Promis
     const message = `The session’s sql_mode lacks ${lacking.join()}: something sets it back.`;
     throw new TargetError('hold', '', message);
   }
+  // That a decimal was rounded is only a note. Not every MariaDB has this switch of them.
+  if (values.has('note_verbosity') && !value('note_verbosity').includes('basic')) {
+    await connection.script("SET SESSION note_verbosity = 'basic'");
+  }
   const packetBytesMax = Number(value('max_allowed_packet'));
   if (packetBytesMax < packetBytesMin) {
     const message = `max_allowed_packet is ${packetBytesMax}; it must be ${packetBytesMin}.`;
     throw new TargetError('hold', '', message);
   }
   const isLong = vendor === 'MariaDB' && isAtLeast(version, [11, 5]);
+  const identity = identityOf(value);
   return {
     vendor,
     version,
-    identity: identityOf(value),
-    session: `${connection.threadId} ${await startedAt(connection)}`,
+    identity,
+    session: `${connection.threadId} ${await startedAt(connection)} ${identity}`,
     // A Galera node that splits a LOAD commits it in pieces.
     canLoad: value('local_infile') === 'ON' && value('wsrep_load_data_splitting') !== 'ON',
     canSkip: isAtLeast(version, skipping[vendor]),
@@ -143,7 +152,7 @@ function identityOf(value: (of: (typeof variables)[number]) => string): string {
 }
 
 /** The second at which the server started, give or take one. */
-export async function startedAt(connection: Connection): Promise<number> {
+async function startedAt(connection: Connection): Promise<number> {
   const [status, clock] = await connection.script(
     "SHOW GLOBAL STATUS LIKE 'Uptime'; SELECT UNIX_TIMESTAMP() AS now",
   );
@@ -171,6 +180,11 @@ function settings(
     // Half a connection must not hold locks for eight hours.
     wait_timeout: Math.max(600, 2 * answerSeconds),
     max_error_count: 64,
+    sql_notes: 1,
+    // A server may have set these for people: answers cut short, statements refused.
+    sql_select_limit: '18446744073709551615',
+    sql_big_selects: 1,
+    sql_safe_updates: 0,
     foreign_key_checks: 1,
     unique_checks: 1,
   };

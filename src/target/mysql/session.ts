@@ -67,7 +67,7 @@ export class MysqlSession implements seam.Session {
 
   resolve(batch: Batch, suspect: string): Promise<seam.LaneState[]> {
     const { resolveLockMsMax: lockMsMax, lockMsMax: usualMsMax } = this.#options;
-    return resolve(this.#connection, batch, { suspect, lockMsMax, usualMsMax });
+    return resolve(this.#connection, batch, { suspect, own: this.id, lockMsMax, usualMsMax });
   }
 
   merge(batch: Batch, rung: seam.Rung): Promise<seam.MergeResult> {

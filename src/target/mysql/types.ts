@@ -127,10 +127,20 @@ export function columnType(row: ColumnRow, timestampMax: number): ColumnType | u
   return undefined;
 }
 
+/** How the catalog writes what cannot stand in a label as it is. */
+const escapes: { readonly [mark: string]: string } = {
+  "''": "'",
+  '\\0': '\0',
+  '\\n': '\n',
+  '\\r': '\r',
+};
+
 /** The labels of `enum('a','it''s')`. */
 function labelsOf(sqlType: string): string[] {
-  const labels = sqlType.matchAll(/'((?:[^']|'')*)'/g);
-  return [...labels].map(([, label = '']) => label.replaceAll("''", "'"));
+  const labels = sqlType.matchAll(/'((?:[^'\\]|''|\\.)*)'/gs);
+  const plain = (label: string) =>
+    label.replaceAll(/''|\\./gs, (mark) => escapes[mark] ?? mark.slice(1));
+  return [...labels].map(([, label = '']) => plain(label));
 }
 
 /** Neither folds letters nor leaves spaces at the end out of account. */

@@ -3,8 +3,7 @@
 // P1, P5 and P6; which rung it begins at is the ladder's affair.
 import type { Table } from '../../accept/columns.ts';
 import type { Batch } from '../../merge/batch.ts';
-import type { MergeResult, Rung } from '../target.ts';
-import { TargetError } from '../target.ts';
+import { blameless, type MergeResult, type Rung, TargetError } from '../target.ts';
 import { settle } from './books.ts';
 import type { Connection } from './connection.ts';
 import { plainRows } from './copy.ts';
@@ -27,15 +26,19 @@ export async function merge(
   if (rung === 'optimistic' && !isCopyable(batch)) {
     throw new TargetError('row', '', 'These columns need a cast, which COPY cannot make.');
   }
-  return connection.transaction(async () => {
-    const placed =
-      rung === 'optimistic'
-        ? await copyStraight(connection, batch, options.encoding)
-        : await placeRows(connection, batch, { opening: opening(batch), ...options });
-    await settle(connection, batch, placed);
-    const position = await commitAt(connection, options.positions);
-    return placed.ends ? { ends: placed.ends, position } : { position };
-  });
+  try {
+    return await connection.transaction(async () => {
+      const placed =
+        rung === 'optimistic'
+          ? await copyStraight(connection, batch, options.encoding)
+          : await placeRows(connection, batch, { opening: opening(batch), ...options });
+      await settle(connection, batch, placed);
+      const position = await commitAt(connection, options.positions);
+      return placed.ends ? { ends: placed.ends, position } : { position };
+    });
+  } catch (error) {
+    throw rung === 'merge' ? blameless(error) : error;
+  }
 }
 
 /**

@@ -68,7 +68,8 @@ async function waitingRows(connection: Connection, stream: string, lane?: number
 
 /**
  * Rows that wait and that another one of them stands for, with their keys. Contents are compared by
- * SHA-256: the server sorts long values by their beginnings only.
+ * SHA-256: the server sorts long values by their beginnings only. A set of columns that came since
+ * the layout was read may have fields that it does not know: its rows are left alone.
  */
 function copies(of: Sought, some: readonly Source[], where = ''): string {
   const { stage, stream } = of;
@@ -86,7 +87,8 @@ function copies(of: Sought, some: readonly Source[], where = ''): string {
         ROW_NUMBER() OVER (PARTITION BY ${content}
           ORDER BY s.holdfast_source ${direction}, s.holdfast_sequence ${direction}) AS place
       FROM ${name(stage.staging)} s FORCE INDEX (PRIMARY)
-      WHERE (${ranges.join(' OR ')}) AND COALESCE(${keys.join()}) IS NOT NULL ${where}) c
+      WHERE (${ranges.join(' OR ')}) AND COALESCE(${keys.join()}) IS NOT NULL
+        AND s.holdfast_set < ${stage.layout.sets.length} ${where}) c
     WHERE place > 1`;
 }
 

@@ -65,8 +65,9 @@ async function take(
   { turn, ...how }: Begun,
 ): Promise<StagedRows | undefined> {
   const lanes = await claimLanes(connection, turn, how);
-  const stage = await mergedStage(connection, turn.stream);
   const taken = await takeBatches(connection, turn, lanes);
+  // Read behind the batches, the layout knows the columns of all their rows.
+  const stage = await mergedStage(connection, turn.stream);
   if (stage && taken.batches.length + taken.broken.length > 0) {
     return { stream: turn.stream, stage, taken };
   }

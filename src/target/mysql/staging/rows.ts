@@ -10,6 +10,7 @@ import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import { checkKey, columnNow, type Relation } from '../relation.ts';
+import { changed } from '../rows.ts';
 import type { Refusal, Savepoint } from '../savepoint.ts';
 import { type Part, rowsTable, sortsOf, type Ways, winnersOf } from '../stage.ts';
 import { integers, list, name, tableName } from '../text.ts';
@@ -125,29 +126,38 @@ async function usedSets(connection: Connection, of: StagedRows): Promise<number[
  * counted before.
  */
 export async function insertStraight(connection: Connection, of: StagedRows): Promise<boolean> {
-  const { stream, stage, taken } = of;
-  const inserts: string[] = [];
-  for (const set of await usedSets(connection, of)) {
-    const fields = columnsOfSet(stage.layout, set);
-    const names = fields.map(({ column }) => columnNow(stream.table, column).name);
-    const values = fields.map((field) => stagedField(field.name));
-    const order = stream.rules.key.flatMap((column) => {
-      const field = fields.find((one) => one.column.name === column);
-      return field ? [stagedField(field.name)] : [];
-    });
-    const which = stage.layout.sets.length === 1 ? '' : `AND s.holdfast_set = ${set}`;
-    inserts.push(`INSERT INTO ${tableName(stream.table.name)} (${list(names)})
-      SELECT ${values.join()} FROM ${staged(stage)} WHERE ${among(taken.batches)} ${which}
-      ${order.length > 0 ? `ORDER BY ${order.join()}` : ''}`);
-  }
+  const { taken } = of;
+  const sets = await usedSets(connection, of);
+  let stored = 0;
   try {
-    const made = await connection.script(inserts.join('; '));
-    return made.reduce((sum, { affected }) => sum + affected, 0) === taken.rows;
+    // One by one: each names all batches, and together they may not fit into a packet.
+    for (const set of sets) {
+      const [made] = await connection.script(insertSet(of, set));
+      // What it warns of is a changed value: that row is found by the other way.
+      if (!made || made.warnings > 0) return false;
+      stored += made.affected;
+    }
+    return stored === taken.rows;
   } catch (error) {
     if (!(error instanceof TargetError)) throw error;
     if (error.kind !== 'row' && error.kind !== 'conflict') throw error;
     return false;
   }
+}
+
+/** The rows of one set of columns, from the staging table into the stream's. */
+function insertSet({ stream, stage, taken }: StagedRows, set: number): string {
+  const fields = columnsOfSet(stage.layout, set);
+  const names = fields.map(({ column }) => columnNow(stream.table, column).name);
+  const values = fields.map((field) => stagedField(field.name));
+  const order = stream.rules.key.flatMap((column) => {
+    const field = fields.find((one) => one.column.name === column);
+    return field ? [stagedField(field.name)] : [];
+  });
+  return `INSERT INTO ${tableName(stream.table.name)} (${list(names)})
+    SELECT ${values.join()} FROM ${staged(stage)} WHERE ${among(taken.batches)}
+      AND s.holdfast_set = ${set}
+    ${order.length > 0 ? `ORDER BY ${order.join()}` : ''}`;
 }
 
 const rowsName = 'holdfast_rows_0';
@@ -257,9 +267,10 @@ export class StagedStage {
       (first, last) =>
         savepoint.attempt(async (before) => {
           const { runs, ord } = runsBetween(taken.batches, ords[first] ?? 0, ords[last] ?? -1);
-          await this.#connection.script(`${before}${head}
+          const filled = await this.#connection.script(`${before}${head}
             SELECT ${[ord, ord, set, ...values].join()} FROM ${staged(stage)}
             WHERE ${among(runs)} AND s.holdfast_set = ${set}`);
+          if (filled.some(({ warnings }) => warnings > 0)) throw await changed(this.#connection);
         }),
       (place, refusal) => refuse(ords[place] ?? 0, refusal),
     );

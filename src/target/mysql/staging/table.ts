@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import type { ColumnType } from '../../../accept/columns.ts';
 import { extended, type Layout } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
-import { TargetError } from '../../target.ts';
+import { blameless, TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import { literal, name } from '../text.ts';
 import { rawType } from './raw.ts';
@@ -94,9 +94,7 @@ async function alone<T>(
     return await work();
   } catch (error) {
     // No row is to blame for what the table cannot be.
-    const isRow = error instanceof TargetError && ['row', 'conflict'].includes(error.kind);
-    if (!isRow) throw error;
-    throw new TargetError('hold', error.code, `The staging table: ${error.message}`, error);
+    throw blameless(error);
   } finally {
     if (!connection.isClosed) await connection.query(`SELECT RELEASE_LOCK(${lock})`);
   }

@@ -3,6 +3,7 @@
 // it may move the `settled` of that lane, of every writer.
 import { rowEnd } from '../../../merge/batch.ts';
 import { decodeEnds } from '../../../merge/ledger.ts';
+import { inSequence } from '../../rows.ts';
 import type { MergeTurn } from '../../staging.ts';
 import type { Connection, Row } from '../connection.ts';
 import { beginGuarded, ofStream } from '../lanes.ts';
@@ -84,8 +85,8 @@ export async function claimLanes(
   return claimed;
 }
 
-/** Ledger rows that one merge looks at. */
-const batchesMax = 4_000;
+/** Ledger rows that one merge looks at: the statement that books them all fits into a packet. */
+const batchesMax = 1_000;
 
 /**
  * The batches of claimed lanes that come next, up to `rowsMax` records: the oldest of all lanes,
@@ -109,7 +110,7 @@ export async function takeBatches(
   const broken: WaitingBatch[] = [];
   const next = new Map<number, number>();
   let records = 0;
-  for (const row of found) {
+  for (const row of inSequence(found)) {
     const batch = toWaiting(row);
     if (records > 0 && records + batch.ends.length > turn.rowsMax) break;
     records += batch.ends.length;

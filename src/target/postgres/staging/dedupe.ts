@@ -24,13 +24,16 @@ const keyNames = (layout: Layout, { rules }: StagedStream): string[] =>
 
 /**
  * Rows that wait, each with its ledger row; `where` narrows them. OFFSET 0 holds the planner to one
- * range of the index for each batch: the other way round it would look for each row's batch.
+ * range of the index for each batch: the other way round it would look for each row's batch. A set
+ * of columns that came since the layout was read may have fields that it does not know: its rows
+ * are left alone.
  */
 const waitingRows = (stage: KnownStage, stream: StagedStream, where: string): string =>
   `SELECT s.*, l.lane, l.at FROM holdfast_ledger l
    JOIN holdfast_merges m ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
    CROSS JOIN LATERAL (SELECT * FROM ${name(stage.staging)} r WHERE r.holdfast_source = m.source
-     AND r.holdfast_sequence BETWEEN l.first_sequence AND l.last_sequence OFFSET 0) s
+     AND r.holdfast_sequence BETWEEN l.first_sequence AND l.last_sequence
+     AND r.holdfast_set < ${stage.layout.sets.length} OFFSET 0) s
    WHERE l.stream = ${literal(stream.rules.stream)} AND l.merged_at IS NULL ${where}`;
 
 /** The rows with `copy`: 0 for the one of its equals that stays, 1, 2 … for the others. */

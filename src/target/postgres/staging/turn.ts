@@ -3,6 +3,7 @@
 // it may move the `settled` of that lane, of every writer.
 import { rowEnd } from '../../../merge/batch.ts';
 import { decodeEnds } from '../../../merge/ledger.ts';
+import { inSequence } from '../../rows.ts';
 import type { MergeTurn } from '../../staging.ts';
 import type { Connection, Row } from '../connection.ts';
 import { opening } from '../merge.ts';
@@ -100,7 +101,7 @@ export async function takeBatches(
   const broken: WaitingBatch[] = [];
   const next = new Map<number, number>();
   let records = 0;
-  for (const row of found) {
+  for (const row of inSequence(found)) {
     const batch = toWaiting(row);
     if (records > 0 && records + batch.ends.length > turn.rowsMax) break;
     records += batch.ends.length;
