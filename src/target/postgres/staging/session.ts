@@ -112,11 +112,10 @@ export class PostgresStaging implements seam.Staging {
   }
 
   async createAhead({ rules, isLogged }: seam.StagedStream): Promise<void> {
-    const known = await readStage(this.#connection, rules.stream);
-    if (!known) return;
     await this.#connection.transaction(async () => {
       await this.#connection.script(begin);
-      await makePartitions(this.#connection, known.staging, isLogged);
+      const known = await readStage(this.#connection, rules.stream, 'FOR UPDATE');
+      if (known) await makePartitions(this.#connection, known.staging, isLogged);
       await this.#connection.commit();
     });
   }
