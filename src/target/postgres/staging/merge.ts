@@ -30,8 +30,9 @@ export async function mergeTurn(
   if (waiting.lanes.length === 0) return undefined;
   return connection.transaction(async () => {
     const lanes = await claimLanes(connection, turn, waiting);
-    const stage = await mergedStage(connection, turn.stream);
     const taken = await takeBatches(connection, turn, lanes);
+    // After the batches: their sets of columns are in the layout then.
+    const stage = await mergedStage(connection, turn.stream);
     if (!stage || taken.batches.length + taken.broken.length === 0) {
       await connection.commit();
       return undefined;
