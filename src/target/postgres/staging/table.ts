@@ -108,7 +108,7 @@ const otherRules = (stream: string): TargetError =>
       'Let them be merged under those first.',
   );
 
-/** The stage, read in a transaction that merges: throws 'hold' under other rules than ours. */
+/** The stage, for who decides about its rows: throws 'hold' under other rules than ours. */
 export async function mergedStage(
   connection: Connection,
   stream: StagedStream,
