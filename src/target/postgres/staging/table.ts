@@ -26,7 +26,7 @@ export interface KnownStage {
 const stagingName = `CASE WHEN length($1) <= ${streamNameMax} THEN '${prefix}' || $1
   ELSE '${prefix}' || left($1, ${streamNameMax - 9}) || '_' || left(md5($1), 8) END`;
 
-const rulesOf = ({ rules: { key, onConflict } }: StagedStream): string =>
+export const rulesOf = ({ rules: { key, onConflict } }: StagedStream): string =>
   JSON.stringify({ key, onConflict });
 
 const toStage = (row: Row): KnownStage => ({
