@@ -188,3 +188,32 @@ test('a history that has come past what was told, its batches cut elsewhere, hol
   assert.equal(counts.merged, 20);
   await streamWhere(holdfast, 'whole', ({ watermarks }) => watermarks.confirmed === 120);
 });
+
+test('a day whose detaching hangs does not fail the next one', async (t) => {
+  const { url, client, session, stage, merge, id } = await openRows(t);
+  const days: string[] = [];
+  for (const back of [3, 2]) {
+    await stage(session, 4 - back, [{ id: BigInt(back) }]);
+    const [row] = await query(
+      url,
+      `SELECT to_char(day, 'YYYYMMDD') AS suffix, day::text AS first, (day + 1)::text AS next
+       FROM (SELECT (now() AT TIME ZONE 'UTC')::date - ${back} AS day) d`,
+    );
+    const name = `holdfast_stage_rows_p${String(row?.['suffix'])}`;
+    days.push(name);
+    await query(
+      url,
+      `CREATE TABLE ${name} PARTITION OF holdfast_stage_rows
+         FOR VALUES FROM ('${String(row?.['first'])}') TO ('${String(row?.['next'])}');
+       UPDATE holdfast_stage_rows SET holdfast_day = '${String(row?.['first'])}' WHERE id = ${back}`,
+    );
+  }
+  await merge(session);
+  const { staging } = session;
+  assert(staging);
+  await staging.confirm(id, [{ lane: 0, last: 2 }]);
+  await client.query('BEGIN; SELECT 1 FROM holdfast_stage_rows');
+  for (const day of days) assert.equal(await staging.dropPartition('rows', day), false, day);
+  await client.query('COMMIT');
+  for (const day of days) assert.equal(await staging.dropPartition('rows', day), true, day);
+});

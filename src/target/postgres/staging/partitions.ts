@@ -2,7 +2,7 @@
 // those who write to the others.
 import type { StagingPartition } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
-import type { Connection } from '../connection.ts';
+import type { Connection, Row } from '../connection.ts';
 import { literal, name } from '../text.ts';
 
 /** Also one that was cut off and not dropped yet. */
@@ -37,18 +37,29 @@ export async function partitions(
   for (const row of await connection.query(namesSql, [staging])) {
     const partition = String(row['name']);
     if (before !== undefined && String(row['day']) >= before) continue;
-    const [counted] = await connection.query(
-      `SELECT (${countSql(partition)}) AS rows,
-         EXISTS (${openRows(partition)}) AS "isOpen"`,
-    );
+    const counted = await count(connection, partition);
+    if (!counted) continue;
     found.push({
       name: partition,
       day: String(row['day']),
-      isConfirmed: row['isPast'] === true && counted?.['isOpen'] === false,
-      rows: Number(counted?.['rows']),
+      isConfirmed: row['isPast'] === true && counted['isOpen'] === false,
+      rows: Number(counted['rows']),
     });
   }
   return found;
+}
+
+/** Undefined where somebody has dropped it just now. */
+async function count(connection: Connection, partition: string): Promise<Row | undefined> {
+  try {
+    const [row] = await connection.query(
+      `SELECT (${countSql(partition)}) AS rows, EXISTS (${openRows(partition)}) AS "isOpen"`,
+    );
+    return row;
+  } catch (error) {
+    if (error instanceof TargetError && error.code === '42P01') return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -83,11 +94,14 @@ export async function dropPartition(
     await bounded(connection, `DROP TABLE ${name(partition)}`);
     return true;
   } catch (error) {
-    const isInTheWay = error instanceof TargetError && error.kind === 'transient';
-    if (!isInTheWay) throw error;
-    return false;
+    if (error instanceof TargetError && isInTheWay(error)) return false;
+    throw error;
   }
 }
+
+/** Other processes drop days too: this one is gone (42P01), or one is half cut off (55000). */
+const isInTheWay = ({ kind, code }: TargetError): boolean =>
+  kind === 'transient' || code === '42P01' || code === '55000';
 
 /**
  * CONCURRENTLY takes no transaction, so the bound on waiting is set for the session and put back.
