@@ -217,3 +217,11 @@ test('a day whose detaching hangs does not fail the next one', async (t) => {
   await client.query('COMMIT');
   for (const day of days) assert.equal(await staging.dropPartition('rows', day), true, day);
 });
+
+test('a stream may be named as if it were the index of another one', async (t) => {
+  const { session, staged } = await openRows(t);
+  const rules = { ...staged.rules, stream: 'rows_place' };
+  await session.staging?.open(staged);
+  await session.staging?.open({ ...staged, rules });
+  assert.notEqual(await session.staging?.partitions('rows_place'), []);
+});

@@ -146,8 +146,7 @@ async function makeTable(
       holdfast_set      int    NOT NULL,
       holdfast_day      date   NOT NULL DEFAULT ${today}
     ) PARTITION BY RANGE (holdfast_day);
-    CREATE UNIQUE INDEX ${name(`${staging}_place`)}
-      ON ${table} (holdfast_source, holdfast_sequence, holdfast_day)`;
+    CREATE UNIQUE INDEX ON ${table} (holdfast_source, holdfast_sequence, holdfast_day)`;
   const fields = layout.fields
     .slice(isThere ? fieldsThere : 0)
     .map(({ name: field, column: { type } }) => `ADD COLUMN ${name(field)} ${markOf(type)}`);
