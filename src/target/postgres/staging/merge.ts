@@ -31,7 +31,7 @@ export async function mergeTurn(
   return connection.transaction(async () => {
     const lanes = await claimLanes(connection, turn, waiting);
     const taken = await takeBatches(connection, turn, lanes);
-    // After the batches: their sets of columns are in the layout then.
+    // Read behind the batches, the layout knows the columns of all their rows.
     const stage = await mergedStage(connection, turn.stream);
     if (!stage || taken.batches.length + taken.broken.length === 0) {
       await connection.commit();
