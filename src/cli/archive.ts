@@ -147,7 +147,7 @@ class Archiving {
   /** A server drops days by itself after `stagingRetention`, archived or not. */
   async #mustBeThere({ name, day }: StagingPartition, cause: unknown): Promise<void> {
     const { staging, name: stream } = this.#open;
-    const left = await staging.partitions(stream);
+    const left = await staging.days(stream);
     if (left.some((partition) => partition.name === name)) return;
     const message =
       `${day} was dropped meanwhile: its stagingRetention had passed. ` +
@@ -161,7 +161,7 @@ class Archiving {
     for (let tries = 0; tries < dropTriesMax; tries++) {
       if (tries > 0) await systemClock.sleep(dropPauseMs * tries);
       if (await staging.dropPartition(stream, name, rows)) return true;
-      const left = await staging.partitions(stream);
+      const left = await staging.days(stream);
       if (left.every((partition) => partition.name !== name)) return true;
     }
     return false;

@@ -150,8 +150,8 @@ export class Watch {
     const before = new Date(clock.wallMs() - settings.stagingRetentionMs)
       .toISOString()
       .slice(0, 10);
-    for (const { name, isConfirmed } of await staging.partitions(stream.stream, before)) {
-      if (isConfirmed) await staging.dropPartition(stream.stream, name);
+    for (const { name, day } of await staging.days(stream.stream)) {
+      if (day < before) await staging.dropPartition(stream.stream, name);
     }
   }
 }

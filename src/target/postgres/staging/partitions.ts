@@ -1,6 +1,6 @@
 // The days of a staging table: which there are, which may go, and how one goes without stopping
 // those who write to the others.
-import type { StagingPartition } from '../../staging.ts';
+import type { StagingDay, StagingPartition } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import { literal, name } from '../text.ts';
@@ -28,15 +28,18 @@ const openRows = (partition: string): string => `SELECT 1 FROM holdfast_stages g
 
 const countSql = (partition: string): string => `SELECT count(*) AS rows FROM ${name(partition)}`;
 
+export async function days(connection: Connection, staging: string): Promise<StagingDay[]> {
+  const rows = await connection.query(namesSql, [staging]);
+  return rows.map((row) => ({ name: String(row['name']), day: String(row['day']) }));
+}
+
 export async function partitions(
   connection: Connection,
   staging: string,
-  before?: string,
 ): Promise<StagingPartition[]> {
   const found: StagingPartition[] = [];
   for (const row of await connection.query(namesSql, [staging])) {
     const partition = String(row['name']);
-    if (before !== undefined && String(row['day']) >= before) continue;
     const counted = await count(connection, partition);
     if (!counted) continue;
     found.push({
@@ -73,8 +76,8 @@ export async function dropPartition(
   of: { readonly name: string; readonly rows: number | undefined },
 ): Promise<boolean> {
   const partition = of.name;
-  const days = await connection.query(namesSql, [staging]);
-  const found = days.find((row) => row['name'] === partition);
+  const all = await connection.query(namesSql, [staging]);
+  const found = all.find((row) => row['name'] === partition);
   if (found?.['isPast'] !== true) return false;
   if ((await connection.query(openRows(partition))).length > 0) return false;
   const table = `ALTER TABLE ${name(staging)} DETACH PARTITION ${name(partition)}`;
