@@ -55,7 +55,7 @@ async function openRows(t: TestContext) {
   return { url, target, client, session, id, rules, options, staged, stage, merge };
 }
 
-test('who opens a staging table, or makes its days, does not wait for those who write', async (t) => {
+test('who opens a staging table, or makes its days, waits for no writer', async (t) => {
   const { url, target, client, session, staged, stage } = await openRows(t);
   await stage(session, 1, [{ id: 1n }]);
   const other = await target.connect();
@@ -92,7 +92,7 @@ test('batches are merged in their order, though the clock went back between them
   assert.deepEqual([merged?.records, merged?.lost], [2, 0]);
 });
 
-test('a replay waits for the merger of its lane, and holds nothing that this one needs', async (t) => {
+test('a replay waits for its lane’s merger, and holds nothing that one needs', async (t) => {
   const { target, client, session, id, options, stage, merge } = await openRows(t);
   await stage(session, 1, [new NotDecoded('{')]);
   await merge(session);
@@ -153,7 +153,7 @@ const confirmedOf = async (url: string): Promise<number> => {
   return Number(row?.['confirmed']);
 };
 
-test('what a process has confirmed is told to the target, though it lived short, or was killed', async (t) => {
+test('a process that lived short, or was killed, leaves its days confirmed', async (t) => {
   const { url, start } = await openWhole(t);
   const first = await start(20);
   await (await first.write('whole', idsFrom(0, 10))).settled;
@@ -164,7 +164,7 @@ test('what a process has confirmed is told to the target, though it lived short,
   while ((await confirmedOf(url)) < 10) await pause(20);
 });
 
-test('a history that has come past what was told, its batches cut elsewhere, holds nobody up', async (t) => {
+test('a history that has come past what was told holds nobody up', async (t) => {
   const { url, start } = await openWhole(t);
   const holdfast = await start(500);
   await (await holdfast.write('whole', idsFrom(0, 100))).settled;
@@ -177,7 +177,8 @@ test('a history that has come past what was told, its batches cut elsewhere, hol
      DELETE FROM holdfast_ledger WHERE stream = 'whole';
      INSERT INTO holdfast_ledger (writer, stream, lane, first_sequence, last_sequence, row_count,
          merged, duplicates, superseded, dead_letters, digest, route)
-       SELECT writer, stream, lane, first, last, last - first + 1, last - first + 1, 0, 0, 0, 0, 'staged'
+       SELECT writer, stream, lane, first, last, last - first + 1, last - first + 1, 0, 0, 0, 0,
+         'staged'
        FROM holdfast_merges, (VALUES (1, 50), (51, 120)) AS b (first, last)
        WHERE stream = 'whole' AND lane = 0;
      INSERT INTO rows SELECT n FROM generate_series(100, 119) AS n;
@@ -194,18 +195,19 @@ test('a day whose detaching hangs does not fail the next one', async (t) => {
   const days: string[] = [];
   for (const back of [3, 2]) {
     await stage(session, 4 - back, [{ id: BigInt(back) }]);
-    const [row] = await query(
+    const [row = {}] = await query(
       url,
       `SELECT to_char(day, 'YYYYMMDD') AS suffix, day::text AS first, (day + 1)::text AS next
        FROM (SELECT (now() AT TIME ZONE 'UTC')::date - ${back} AS day) d`,
     );
-    const name = `holdfast_stage_rows_p${String(row?.['suffix'])}`;
+    const [suffix, first, next] = ['suffix', 'first', 'next'].map((name) => String(row[name]));
+    const name = `holdfast_stage_rows_p${suffix}`;
     days.push(name);
     await query(
       url,
       `CREATE TABLE ${name} PARTITION OF holdfast_stage_rows
-         FOR VALUES FROM ('${String(row?.['first'])}') TO ('${String(row?.['next'])}');
-       UPDATE holdfast_stage_rows SET holdfast_day = '${String(row?.['first'])}' WHERE id = ${back}`,
+         FOR VALUES FROM ('${first}') TO ('${next}');
+       UPDATE holdfast_stage_rows SET holdfast_day = '${first}' WHERE id = ${back}`,
     );
   }
   await merge(session);
