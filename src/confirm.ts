@@ -49,9 +49,22 @@ export class Confirming {
     return due.flatMap((open) => open.lanes);
   }
 
-  /** The target went back: nothing that waits can be confirmed by its old position. */
-  forget(): void {
-    this.#open = [];
+  /**
+   * The target went back, these lanes to `last`: what lies beyond will be added again. The rest is
+   * still there, but no old position, and no time that began in another history, says how safely.
+   */
+  rewind(lanes: ConfirmedLanes): void {
+    const ends = new Map(lanes.map(({ lane, last }) => [lane, last]));
+    const atMs = this.#clock.monotonicMs();
+    this.#open = this.#open.map((open) => ({
+      lanes: open.lanes.map(({ lane, last }) => ({
+        lane,
+        last: Math.min(last, ends.get(lane) ?? last),
+      })),
+      identity: '',
+      position: '',
+      atMs,
+    }));
   }
 
   #elapsed(): Open[] {

@@ -22,9 +22,19 @@ export interface UpkeepParts {
 const upkeepMs = 1_000;
 const expireMs = 60_000;
 
-/** Runs until aborted. */
+/**
+ * Runs until aborted. What asks the target may wait for it long; the journal needs its upkeep all
+ * the more then (P18).
+ */
 export async function keepUp(parts: UpkeepParts, clock: Clock, signal: AbortSignal): Promise<void> {
-  const { journal, requests } = parts;
+  await Promise.all([keepJournal(parts, clock, signal), keepTarget(parts, clock, signal)]);
+}
+
+async function keepJournal(
+  { journal, requests }: UpkeepParts,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
   let expireAt = clock.monotonicMs() + expireMs;
   while (!signal.aborted) {
     await clock.sleep(upkeepMs, signal);
@@ -32,11 +42,21 @@ export async function keepUp(parts: UpkeepParts, clock: Clock, signal: AbortSign
     remember(requests);
     journal.mark();
     await journal.relieve();
-    const seen = await parts.loading.contention(upkeepMs);
-    if (seen) parts.contention.add(seen, clock.monotonicMs());
     if (clock.monotonicMs() < expireAt) continue;
     expireAt = clock.monotonicMs() + expireMs;
     requests.expire(clock.wallMs() - limits.requestsKeptMs);
+  }
+}
+
+async function keepTarget(parts: UpkeepParts, clock: Clock, signal: AbortSignal): Promise<void> {
+  let pruneAt = clock.monotonicMs() + expireMs;
+  while (!signal.aborted) {
+    await clock.sleep(upkeepMs, signal);
+    if (signal.aborted) return;
+    const seen = await parts.loading.contention(upkeepMs);
+    if (seen) parts.contention.add(seen, clock.monotonicMs());
+    if (clock.monotonicMs() < pruneAt) continue;
+    pruneAt = clock.monotonicMs() + expireMs;
     await prune(parts);
   }
 }

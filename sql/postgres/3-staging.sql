@@ -54,15 +54,24 @@ CREATE TABLE IF NOT EXISTS holdfast_stages (
 );
 
 -- The first thing that the transaction of a staged batch does; see holdfast_guard.
+--   HF004  the stream is staged for another table, or under other rules
+-- The stage's row is held, so that its rules stay until the batch shows up as waiting.
 CREATE OR REPLACE PROCEDURE holdfast_stage_guard(
   batch_writer uuid, batch_stream text, batch_epoch bigint,
-  batch_lanes int[], batch_firsts bigint[]
+  batch_lanes int[], batch_firsts bigint[], batch_target text, batch_rules jsonb
 ) LANGUAGE plpgsql AS $guard$
 DECLARE
   found_lane record;
   place int := 0;
   moved text;
 BEGIN
+  PERFORM 1 FROM holdfast_stages s
+  WHERE s.stream = batch_stream AND s.target = batch_target AND s.rules = batch_rules
+  FOR KEY SHARE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'stream % is staged under other rules than the batch', batch_stream
+      USING ERRCODE = 'HF004';
+  END IF;
   FOR found_lane IN
     SELECT l.lane, l.epoch, l.staged FROM holdfast_lanes l
     WHERE l.writer = batch_writer AND l.stream = batch_stream AND l.lane = ANY (batch_lanes)

@@ -22,7 +22,10 @@ import { Failure, type Result, tableOf } from './output.ts';
 import { type Progress, showProgress } from './progress.ts';
 import { type OpenStaging, withStaging } from './staged-stream.ts';
 
-const pageRows = 5_000;
+/** A page is held in memory; how large rows are is known only from the one before. */
+const pageRowsFirst = 50;
+const pageRowsMax = 5_000;
+const pageCharsMax = 8 * 1024 * 1024;
 
 /** Whoever reads the staging table for long is in the way of dropping a day of it. */
 const dropTriesMax = 6;
@@ -127,8 +130,12 @@ class Archiving {
 
   async *#pages({ name }: StagingPartition, shown: () => void): AsyncGenerator<string[]> {
     const { staging, name: stream } = this.#open;
+    let rowsMax = pageRowsFirst;
     for (let from: string | undefined = ''; from !== undefined; ) {
-      const page = await staging.archivePage(stream, name, { from, rowsMax: pageRows });
+      const page = await staging.archivePage(stream, name, { from, rowsMax });
+      const chars = page.lines.reduce((sum, line) => sum + line.length, 0);
+      const fitting = Math.floor((pageCharsMax * page.lines.length) / Math.max(chars, 1));
+      rowsMax = Math.min(Math.max(fitting, 1), pageRowsMax);
       // Only between the parts of a json value, which is kept as it was given.
       yield page.lines.map((line) => line.replaceAll('\n', ' '));
       this.#rows += page.lines.length;
@@ -140,7 +147,7 @@ class Archiving {
   /** A server drops days by itself after `stagingRetention`, archived or not. */
   async #mustBeThere({ name, day }: StagingPartition, cause: unknown): Promise<void> {
     const { staging, name: stream } = this.#open;
-    const left = await staging.partitions(stream);
+    const left = await staging.days(stream);
     if (left.some((partition) => partition.name === name)) return;
     const message =
       `${day} was dropped meanwhile: its stagingRetention had passed. ` +
@@ -154,7 +161,7 @@ class Archiving {
     for (let tries = 0; tries < dropTriesMax; tries++) {
       if (tries > 0) await systemClock.sleep(dropPauseMs * tries);
       if (await staging.dropPartition(stream, name, rows)) return true;
-      const left = await staging.partitions(stream);
+      const left = await staging.days(stream);
       if (left.every((partition) => partition.name !== name)) return true;
     }
     return false;

@@ -39,7 +39,10 @@ export class DirectRoute implements LoaderRoute {
     lanes: readonly { readonly state: LaneState; readonly from: number }[],
   ): Promise<void> {
     const { events, settings, confirming, stream } = this.#parts;
-    if (lanes.some(({ state, from }) => state.settled < from)) confirming.forget();
+    const back = lanes.filter(({ state, from }) => state.settled < from);
+    if (back.length > 0) {
+      confirming.rewind(back.map(({ state: { lane, settled } }) => ({ lane, last: settled })));
+    }
     for (const { state, from } of lanes) {
       const first = from + 1;
       if (state.settled < first) continue;

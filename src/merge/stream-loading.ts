@@ -14,7 +14,7 @@ import { Loader } from './loader.ts';
 import { Merger } from './merger.ts';
 import { StagedRoute, stagedStream, stagingOf } from './staged.ts';
 import type { LoadingEvents, StreamSettings } from './stream.ts';
-import { Watch } from './watch.ts';
+import { Watch, type WatchParts } from './watch.ts';
 
 /** What the loaders and mergers of a stream know together. */
 interface Shared {
@@ -120,12 +120,15 @@ export class StreamLoading {
     if (confirmed.length > 0) events.onConfirmed(settings.id, confirmed);
     events.onState(settings.id, { state: 'running' });
     this.#failures = 0;
-    this.#make(shared, confirming);
+    this.#make(shared, { confirming, confirmed });
     if (this.#stop.signal.aborted) return;
     await this.#runAll(lanes);
   }
 
-  #make(shared: Shared, confirming: Confirming): void {
+  #make(
+    shared: Shared,
+    { confirming, confirmed }: Pick<WatchParts, 'confirming' | 'confirmed'>,
+  ): void {
     const { settings, events, writer } = this.#parts;
     const stream = { writer, stream: settings.rules.stream };
     const isStaged = settings.route === 'staged';
@@ -138,7 +141,7 @@ export class StreamLoading {
       return loader;
     });
     if (!isStaged) return;
-    this.#watch = new Watch({ ...this.#parts, stream, confirming, shared });
+    this.#watch = new Watch({ ...this.#parts, stream, confirming, confirmed, shared });
     const onMerged = (): void => this.#watch?.wake();
     this.#mergers = Array.from(
       { length: settings.mergers },

@@ -2,7 +2,7 @@
 // settled, tells how its records ended, and what has been confirmed. Beside that it keeps the days
 // of the staging table: those to come are made, those that are done with go.
 import type { Table } from '../accept/columns.ts';
-import type { Confirming } from '../confirm.ts';
+import type { ConfirmedLanes, Confirming } from '../confirm.ts';
 import { limits } from '../limits.ts';
 import { type LaneState, type Session, type StreamId, TargetError } from '../target/target.ts';
 import { Link, type LinkParts } from './link.ts';
@@ -12,6 +12,8 @@ import { bare } from './stream.ts';
 export interface WatchParts extends LinkParts {
   readonly stream: StreamId;
   readonly confirming: Confirming;
+  /** What was confirmed at the takeover already. */
+  readonly confirmed: ConfirmedLanes;
   readonly shared: { table: Table };
 }
 
@@ -28,6 +30,7 @@ export class Watch {
   constructor(parts: WatchParts) {
     this.#parts = parts;
     this.#link = new Link(parts, this.#stop.signal);
+    this.#remember(parts.confirmed);
   }
 
   /** Look now: something was merged. */
@@ -57,6 +60,8 @@ export class Watch {
           await this.#link.failed(error);
         }
       }
+      // A process that was short-lived leaves its days to be archived, too.
+      if (this.#link.id !== '') await this.#tellConfirmed(await this.#link.connected());
     } finally {
       await this.#link.close();
     }
@@ -87,15 +92,8 @@ export class Watch {
     const { events, settings, stream, confirming } = this.#parts;
     const lanes = await session.lanes(stream);
     const back = lanes.filter(({ lane, settled }) => settled < (this.#settled[lane] ?? 0));
-    if (back.length > 0) {
-      // A history that lacks our last merges: what waits there is merged again (P3).
-      confirming.forget();
-      for (const { lane, settled } of back) {
-        this.#settled[lane] = settled;
-        this.#confirmed[lane] = Math.min(this.#confirmed[lane] ?? 0, settled);
-      }
-      events.onLanes(settings.id, back);
-    }
+    // A history that lacks our last merges: what waits there is merged again (P3).
+    if (back.length > 0) this.#adopt(back);
     const isAhead = lanes.some(({ lane, settled }) => settled > (this.#settled[lane] ?? 0));
     if (!isAhead) return;
     const after = Array.from(lanes, ({ lane }) => this.#settled[lane] ?? 0);
@@ -108,29 +106,52 @@ export class Watch {
     });
     events.onSettled(settings.id, next.map(bare));
     const ends = next.map(({ lane, last }) => ({ lane, last }));
-    this.#confirm(confirming.add(ends, { position: '', identity: session.identity }));
+    // Such a history may have come past us already, its batches cut elsewhere.
+    const strange = lanes.filter(({ lane, settled }) => settled > (this.#settled[lane] ?? 0));
+    if (strange.length > 0) this.#adopt(strange);
+    const all = [...ends, ...strange.map(({ lane, settled }) => ({ lane, last: settled }))];
+    this.#confirm(confirming.add(all, { position: '', identity: session.identity }));
   }
 
-  #confirm(lanes: readonly { readonly lane: number; readonly last: number }[]): void {
+  /** Takes the target's word for where these lanes stand; the ledger knows how records ended. */
+  #adopt(lanes: readonly LaneState[]): void {
+    const { confirming, events, settings } = this.#parts;
+    confirming.rewind(lanes.map(({ lane, settled }) => ({ lane, last: settled })));
+    for (const { lane, settled } of lanes) {
+      this.#settled[lane] = settled;
+      this.#confirmed[lane] = Math.min(this.#confirmed[lane] ?? 0, settled);
+    }
+    events.onLanes(settings.id, lanes);
+  }
+
+  #confirm(lanes: ConfirmedLanes): void {
     if (lanes.length === 0) return;
-    for (const { lane, last } of lanes) {
+    this.#remember(lanes);
+    this.#parts.events.onConfirmed(this.#parts.settings.id, lanes);
+  }
+
+  #remember(confirmed: ConfirmedLanes): void {
+    for (const { lane, last } of confirmed) {
       this.#confirmed[lane] = Math.max(this.#confirmed[lane] ?? 0, last);
     }
-    this.#parts.events.onConfirmed(this.#parts.settings.id, lanes);
+  }
+
+  async #tellConfirmed(session: Session): Promise<void> {
+    const confirmed = this.#confirmed.flatMap((last, lane) => ({ lane, last }));
+    await stagingOf(session).confirm(this.#parts.stream, confirmed);
   }
 
   async #keepDays(session: Session): Promise<void> {
     const { settings, shared, stream, clock } = this.#parts;
     const staging = stagingOf(session);
     await staging.createAhead(stagedStream(settings, shared.table));
-    const confirmed = this.#confirmed.flatMap((last, lane) => ({ lane, last }));
-    await staging.confirm(stream, confirmed);
+    await this.#tellConfirmed(session);
     // A day whose last moment is longer ago than the retention.
     const before = new Date(clock.wallMs() - settings.stagingRetentionMs)
       .toISOString()
       .slice(0, 10);
-    for (const { name, isConfirmed } of await staging.partitions(stream.stream, before)) {
-      if (isConfirmed) await staging.dropPartition(stream.stream, name);
+    for (const { name, day } of await staging.days(stream.stream)) {
+      if (day < before) await staging.dropPartition(stream.stream, name);
     }
   }
 }

@@ -80,10 +80,13 @@ export interface StagedDuplicates {
 }
 
 /** A day's partition of a staging table. */
-export interface StagingPartition {
+export interface StagingDay {
   readonly name: string;
   /** YYYY-MM-DD, by the server's clock, UTC. */
   readonly day: string;
+}
+
+export interface StagingPartition extends StagingDay {
   /** Whether every row of it is merged and confirmed. */
   readonly isConfirmed: boolean;
   readonly rows: number;
@@ -122,8 +125,10 @@ export interface Staging {
   waiting(stream: string): Promise<Waiting>;
   /** Remembers up to where its owner has confirmed each lane: older partitions may be dropped. */
   confirm(stream: StreamId, lanes: readonly { lane: number; last: number }[]): Promise<void>;
-  /** All days, or those before `before` (YYYY-MM-DD): to count the rows of a day reads it. */
-  partitions(stream: string, before?: string): Promise<StagingPartition[]>;
+  /** Which there are, oldest first. */
+  days(stream: string): Promise<StagingDay[]>;
+  /** The same with their rows: to count them reads them. */
+  partitions(stream: string): Promise<StagingPartition[]>;
   /** Makes the partitions that will be needed next; asks again and again, day after day. */
   createAhead(stream: StagedStream): Promise<void>;
   /**

@@ -68,7 +68,10 @@ async function caughtUp({ primary, standby }: Omit<Pair, 'holdfast'>): Promise<v
 async function failOver({ primary, standby }: Pair): Promise<void> {
   await primary.kill();
   await standby.start();
-  await query(standby.url, 'SELECT pg_promote(true)');
+  // Without waiting there: its snapshot would stand in the way of the replay that it waits for.
+  await query(standby.url, 'SELECT pg_promote(false)');
+  const isStandby = 'SELECT pg_is_in_recovery() AS "isIt"';
+  while ((await query(standby.url, isStandby))[0]?.['isIt'] === true) await pause(10);
 }
 
 const idsOf = async (server: PostgresServer, table: string): Promise<number[]> =>

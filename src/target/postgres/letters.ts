@@ -111,8 +111,15 @@ const notSettled = (id: DeadLetterId): TargetError => {
   return new TargetError('transient', '', message);
 };
 
-/** Up to where the lane is settled; nobody else moves that until the transaction ends. */
+/**
+ * Up to where the lane is settled; nobody else moves that until the transaction ends. The claim
+ * comes first, as it does for a merger, which moves the lane's totals only after its rows.
+ */
 async function lockLane(connection: Connection, id: DeadLetterId): Promise<number> {
+  await connection.query(
+    'SELECT 1 FROM holdfast_claims WHERE stream = $1 AND lane = $2 FOR UPDATE',
+    [id.stream, id.lane],
+  );
   for (const table of totalsTables) {
     const [lane] = await connection.query(
       `SELECT settled FROM ${table} WHERE writer = $1 AND stream = $2 AND lane = $3 FOR UPDATE`,

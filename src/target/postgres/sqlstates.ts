@@ -76,6 +76,7 @@ export const sqlStates: readonly SqlState[] = [
   }),
   ...group('hold', 'the table is not what the stream expects', {
     '42': 'syntax_error_or_access_rule_violation',
+    HF004: 'the guard: a staged stream whose rules are others',
     '42P01': 'undefined_table',
     '42703': 'undefined_column',
     '42846': 'cannot_coerce',

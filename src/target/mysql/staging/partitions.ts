@@ -1,14 +1,12 @@
 // The days of a staging table: which there are, which may go, and how one goes without stopping
 // those who write to the others.
-import type { StagingPartition } from '../../staging.ts';
+import type { StagingDay, StagingPartition } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection } from '../connection.ts';
 import { literal, name } from '../text.ts';
 import { partitionNames } from './table.ts';
 
-interface Day {
-  readonly name: string;
-  readonly day: string;
+interface Day extends StagingDay {
   readonly isPast: boolean;
 }
 
@@ -18,7 +16,7 @@ interface Day {
  */
 const lateness = 'INTERVAL 1 HOUR';
 
-async function days(connection: Connection, staging: string): Promise<Day[]> {
+export async function days(connection: Connection, staging: string): Promise<Day[]> {
   const [named, clock] = await connection.script(
     `${partitionNames(staging)}; SELECT DATE(UTC_TIMESTAMP() - ${lateness}) AS today`,
   );
@@ -50,11 +48,9 @@ const countSql = (staging: string, partition: string): string =>
 export async function partitions(
   connection: Connection,
   staging: string,
-  before?: string,
 ): Promise<StagingPartition[]> {
   const found: StagingPartition[] = [];
   for (const { name: partition, day, isPast } of await days(connection, staging)) {
-    if (before !== undefined && day >= before) continue;
     const [counted, open] = await connection.script(
       `${countSql(staging, partition)}; ${openRows(staging, partition)}`,
     );

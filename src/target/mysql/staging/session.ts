@@ -11,7 +11,7 @@ import { literal } from '../text.ts';
 import { archivePage } from './archive.ts';
 import { dedupe, duplicates } from './dedupe.ts';
 import { type MergeOptions, mergeTurn } from './merge.ts';
-import { dropPartition, partitions } from './partitions.ts';
+import { days, dropPartition, partitions } from './partitions.ts';
 import { readSources, type StageKnown, stage } from './stage.ts';
 import { makePartitions, openStage, readStage } from './table.ts';
 
@@ -86,9 +86,15 @@ export class MysqlStaging implements seam.Staging {
     );
   }
 
-  async partitions(stream: string, before?: string): Promise<seam.StagingPartition[]> {
+  async days(stream: string): Promise<seam.StagingDay[]> {
     const known = await readStage(this.#connection, stream);
-    return known ? partitions(this.#connection, known.staging, before) : [];
+    const all = known ? await days(this.#connection, known.staging) : [];
+    return all.map(({ name, day }) => ({ name, day }));
+  }
+
+  async partitions(stream: string): Promise<seam.StagingPartition[]> {
+    const known = await readStage(this.#connection, stream);
+    return known ? partitions(this.#connection, known.staging) : [];
   }
 
   async createAhead({ rules }: seam.StagedStream): Promise<void> {

@@ -12,7 +12,7 @@ import type { Connection, Row } from '../connection.ts';
 import { begin } from '../lanes.ts';
 import { byIndexOnly } from '../temporary.ts';
 import { literal, name } from '../text.ts';
-import { type KnownStage, readStage } from './table.ts';
+import { type KnownStage, mergedStage } from './table.ts';
 
 /** A sort of what waits is large; the standard 4 MB would take many passes over files. */
 const planning = `${byIndexOnly}; SET LOCAL work_mem = '64MB'`;
@@ -57,7 +57,7 @@ export async function duplicates(
   stream: StagedStream,
   keysMax: number,
 ): Promise<StagedDuplicates> {
-  const stage = await readStage(connection, stream.rules.stream);
+  const stage = await mergedStage(connection, stream);
   const [waiting] = await connection.query(
     `SELECT coalesce(sum(row_count - duplicates - dead_letters), 0) AS rows FROM holdfast_ledger
      WHERE stream = $1 AND merged_at IS NULL`,
@@ -127,7 +127,7 @@ export async function dedupe(
   { lane, rowsMax }: { readonly lane: number; readonly rowsMax: number },
 ): Promise<DedupeStep | undefined> {
   const { stream: id } = stream.rules;
-  const stage = await readStage(connection, id);
+  const stage = await mergedStage(connection, stream);
   const keys = stage ? keyNames(stage.layout, stream) : [];
   if (!stage || keys.length === 0) return { rows: 0, collapsed: 0, isWhole: true };
   const [waiting] = await connection.query(

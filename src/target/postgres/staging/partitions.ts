@@ -1,8 +1,8 @@
 // The days of a staging table: which there are, which may go, and how one goes without stopping
 // those who write to the others.
-import type { StagingPartition } from '../../staging.ts';
+import type { StagingDay, StagingPartition } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
-import type { Connection } from '../connection.ts';
+import type { Connection, Row } from '../connection.ts';
 import { literal, name } from '../text.ts';
 
 /** Also one that was cut off and not dropped yet. */
@@ -28,27 +28,41 @@ const openRows = (partition: string): string => `SELECT 1 FROM holdfast_stages g
 
 const countSql = (partition: string): string => `SELECT count(*) AS rows FROM ${name(partition)}`;
 
+export async function days(connection: Connection, staging: string): Promise<StagingDay[]> {
+  const rows = await connection.query(namesSql, [staging]);
+  return rows.map((row) => ({ name: String(row['name']), day: String(row['day']) }));
+}
+
 export async function partitions(
   connection: Connection,
   staging: string,
-  before?: string,
 ): Promise<StagingPartition[]> {
   const found: StagingPartition[] = [];
   for (const row of await connection.query(namesSql, [staging])) {
     const partition = String(row['name']);
-    if (before !== undefined && String(row['day']) >= before) continue;
-    const [counted] = await connection.query(
-      `SELECT (${countSql(partition)}) AS rows,
-         EXISTS (${openRows(partition)}) AS "isOpen"`,
-    );
+    const counted = await count(connection, partition);
+    if (!counted) continue;
     found.push({
       name: partition,
       day: String(row['day']),
-      isConfirmed: row['isPast'] === true && counted?.['isOpen'] === false,
-      rows: Number(counted?.['rows']),
+      isConfirmed: row['isPast'] === true && counted['isOpen'] === false,
+      rows: Number(counted['rows']),
     });
   }
   return found;
+}
+
+/** Undefined where somebody has dropped it just now. */
+async function count(connection: Connection, partition: string): Promise<Row | undefined> {
+  try {
+    const [row] = await connection.query(
+      `SELECT (${countSql(partition)}) AS rows, EXISTS (${openRows(partition)}) AS "isOpen"`,
+    );
+    return row;
+  } catch (error) {
+    if (error instanceof TargetError && error.code === '42P01') return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -62,8 +76,8 @@ export async function dropPartition(
   of: { readonly name: string; readonly rows: number | undefined },
 ): Promise<boolean> {
   const partition = of.name;
-  const days = await connection.query(namesSql, [staging]);
-  const found = days.find((row) => row['name'] === partition);
+  const all = await connection.query(namesSql, [staging]);
+  const found = all.find((row) => row['name'] === partition);
   if (found?.['isPast'] !== true) return false;
   if ((await connection.query(openRows(partition))).length > 0) return false;
   const table = `ALTER TABLE ${name(staging)} DETACH PARTITION ${name(partition)}`;
@@ -83,11 +97,14 @@ export async function dropPartition(
     await bounded(connection, `DROP TABLE ${name(partition)}`);
     return true;
   } catch (error) {
-    const isInTheWay = error instanceof TargetError && error.kind === 'transient';
-    if (!isInTheWay) throw error;
-    return false;
+    if (error instanceof TargetError && isInTheWay(error)) return false;
+    throw error;
   }
 }
+
+/** Other processes drop days too: this one is gone (42P01), or one is half cut off (55000). */
+const isInTheWay = ({ kind, code }: TargetError): boolean =>
+  kind === 'transient' || code === '42P01' || code === '55000';
 
 /**
  * CONCURRENTLY takes no transaction, so the bound on waiting is set for the session and put back.

@@ -10,7 +10,7 @@ import { begin } from '../lanes.ts';
 import { archivePage } from './archive.ts';
 import { dedupe, duplicates } from './dedupe.ts';
 import { mergeTurn } from './merge.ts';
-import { dropPartition, partitions } from './partitions.ts';
+import { days, dropPartition, partitions } from './partitions.ts';
 import { readSources, type StageKnown, stage } from './stage.ts';
 import { makePartitions, openStage, readStage } from './table.ts';
 
@@ -106,17 +106,21 @@ export class PostgresStaging implements seam.Staging {
     );
   }
 
-  async partitions(stream: string, before?: string): Promise<seam.StagingPartition[]> {
+  async days(stream: string): Promise<seam.StagingDay[]> {
     const known = await readStage(this.#connection, stream);
-    return known ? partitions(this.#connection, known.staging, before) : [];
+    return known ? days(this.#connection, known.staging) : [];
+  }
+
+  async partitions(stream: string): Promise<seam.StagingPartition[]> {
+    const known = await readStage(this.#connection, stream);
+    return known ? partitions(this.#connection, known.staging) : [];
   }
 
   async createAhead({ rules, isLogged }: seam.StagedStream): Promise<void> {
-    const known = await readStage(this.#connection, rules.stream);
-    if (!known) return;
     await this.#connection.transaction(async () => {
       await this.#connection.script(begin);
-      await makePartitions(this.#connection, known.staging, isLogged);
+      const known = await readStage(this.#connection, rules.stream, 'FOR UPDATE');
+      if (known) await makePartitions(this.#connection, known.staging, isLogged);
       await this.#connection.commit();
     });
   }

@@ -12,7 +12,7 @@ import { begin } from '../lanes.ts';
 import { commitAt } from '../merge.ts';
 import { undecodedLetters } from '../place.ts';
 import { integers, literal, name } from '../text.ts';
-import { type KnownStage, markOf, openStage } from './table.ts';
+import { type KnownStage, markOf, openStage, rulesOf } from './table.ts';
 
 /** What a session remembers of a stream's staging table. */
 export interface StageKnown {
@@ -51,7 +51,7 @@ export async function stage(
   }
   try {
     return await connection.transaction(async () => {
-      await copyRows(connection, batch, known);
+      await copyRows(connection, batch, { known, stream: options.stream });
       await book(connection, batch, options.encoding);
       return { position: await commitAt(connection, options.positions) };
     });
@@ -68,15 +68,20 @@ export async function stage(
 const usedSets = (batch: Batch): (readonly number[])[] =>
   batch.columnSets.filter((_, set) => batch.sets.includes(set));
 
-const opening = (batch: Batch): string => `${begin};
+const opening = (batch: Batch, stream: StagedStream): string => `${begin};
   CALL holdfast_stage_guard(
     ${literal(batch.writer)}, ${literal(batch.rules.stream)}, ${batch.epoch},
     ${integers(batch.slices.map((slice) => slice.lane))},
-    ${integers(batch.slices.map((slice) => slice.first))})`;
+    ${integers(batch.slices.map((slice) => slice.first))},
+    ${literal(stream.table.name)}, ${literal(rulesOf(stream))}::jsonb)`;
 
-async function copyRows(connection: Connection, batch: Batch, known: StageKnown): Promise<void> {
+async function copyRows(
+  connection: Connection,
+  batch: Batch,
+  { known, stream }: { readonly known: StageKnown; readonly stream: StagedStream },
+): Promise<void> {
   const { staging, layout } = known.stage;
-  let before = `${opening(batch)};`;
+  let before = `${opening(batch, stream)};`;
   for (const [index, set] of batch.columnSets.entries()) {
     const rows = rowsOfSet(batch, index);
     if (rows.length === 0) continue;

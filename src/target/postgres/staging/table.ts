@@ -26,7 +26,7 @@ export interface KnownStage {
 const stagingName = `CASE WHEN length($1) <= ${streamNameMax} THEN '${prefix}' || $1
   ELSE '${prefix}' || left($1, ${streamNameMax - 9}) || '_' || left(md5($1), 8) END`;
 
-const rulesOf = ({ rules: { key, onConflict } }: StagedStream): string =>
+export const rulesOf = ({ rules: { key, onConflict } }: StagedStream): string =>
   JSON.stringify({ key, onConflict });
 
 const toStage = (row: Row): KnownStage => ({
@@ -38,9 +38,10 @@ const toStage = (row: Row): KnownStage => ({
 export async function readStage(
   connection: Connection,
   stream: string,
+  lock: '' | 'FOR UPDATE' = '',
 ): Promise<KnownStage | undefined> {
   const [row] = await connection.query(
-    'SELECT staging, fields, sets FROM holdfast_stages WHERE stream = $1',
+    `SELECT staging, fields, sets FROM holdfast_stages WHERE stream = $1 ${lock}`,
     [stream],
   );
   return row && toStage(row);
@@ -72,7 +73,8 @@ export async function openStage(
     if (row['isSame'] !== true) await takeRules(connection, stream);
     const known = toStage(row);
     const layout = rows ? extended(known.layout, rows, markOf) : known.layout;
-    await makeTable(connection, { ...known, layout }, stream.isLogged);
+    await makeTable(connection, { ...known, layout }, known.layout.fields.length);
+    await makePartitions(connection, known.staging, stream.isLogged);
     if (layout !== known.layout) {
       await connection.query(
         'UPDATE holdfast_stages SET fields = $2::jsonb, sets = $3::jsonb WHERE stream = $1',
@@ -106,7 +108,7 @@ const otherRules = (stream: string): TargetError =>
       'Let them be merged under those first.',
   );
 
-/** The stage, read in a transaction that merges: throws 'hold' under other rules than ours. */
+/** The stage, for who decides about its rows: throws 'hold' under other rules than ours. */
 export async function mergedStage(
   connection: Connection,
   stream: StagedStream,
@@ -123,32 +125,40 @@ export async function mergedStage(
 
 const today = `(now() AT TIME ZONE 'UTC')::date`;
 
-// Eight-byte fields first: no padding between them.
+/**
+ * Only what is missing: statements with IF NOT EXISTS take their locks before they look, and would
+ * wait for all who write to the table, and hold up those who come after. `fieldsThere` of the
+ * layout's fields are in the table, if that is there. Eight-byte fields first: no padding between
+ * them.
+ */
 async function makeTable(
   connection: Connection,
   { staging, layout }: KnownStage,
-  isLogged: boolean,
+  fieldsThere: number,
 ): Promise<void> {
   const table = name(staging);
-  const fields = layout.fields.map(({ name: field, column: { type } }) => {
-    const column = `${name(field)} ${markOf(type)}`;
-    return `ALTER TABLE ${table} ADD COLUMN IF NOT EXISTS ${column};`;
-  });
-  await connection.script(`
-    CREATE TABLE IF NOT EXISTS ${table} (
+  const [found] = await connection.query('SELECT to_regclass($1) AS relation', [table]);
+  const isThere = Boolean(found?.['relation']);
+  const own = `CREATE TABLE ${table} (
       holdfast_sequence bigint NOT NULL,
       holdfast_source   int    NOT NULL,
       holdfast_digest   int    NOT NULL,
       holdfast_set      int    NOT NULL,
       holdfast_day      date   NOT NULL DEFAULT ${today}
     ) PARTITION BY RANGE (holdfast_day);
-    CREATE UNIQUE INDEX IF NOT EXISTS ${name(`${staging}_place`)}
-      ON ${table} (holdfast_source, holdfast_sequence, holdfast_day);
-    ${fields.join('\n')}`);
-  await makePartitions(connection, staging, isLogged);
+    CREATE UNIQUE INDEX ON ${table} (holdfast_source, holdfast_sequence, holdfast_day)`;
+  const fields = layout.fields
+    .slice(isThere ? fieldsThere : 0)
+    .map(({ name: field, column: { type } }) => `ADD COLUMN ${name(field)} ${markOf(type)}`);
+  const grow = `ALTER TABLE ${table} ${fields.join(', ')}`;
+  const made = [...(isThere ? [] : [own]), ...(fields.length > 0 ? [grow] : [])];
+  if (made.length > 0) await connection.script(made.join(';'));
 }
 
-/** Today's and tomorrow's, by the server's clock. */
+/**
+ * Today's and tomorrow's, by the server's clock. The row of the stage is locked. A day is made by
+ * itself, then attached: PARTITION OF would wait for all who use the table.
+ */
 export async function makePartitions(
   connection: Connection,
   staging: string,
@@ -161,12 +171,13 @@ export async function makePartitions(
     [staging],
   );
   if (missing.length === 0) return;
+  const table = name(staging);
   const kind = isLogged ? '' : 'UNLOGGED';
-  const made = missing.map(
-    ({ suffix, from, to }) =>
-      `CREATE ${kind} TABLE IF NOT EXISTS ${name(`${staging}_p${String(suffix)}`)}
-       PARTITION OF ${name(staging)}
-       FOR VALUES FROM (${literal(String(from))}) TO (${literal(String(to))})`,
-  );
+  const made = missing.map(({ suffix, from, to }) => {
+    const day = name(`${staging}_p${String(suffix)}`);
+    return `CREATE ${kind} TABLE ${day} (LIKE ${table});
+      ALTER TABLE ${table} ATTACH PARTITION ${day}
+        FOR VALUES FROM (${literal(String(from))}) TO (${literal(String(to))})`;
+  });
   await connection.script(made.join(';'));
 }

@@ -81,7 +81,8 @@ const batchesMax = 4_000;
 
 /**
  * The batches of claimed lanes that come next, up to `rowsMax` records: the oldest of all lanes,
- * whose keys lie together as a rule.
+ * whose keys lie together as a rule. No batch goes before an earlier one of its lane, whatever the
+ * server's clock said between them.
  */
 export async function takeBatches(
   connection: Connection,
@@ -94,7 +95,8 @@ export async function takeBatches(
      FROM holdfast_ledger l
      JOIN holdfast_merges m ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
      WHERE l.stream = $1 AND l.lane = ANY ($2::int[]) AND l.merged_at IS NULL
-     ORDER BY l.at, l.lane, l.writer, l.last_sequence LIMIT ${batchesMax}`,
+     ORDER BY max(l.at) OVER (PARTITION BY l.lane, l.writer ORDER BY l.last_sequence),
+       l.lane, l.writer, l.last_sequence LIMIT ${batchesMax}`,
     [turn.stream.rules.stream, lanes],
   );
   const batches: WaitingBatch[] = [];
