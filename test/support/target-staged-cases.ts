@@ -235,6 +235,9 @@ async function otherRules(ground: Ground): Promise<void> {
   other.next[0] = 2;
   await other.stage([{ id: 2n }]);
   await assert.rejects(stream.mergeAll(), fails('hold'));
+  await stream.reconnect();
+  stream.next[0] = 3;
+  await assert.rejects(stream.stage([{ id: 3n }]), fails('hold'));
 }
 
 async function collapsed(ground: Ground): Promise<void> {

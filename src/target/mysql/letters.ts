@@ -112,8 +112,15 @@ const notSettled = (id: DeadLetterId): TargetError => {
   return new TargetError('transient', '', message);
 };
 
-/** Up to where the lane is settled; nobody else moves that until the transaction ends. */
+/**
+ * Up to where the lane is settled; nobody else moves that until the transaction ends. The claim
+ * comes first, as it does for a merger, which moves the lane's totals only after its rows.
+ */
 async function lockLane(connection: Connection, id: DeadLetterId): Promise<number> {
+  await connection.query(
+    `SELECT 1 FROM holdfast_claims
+     WHERE stream = ${literal(id.stream)} AND lane = ${id.lane} FOR UPDATE`,
+  );
   for (const table of totalsTables) {
     const [lane] = await connection.query(
       `SELECT settled FROM ${table} WHERE ${ofStream(id)} AND lane = ${id.lane} FOR UPDATE`,

@@ -11,7 +11,7 @@ import type { Answer, Connection, Row } from '../connection.ts';
 import { ofStream } from '../lanes.ts';
 import { bytes, integers, literal, name } from '../text.ts';
 import { rawJson, rawType } from './raw.ts';
-import { type KnownStage, readStage } from './table.ts';
+import { type KnownStage, mergedStage } from './table.ts';
 
 /** A stage with what its duplicates are told by. */
 interface Sought {
@@ -27,7 +27,7 @@ async function seek(
   stream: StagedStream,
   canSkip: boolean,
 ): Promise<Sought | undefined> {
-  const stage = await readStage(connection, stream.rules.stream);
+  const stage = await mergedStage(connection, stream);
   const keys = (stage?.layout.fields ?? []).filter(({ column }) =>
     stream.rules.key.includes(column.name),
   );

@@ -51,20 +51,42 @@ export async function partitions(
 ): Promise<StagingPartition[]> {
   const found: StagingPartition[] = [];
   for (const { name: partition, day, isPast } of await days(connection, staging)) {
-    const [counted, open] = await connection.script(
-      `${countSql(staging, partition)}; ${openRows(staging, partition)}`,
+    const [counted, open] = await unlessGone([], () =>
+      connection.script(`${countSql(staging, partition)}; ${openRows(staging, partition)}`),
     );
+    if (!counted) continue;
     const isConfirmed = isPast && open?.rows.length === 0;
-    const rows = Number(counted?.rows[0]?.['rows']);
+    const rows = Number(counted.rows[0]?.['rows']);
     found.push({ name: partition, day, isConfirmed, rows });
   }
   return found;
 }
 
+/** Other processes drop days too: what such a step answers with where its day is gone. */
+async function unlessGone<T>(gone: T, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    if (error instanceof TargetError && goneCodes.has(error.code)) return gone;
+    throw error;
+  }
+}
+
+/** No such partition, asked for or dropped. */
+const goneCodes = new Set(['ER_UNKNOWN_PARTITION', 'ER_DROP_PARTITION_NON_EXISTENT']);
+
 /** How long others may stand in the way; who waits behind us waits no longer either. */
 const lockSecondsMax = 1;
 
 export async function dropPartition(
+  connection: Connection,
+  staging: string,
+  of: { readonly name: string; readonly rows: number | undefined },
+): Promise<boolean> {
+  return unlessGone(false, () => dropDay(connection, staging, of));
+}
+
+async function dropDay(
   connection: Connection,
   staging: string,
   of: { readonly name: string; readonly rows: number | undefined },

@@ -15,7 +15,7 @@ import { insertRows, loadRows, type Sink } from '../rows.ts';
 import type { Ways } from '../stage.ts';
 import { bytes, literal, name } from '../text.ts';
 import { rawType } from './raw.ts';
-import { type KnownStage, markOf, openStage } from './table.ts';
+import { holdRules, type KnownStage, markOf, openStage } from './table.ts';
 
 /** What a session remembers of a stream's staging table. */
 export interface StageKnown {
@@ -49,6 +49,7 @@ export async function stage(
   try {
     return await connection.transaction(async () => {
       const day = await beginStaging(connection, batch);
+      await holdRules(connection, stream);
       await sendRows(connection, batch, { known, day, ways });
       await book(connection, batch, ways.packetBytesMax);
       await connection.commit();

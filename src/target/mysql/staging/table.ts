@@ -72,6 +72,15 @@ export async function mergedStage(
   return toStage(row);
 }
 
+/**
+ * Holds the rules that a batch is staged under until it shows up as waiting; 'hold' under others.
+ */
+export async function holdRules(connection: Connection, stream: StagedStream): Promise<void> {
+  const id = stream.rules.stream;
+  const [row] = await connection.query(`${stageSql(id)} LOCK IN SHARE MODE`);
+  if (!row || !isSame(row, stream)) throw otherRules(id);
+}
+
 /** A stream's name may have a dot, which parts nothing here. */
 const ofStaging = (staging: string): string =>
   `table_schema = DATABASE() AND table_name = ${literal(staging)}`;
@@ -146,14 +155,21 @@ async function stageRow(connection: Connection, stream: StagedStream): Promise<R
 /** Rows that wait were promised an end by the rules that they came under. */
 async function takeRules(connection: Connection, stream: StagedStream): Promise<void> {
   const id = literal(stream.rules.stream);
-  const waiting = await connection.query(
-    `SELECT 1 FROM holdfast_ledger WHERE stream = ${id} AND merged_at IS NULL LIMIT 1`,
-  );
-  if (waiting.length > 0) throw otherRules(stream.rules.stream);
-  await connection.script(
-    `UPDATE holdfast_stages SET target = ${literal(stream.table.name)},
-       rules = ${literal(rulesOf(stream))} WHERE stream = ${id}`,
-  );
+  await connection.transaction(async () => {
+    // Whoever stages under the rules of now is waited for, and then shows up as waiting.
+    await connection.script(
+      `START TRANSACTION; SELECT 1 FROM holdfast_stages WHERE stream = ${id} FOR UPDATE`,
+    );
+    const waiting = await connection.query(
+      `SELECT 1 FROM holdfast_ledger WHERE stream = ${id} AND merged_at IS NULL LIMIT 1`,
+    );
+    if (waiting.length > 0) throw otherRules(stream.rules.stream);
+    await connection.script(
+      `UPDATE holdfast_stages SET target = ${literal(stream.table.name)},
+         rules = ${literal(rulesOf(stream))} WHERE stream = ${id}`,
+    );
+    await connection.commit();
+  });
 }
 
 const otherRules = (stream: string): TargetError =>
