@@ -38,7 +38,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { HoldfastError } from '../src/errors.ts';
 import { Load } from './article/load.ts';
 import { startMariadbServer } from './article/mariadb.ts';
 import { startPostgresServer } from './article/postgres.ts';
@@ -88,19 +87,12 @@ export async function benchArticle({ say }: BenchOptions): Promise<Figures> {
 
 async function measureAll(servers: readonly Server[], say: BenchOptions['say']) {
   const taken = new Map<string, Round[]>();
-  const missing = new Set<string>();
   const begun = performance.now();
   for (let round = 0; round <= rounds && performance.now() - begun < budgetMs; round++) {
     for (const way of ways) {
       for (const server of servers) {
         const name = `${server.name}.${way.name}`;
-        if (missing.has(name)) continue;
         const measured = await measure(server, way, round === 0 ? warmUpShare : 1);
-        if (typeof measured === 'string') {
-          missing.add(name);
-          say(`${name}: the product does not have it yet (${measured})`);
-          continue;
-        }
         say(
           `${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}: ${name} ${told(measured)}`,
         );
@@ -111,16 +103,11 @@ async function measureAll(servers: readonly Server[], say: BenchOptions['say']) 
   return taken;
 }
 
-/** Both modes; where the product refuses its options, why. */
-async function measure(server: Server, way: Way, share: number): Promise<Round | string> {
-  try {
-    const closed = await run(server, way, (load) => load.closedLoop(producers, closedMs * share));
-    const paced = await run(server, way, (load) => load.paced(pacedRows, pacedMs * share));
-    return { closed, paced };
-  } catch (error) {
-    if (error instanceof HoldfastError && error.code === 'HF_USAGE') return error.message;
-    throw error;
-  }
+/** Both modes. */
+async function measure(server: Server, way: Way, share: number): Promise<Round> {
+  const closed = await run(server, way, (load) => load.closedLoop(producers, closedMs * share));
+  const paced = await run(server, way, (load) => load.paced(pacedRows, pacedMs * share));
+  return { closed, paced };
 }
 
 async function run(server: Server, way: Way, drive: Drive): Promise<Measured> {

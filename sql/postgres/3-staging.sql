@@ -55,10 +55,12 @@ CREATE TABLE IF NOT EXISTS holdfast_stages (
 
 -- The first thing that the transaction of a staged batch does; see holdfast_guard.
 --   HF004  the stream is staged for another table, or under other rules
+--   HF005  the day is over: rows would go into the partition of another one
 -- The stage's row is held, so that its rules stay until the batch shows up as waiting.
 CREATE OR REPLACE PROCEDURE holdfast_stage_guard(
   batch_writer uuid, batch_stream text, batch_epoch bigint,
-  batch_lanes int[], batch_firsts bigint[], batch_target text, batch_rules jsonb
+  batch_lanes int[], batch_firsts bigint[], batch_target text, batch_rules jsonb,
+  batch_day text
 ) LANGUAGE plpgsql AS $guard$
 DECLARE
   found_lane record;
@@ -71,6 +73,9 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'stream % is staged under other rules than the batch', batch_stream
       USING ERRCODE = 'HF004';
+  END IF;
+  IF batch_day <> to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD') THEN
+    RAISE EXCEPTION 'the day % is over', batch_day USING ERRCODE = 'HF005';
   END IF;
   FOR found_lane IN
     SELECT l.lane, l.epoch, l.staged FROM holdfast_lanes l

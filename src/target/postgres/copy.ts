@@ -25,6 +25,18 @@ export class Gather {
     if (bytes > chunkBytes) this.#chunk = Buffer.allocUnsafe(bytes);
   }
 
+  hasRoom(bytes: number): boolean {
+    return this.#length + bytes <= this.#chunk.length;
+  }
+
+  /** Bytes of which eight, from `at` on, are a number. */
+  putNumbered(source: Uint8Array, at: number, value: number): void {
+    this.#chunk.set(source, this.#length);
+    this.#chunk.writeUInt32BE(Math.floor(value / 2 ** 32), this.#length + at);
+    this.#chunk.writeUInt32BE(value % 2 ** 32, this.#length + at + 4);
+    this.#length += source.length;
+  }
+
   put(source: Uint8Array, start: number, end: number): void {
     this.#chunk.set(source.subarray(start, end), this.#length);
     this.#length += end - start;
@@ -32,11 +44,6 @@ export class Gather {
 
   int32(value: number): void {
     this.#length = this.#chunk.writeInt32BE(value, this.#length);
-  }
-
-  int64(value: number): void {
-    this.#length = this.#chunk.writeInt32BE(Math.floor(value / 2 ** 32), this.#length);
-    this.#length = this.#chunk.writeUInt32BE(value % 2 ** 32, this.#length);
   }
 
   int16(value: number): void {
@@ -111,7 +118,8 @@ export function* prefixedRows(
   for (const row of rows) {
     const start = starts[row] ?? 0;
     const end = tupleEnds[row] ?? 0;
-    yield* gather.room(end - start + prefix.bytes);
+    const bytesMax = end - start + prefix.bytes;
+    if (!gather.hasRoom(bytesMax)) yield* gather.room(bytesMax);
     gather.int16(view.getInt16(start) + prefix.fields);
     prefix.put(gather, row);
     gather.put(bytes, start + 2, end);

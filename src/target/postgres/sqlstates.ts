@@ -28,6 +28,7 @@ export const sqlStates: readonly SqlState[] = [
     '55006': 'object_in_use',
     '57014': 'query_canceled',
     '26000': 'invalid_sql_statement_name',
+    HF005: 'the guard: the day of a staged batch is over',
   }),
   ...group('transient', 'the server is short of something that comes back', {
     '53000': 'insufficient_resources',

@@ -12,7 +12,7 @@ import { dedupe, duplicates } from './dedupe.ts';
 import { mergeTurn } from './merge.ts';
 import { days, dropPartition, partitions } from './partitions.ts';
 import { readSources, type StageKnown, stage } from './stage.ts';
-import { makePartitions, openStage, readStage } from './table.ts';
+import { makePartitions, openStage, readDay, readStage } from './table.ts';
 
 export interface StagingOptions {
   readonly positions: boolean;
@@ -47,7 +47,8 @@ export class PostgresStaging implements seam.Staging {
     const before = this.#known.get(name);
     if (before?.epoch === epoch) return before;
     const sources = await readSources(this.#connection, writer, rules.stream);
-    const known = { stage: await openStage(this.#connection, stream), epoch, sources };
+    const stage = await openStage(this.#connection, stream);
+    const known = { stage, day: await readDay(this.#connection), epoch, sources };
     this.#known.set(name, known);
     return known;
   }

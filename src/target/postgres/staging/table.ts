@@ -125,6 +125,12 @@ export async function mergedStage(
 
 const today = `(now() AT TIME ZONE 'UTC')::date`;
 
+/** The server's, as partitions are named by it. */
+export async function readDay(connection: Connection): Promise<string> {
+  const [row] = await connection.query(`SELECT to_char(${today}, 'YYYYMMDD') AS day`);
+  return String(row?.['day']);
+}
+
 /**
  * Only what is missing: statements with IF NOT EXISTS take their locks before they look, and would
  * wait for all who write to the table, and hold up those who come after. `fieldsThere` of the
@@ -175,7 +181,9 @@ export async function makePartitions(
   const kind = isLogged ? '' : 'UNLOGGED';
   const made = missing.map(({ suffix, from, to }) => {
     const day = name(`${staging}_p${String(suffix)}`);
+    // Rows are copied into the day's table itself: its day is a constant there.
     return `CREATE ${kind} TABLE ${day} (LIKE ${table});
+      ALTER TABLE ${day} ALTER COLUMN holdfast_day SET DEFAULT ${literal(String(from))};
       ALTER TABLE ${table} ATTACH PARTITION ${day}
         FOR VALUES FROM (${literal(String(from))}) TO (${literal(String(to))})`;
   });
