@@ -265,14 +265,16 @@ test('a day that somebody reads stays, with its archive whole, and goes later', 
   await confirmed(holdfast);
   const day = await age(store, 2);
   await tellConfirmed(store);
-  const reading = store.sql(`BEGIN; SELECT count(*) FROM holdfast_stage_payments;
-    SELECT pg_sleep(60); COMMIT`);
+  const reading = assert.rejects(
+    store.sql(`BEGIN; SELECT count(*) FROM holdfast_stage_payments;
+      SELECT pg_sleep(60); COMMIT`),
+  );
   const reader = await untilAny(() =>
     store.sql(`SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'`),
   );
   const ended = await store.run(archiveArgs);
   await store.sql(`SELECT pg_terminate_backend(${Number(reader['pid'])})`);
-  await assert.rejects(reading);
+  await reading;
   assert.equal(ended.exit, 4, ended.stderr);
   const { days } = jsonOf<Archived>(ended);
   assert.deepEqual([days[0]?.day, days[0]?.rows, days[0]?.dropped], [day, 100, false]);
