@@ -144,14 +144,14 @@ const journalMutants: readonly Mutant[] = [
   },
   {
     name: 'requests that only the page cache has are remembered',
-    file: 'src/holdfast.ts',
+    file: 'src/open-journal.ts',
     search: 'if (!isLast && opened()',
     replace: 'if (opened()',
     killer: { test: 'test/remembered.test.ts', names: 'a key is not remembered before' },
   },
   {
     name: 'a journal may end before what is remembered of it',
-    file: 'src/holdfast.ts',
+    file: 'src/open-journal.ts',
     search: '  if (lastGroup <= group) return;',
     replace: '  if (lastGroup <= group || group >= 0) return;',
     killer: { test: 'test/remembered.test.ts', names: 'a journal that ends before' },
@@ -268,7 +268,7 @@ const pathMutants: readonly Mutant[] = [
   },
   {
     name: 'keys are not remembered after a restart',
-    file: 'src/holdfast.ts',
+    file: 'src/open-journal.ts',
     search: 'for (const note of notes) opened().recover(note);',
     replace: 'if (notes.length < 0) opened().flush();',
     killer: faults,
@@ -305,7 +305,7 @@ const targetMutants: readonly Mutant[] = [
     replace:
       '  });\n  merging.connection.transaction(() => {\n' +
       '    settle(merging.connection, batch, { ends: undefined, letters: [] });\n  });',
-    killer: { campaign: 'kills', count: 50 },
+    killer: { test: 'test/sqlite-merge.test.ts', names: 'rows whose books cannot be written' },
   },
   {
     name: 'SQLite: INSERT OR IGNORE',

@@ -32,6 +32,20 @@ test('the table’s own ON CONFLICT clauses do not decide', async (t) => {
   );
 });
 
+test('rows whose books cannot be written are not in the table', async (t) => {
+  const ground = await newGround(t, 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
+  const stream = await joinTable(ground, 't');
+  ground.database.exec(`CREATE TRIGGER no_books BEFORE INSERT ON holdfast_ledger
+    BEGIN SELECT RAISE(ABORT, 'no books today'); END`);
+  const batch = stream.batch([{ id: 1n }, { id: 2n }]);
+  await assert.rejects(stream.session.merge(batch, 'optimistic'));
+  await stream.reconnect();
+  assert.deepEqual(all(ground, 'SELECT * FROM t'), []);
+  ground.database.exec('DROP TRIGGER no_books');
+  await stream.session.merge(batch, 'optimistic');
+  assert.equal(all(ground, 'SELECT * FROM t').length, 2);
+});
+
 const parents = `CREATE TABLE p (id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1)`;
 
 test('a deferred foreign key refuses its own row and no other', async (t) => {
