@@ -1,5 +1,6 @@
 // All campaigns, in the order in which `npm run prove` goes through them.
 import type { Campaign } from './campaign.ts';
+import { cutsCampaign } from './cuts.ts';
 import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
 import { killsCampaign } from './kills.ts';
@@ -11,5 +12,6 @@ export const campaigns: readonly Campaign[] = [
   faultsCampaign,
   flipsCampaign,
   killsCampaign,
+  cutsCampaign,
   mutantsCampaign,
 ];

@@ -1,0 +1,256 @@
+// A journal on a disk that is cut again and again, in front of an SQLite file that is not: the lives
+// of the processes that write it, and the audit at the end. For most of the time the target takes
+// nothing, so that what was acknowledged stands in the journal alone when the power fails.
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as pause } from 'node:timers/promises';
+import { open } from '../src/index.ts';
+import type { OpenOptions } from '../src/options.ts';
+import type { Holdfast, StreamStatus } from '../src/types.ts';
+import type { Random } from '../test/simulation/random.ts';
+import {
+  childOptions,
+  childRows,
+  childTable,
+  shopPath,
+  writersMax,
+} from '../test/support/crash-folder.ts';
+import { streamWhere } from '../test/support/waits.ts';
+import type { CutDisk, CutReport } from './cut-disks.ts';
+import type { CutLife } from './cut-life.ts';
+import { checkBooks, checkTable, Violation } from './oracle.ts';
+
+const openingMsMax = 60;
+/** A cut comes after so many acknowledgements at most. */
+const toldMax = 60;
+/** How long a process may go on with a dead disk. */
+const noticingMsMax = 150;
+
+/** What the target takes: nothing, nothing from the first acknowledgement on, or all. */
+type Intake = 'nothing' | 'nothing more' | 'all';
+
+export interface Fate {
+  readonly isOpeningOnly: boolean;
+  readonly intake: Intake;
+  /** Whether it lives on for a while when its disk is dead. */
+  readonly goesOn: boolean;
+  /** Of what was not flushed, nothing survives. */
+  readonly keepsNothing: boolean;
+  readonly lies: boolean;
+}
+
+/** What one cut came to. */
+export interface Cut {
+  readonly told: number;
+  readonly wasOpening: boolean;
+  /** Acknowledged requests of the whole journal that the target did not have yet. */
+  readonly unmerged: number;
+  readonly noticed: boolean;
+  readonly report: CutReport | undefined;
+  /** Names in the journal's directory after it. */
+  readonly names: readonly string[];
+}
+
+export interface CutPlace {
+  readonly disk: CutDisk;
+  /** Its directory on the disk. */
+  readonly name: string;
+  /** Where the target lies. */
+  readonly folder: string;
+  readonly random: Random;
+}
+
+export class CutJournal {
+  readonly #place: CutPlace;
+  readonly #shop: DatabaseSync;
+  readonly #acknowledged = new Set<number>();
+  #wasOpen = false;
+  #isAway = false;
+
+  constructor(place: CutPlace) {
+    this.#place = place;
+    mkdirSync(place.folder, { recursive: true });
+    this.#shop = new DatabaseSync(shopPath(place.folder));
+    const tables = readFileSync(join(import.meta.dirname, '../sql/sqlite/1-tables.sql'), 'utf8');
+    this.#shop.exec(`PRAGMA journal_mode=WAL; PRAGMA busy_timeout=5000; ${childTable}; ${tables}`);
+  }
+
+  get directory(): string {
+    return join(this.#place.disk.path, this.#place.name);
+  }
+
+  get #lastSent(): number {
+    // Those that were in flight at a cut may be written or not.
+    return Math.max(0, ...this.#acknowledged) + writersMax;
+  }
+
+  #options(loader: 'worker' | 'own'): OpenOptions {
+    const { limits = {}, ...options } = childOptions(this.#place.folder, loader);
+    const bytesMax = 8 * 1024 * 1024;
+    return { ...options, journal: this.directory, limits: { ...limits, bytesMax } };
+  }
+
+  /** From the orders to the cut and the disk's return; the life must be a new one. */
+  async liveAndBeCut(life: CutLife, fate: Fate): Promise<Cut> {
+    const { disk, random } = this.#place;
+    // A journal that was never open has yet to read the table.
+    const isTableSeen = this.#wasOpen;
+    let report: CutReport | undefined;
+    let wasOpening = false;
+    try {
+      if (fate.intake === 'nothing' && isTableSeen) this.#takeTableAway();
+      // A loader that waits for a lock would hold up a journal on its own thread.
+      const willWait = fate.intake === 'nothing more' || !isTableSeen;
+      const loader = willWait || random.chance(0.3) ? 'worker' : 'own';
+      life.begin({ options: this.#options(loader), first: this.#firstUnacknowledged() });
+      await this.#momentOf(life, fate);
+      life.checkUnharmed();
+      wasOpening = !life.isOpen;
+      report = await disk.cut(random, fate.keepsNothing);
+      if (fate.goesOn) await Promise.race([life.until(() => false), pause(noticingMsMax)]);
+    } finally {
+      await life.kill();
+    }
+    // Whenever it was told: before it, fdatasync had returned 0, and that is a promise. From a dead
+    // device it cannot return 0.
+    for (const number of life.told) this.#acknowledged.add(number);
+    this.#wasOpen ||= life.isOpen;
+    this.#giveBack();
+    const unmerged = this.#countUnmerged();
+    await disk.revive();
+    life.checkEnd();
+    return {
+      told: life.told.length,
+      wasOpening,
+      unmerged,
+      noticed: life.failure !== undefined,
+      report,
+      names: readdirSync(disk.path).includes(this.#place.name) ? readdirSync(this.directory) : [],
+    };
+  }
+
+  async #momentOf(life: CutLife, fate: Fate): Promise<void> {
+    const { disk, random } = this.#place;
+    await life.until(({ isOpening }) => isOpening);
+    if (fate.isOpeningOnly) {
+      await pause(random.below(openingMsMax));
+      return;
+    }
+    await life.until(({ isOpen }) => isOpen);
+    if (fate.lies) disk.lie?.();
+    const before = life.told.length;
+    await life.until(({ told }) => told.length > before);
+    if (fate.intake !== 'all' && !this.#isAway) this.#lock();
+    const wanted = before + random.below(toldMax);
+    await life.until(({ told }) => told.length > wanted);
+  }
+
+  #firstUnacknowledged(): number {
+    let first = 1;
+    while (this.#acknowledged.has(first)) first++;
+    return first;
+  }
+
+  /** From now on the target takes nothing: somebody else writes its file. */
+  #lock(): void {
+    this.#shop.exec('BEGIN IMMEDIATE');
+  }
+
+  /** The target takes nothing: there is no such table. */
+  #takeTableAway(): void {
+    this.#shop.exec('ALTER TABLE events RENAME TO events_away');
+    this.#isAway = true;
+  }
+
+  #giveBack(): void {
+    if (this.#shop.isTransaction) this.#shop.exec('ROLLBACK');
+    if (this.#isAway) this.#shop.exec('ALTER TABLE events_away RENAME TO events');
+    this.#isAway = false;
+  }
+
+  #countUnmerged(): number {
+    const merged = new Set(this.#rows().map(({ id }) => id));
+    const isMerged = (number: number): boolean => merged.has(childRows(number)[0]?.id ?? 0);
+    return [...this.#acknowledged].filter((number) => !isMerged(number)).length;
+  }
+
+  #rows(): { readonly id: number; readonly note: unknown }[] {
+    const found = this.#shop.prepare('SELECT id, note FROM events').all();
+    return found.map(({ id, note }) => ({ id: Number(id), note }));
+  }
+
+  /**
+   * Sends all that may have been sent once more, lets it settle, and looks at the table and the
+   * books. Returns how many requests were known and how many rows there are.
+   */
+  async audit(): Promise<{ readonly known: number; readonly rows: number }> {
+    const last = this.#lastSent;
+    const holdfast = await this.#reopen();
+    let known = 0;
+    try {
+      for (let number = 1; number <= last; number++) {
+        if (await this.#isKnown(holdfast, number)) known++;
+        else if (this.#acknowledged.has(number)) {
+          throw new Violation('lost', `request ${number} was acknowledged and is not known`);
+        }
+      }
+      await this.#checkBooks(holdfast, last);
+    } finally {
+      await holdfast.close({ drainMs: 60_000 });
+    }
+    const sent = Array.from({ length: last }, (_, i) => childRows(i + 1)).flat();
+    const rows = this.#rows();
+    checkTable({ table: 'events', found: rows, sent, acknowledged: sent });
+    return { known, rows: rows.length };
+  }
+
+  /** Each request was journaled once, however often it was sent. */
+  async #checkBooks(holdfast: Holdfast, last: number): Promise<void> {
+    const isSettled = ({ inFlight }: StreamStatus): boolean => inFlight === 0;
+    const books = await streamWhere(holdfast, 'events', isSettled);
+    const rows = last * childRows(1).length;
+    const none = { duplicates: 0, superseded: 0, deadLetters: 0, inFlight: 0, unaccounted: 0 };
+    checkBooks('events', books, { accepted: rows, merged: rows, ...none });
+  }
+
+  async #isKnown(holdfast: Holdfast, number: number): Promise<boolean> {
+    const options = { idempotencyKey: String(number) };
+    return (await holdfast.write('events', childRows(number), options)).repeated;
+  }
+
+  async #reopen(): Promise<Holdfast> {
+    try {
+      return await open(this.#options('own'));
+    } catch (error) {
+      const kept = `${this.#acknowledged.size} acknowledged requests`;
+      throw new Violation('lost', `the journal with ${kept} is not opened: ${String(error)}`);
+    }
+  }
+
+  /** For controls: how many acknowledged requests a broken build or a lying disk has lost. */
+  async countLost(): Promise<number> {
+    let holdfast: Holdfast;
+    try {
+      holdfast = await this.#reopen();
+    } catch (error) {
+      if (error instanceof Violation) return this.#acknowledged.size;
+      throw error;
+    }
+    let lost = 0;
+    try {
+      for (const number of this.#acknowledged) {
+        if (!(await this.#isKnown(holdfast, number))) lost++;
+      }
+    } finally {
+      await holdfast.close({ drainMs: 60_000 });
+    }
+    return lost;
+  }
+
+  remove(): void {
+    this.#shop.close();
+    rmSync(this.directory, { recursive: true, force: true });
+    rmSync(this.#place.folder, { recursive: true, force: true });
+  }
+}
