@@ -7,7 +7,7 @@
 //   XFS on an image: XFS's own shutdown without a flush of its log. What was in the page cache or
 //   only in the log's memory is gone. ext4 has such a call too, but it lets fdatasync return 0 while
 //   the file system dies, which no power cut can do; so it is no oracle (RELIABILITY §2.2).
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Random } from '../test/simulation/random.ts';
 import { onlyOnce } from '../test/support/machine.ts';
-import { mountImage, run, unmount } from './mounts.ts';
+import { mountImage, run, unmount, whyNoMounts } from './mounts.ts';
 
 const MiB = 1024 * 1024;
 const ext4Bytes = 40 * MiB;
@@ -26,7 +26,15 @@ const xfsBytes = 300 * MiB;
 const afterMax = 8;
 const afterMsMax = 100;
 
-export const cutCommands = ['gcc', 'pkg-config', 'mkfs.ext4', 'mkfs.xfs', 'xfs_io', 'fusermount3'];
+const commands = ['gcc', 'pkg-config', 'fusermount3', 'mkfs.ext4', 'mkfs.xfs', 'xfs_io'];
+
+/** Why no power can be cut here; undefined where it can. */
+export function whyNoCuts(): string | undefined {
+  const why = whyNoMounts(commands);
+  if (why !== undefined) return why;
+  const { status } = spawnSync('pkg-config', ['--exists', 'fuse3']);
+  return status === 0 ? undefined : 'not installed: libfuse3-dev';
+}
 
 export interface CutOrder {
   readonly seed: number;

@@ -21,7 +21,7 @@ import type { CutDisk, CutReport } from './cut-disks.ts';
 import type { CutLife } from './cut-life.ts';
 import { checkBooks, checkTable, Violation } from './oracle.ts';
 
-const openingMsMax = 60;
+const openingMsMax = 30;
 /** A cut comes after so many acknowledgements at most. */
 const toldMax = 60;
 /** How long a process may go on with a dead disk. */
@@ -97,7 +97,6 @@ export class CutJournal {
     // A journal that was never open has yet to read the table.
     const isTableSeen = this.#wasOpen;
     let report: CutReport | undefined;
-    let wasOpening = false;
     try {
       if (fate.intake === 'nothing' && isTableSeen) this.#takeTableAway();
       // A loader that waits for a lock would hold up a journal on its own thread.
@@ -106,7 +105,6 @@ export class CutJournal {
       life.begin({ options: this.#options(loader), first: this.#firstUnacknowledged() });
       await this.#momentOf(life, fate);
       life.checkUnharmed();
-      wasOpening = !life.isOpen;
       report = await disk.cut(random, fate.keepsNothing);
       if (fate.goesOn) await Promise.race([life.until(() => false), pause(noticingMsMax)]);
     } finally {
@@ -122,7 +120,7 @@ export class CutJournal {
     life.checkEnd();
     return {
       told: life.told.length,
-      wasOpening,
+      wasOpening: !life.isOpen,
       unmerged,
       noticed: life.failure !== undefined,
       report,

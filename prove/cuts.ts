@@ -14,10 +14,10 @@ import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'nod
 import { dirname, join } from 'node:path';
 import { Random } from '../test/simulation/random.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
-import { type CutDisk, cutCommands, makeDisk } from './cut-disks.ts';
+import { type CutDisk, makeDisk, whyNoCuts } from './cut-disks.ts';
 import { type Cut, CutJournal, type Fate } from './cut-journal.ts';
 import { CutLife } from './cut-life.ts';
-import { clearAway, mountFolder, mountMemory, whyNoMounts } from './mounts.ts';
+import { clearAway, mountFolder, mountMemory } from './mounts.ts';
 import { mutants } from './mutant-list.ts';
 import { mutated } from './mutants.ts';
 
@@ -70,7 +70,7 @@ function unsyncedSources(folder: string): string {
 }
 
 const drawFate = (random: Random): Fate => ({
-  isOpeningOnly: random.chance(0.15),
+  isOpeningOnly: random.chance(0.2),
   intake: random.chance(0.7) ? 'nothing' : random.chance(0.6) ? 'nothing more' : 'all',
   goesOn: random.chance(0.3),
   keepsNothing: false,
@@ -181,7 +181,7 @@ class Bench {
 async function run(options: CampaignOptions) {
   const { seed, count = cutsCampaign.countShort, only = '' } = options;
   const tally = new Tally('cuts', options);
-  const why = whyNoMounts(cutCommands);
+  const why = whyNoCuts();
   if (why !== undefined) {
     tally.reduce(why);
     return tally.result(() => undefined);

@@ -1,7 +1,7 @@
 // Mounts and loop devices for proofs that need a real file system, and their end: each process has
 // one folder, under which all of them lie, and which is cleared when it leaves. What a process left
 // that was killed is cleared away by the next one.
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,9 +23,14 @@ export function whyNoMounts(commands: readonly string[]): string | undefined {
   if (process.getuid?.() !== 0) return 'not root: nothing can be mounted';
   const devices = ['/dev/fuse', '/dev/loop-control'].filter((path) => !existsSync(path));
   if (devices.length > 0) return `there is no ${devices.join(', no ')}`;
-  const folders = (process.env['PATH'] ?? '').split(':').concat('/sbin', '/usr/sbin');
+  const folders = (process.env['PATH'] ?? '').split(':');
   const missing = commands.filter((name) => !folders.some((path) => existsSync(join(path, name))));
-  return missing.length > 0 ? `not installed: ${missing.join(', ')}` : undefined;
+  if (missing.length > 0) return `not installed: ${missing.join(', ')}`;
+  const folder = mountFolder();
+  const tried = spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', folder], { encoding: 'utf8' });
+  if (tried.status !== 0) return `nothing can be mounted: ${tried.stderr.trim()}`;
+  execFileSync('umount', [folder]);
+  return undefined;
 }
 
 /** Where the mounts of this process lie; cleared when it leaves, however it is asked to. */

@@ -89,6 +89,34 @@ test('a key whose group met a failing sync is never said to be not written', asy
   await holdfast.close({ drainMs: 0 });
 });
 
+test('a request that cannot be read back when its rows settle ends the journal, not the process', async (t) => {
+  const { options, path } = shopIn(t);
+  const shop = new DatabaseSync(path);
+  const before = await open(options);
+  await before.write('orders', { id: 1, body: 'a' }, { level: 'settled' });
+  shop.exec('BEGIN IMMEDIATE');
+  await before.write('orders', { id: 2, body: 'b' });
+  await before.close({ drainMs: 0 });
+  let isBroken = false;
+  const database = (file: string): DatabaseSync =>
+    new Proxy(systemDisk.database(file), {
+      get: (requests, name) => {
+        if (isBroken) throw Object.assign(new Error('disk I/O error'), { errcode: 778 });
+        const own: unknown = Reflect.get(requests, name, requests);
+        return typeof own === 'function' ? own.bind(requests) : own;
+      },
+    });
+  const holdfast = await open(options, { disk: diskWith({ database }), clock: systemClock });
+  isBroken = true;
+  shop.exec('ROLLBACK');
+  shop.close();
+  assert.match((await holdfast.failed).message, /disk I\/O error/);
+  const write = holdfast.write('orders', { id: 3, body: 'c' });
+  await assert.rejects(write, isRefusal('HF_JOURNAL_FAILED', 'not written'));
+  isBroken = false;
+  await holdfast.close();
+});
+
 test('ends that a target forgot in a failover are not counted twice', () => {
   const marks = new Watermarks(Float64Array.of(10, 10), Float64Array.of(0, 0));
   const counts = { merged: 4, duplicates: 0, superseded: 0, deadLetters: 0 };

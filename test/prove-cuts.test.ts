@@ -4,12 +4,12 @@ import { closeSync, fsyncSync, openSync, readFileSync, readSync, rmSync, writeSy
 import { join } from 'node:path';
 import process from 'node:process';
 import test from 'node:test';
-import { cutCommands, LossyDisk } from '../prove/cut-disks.ts';
+import { LossyDisk, whyNoCuts } from '../prove/cut-disks.ts';
 import { cutsCampaign } from '../prove/cuts.ts';
-import { mountFolder, whyNoMounts } from '../prove/mounts.ts';
+import { mountFolder } from '../prove/mounts.ts';
 import { proved } from './support/proofs.ts';
 
-const why = whyNoMounts(cutCommands);
+const why = whyNoCuts();
 const skip = why ?? false;
 
 test('what can be installed for power cuts is installed where it counts', () => {
