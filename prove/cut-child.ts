@@ -5,7 +5,9 @@
 //   opening     the journal is being opened
 //   open        it is open
 //   NUMBER      this request was acknowledged
+//   known NUMBER  the same, as one that the journal had already
 //   failed WHY  the opening or a write was rejected; a number after this is wrong (O5)
+//   done        it has tried once more
 //
 // Argument: the folder of the sources; a broken build has its own.
 import { once } from 'node:events';
@@ -31,7 +33,7 @@ const { open, HoldfastError } = (await import(
 // A process that is killed does not keep what it compiled for the next one.
 flushCompileCache();
 
-const say = (line: string | number): void => {
+const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
@@ -39,8 +41,11 @@ const say = (line: string | number): void => {
 const why = (error: unknown): string =>
   error instanceof HoldfastError ? error.code : String(error);
 
-const write = (holdfast: Holdfast, number: number) =>
-  holdfast.write('events', childRows(number), { idempotencyKey: String(number) });
+async function write(holdfast: Holdfast, number: number): Promise<void> {
+  const options = { idempotencyKey: String(number) };
+  const { repeated } = await holdfast.write('events', childRows(number), options);
+  say(repeated ? `known ${number}` : `${number}`);
+}
 
 /** Writes until a write is rejected for good, and a little more. */
 async function writeAll(holdfast: Holdfast, first: number): Promise<void> {
@@ -51,7 +56,6 @@ async function writeAll(holdfast: Holdfast, first: number): Promise<void> {
       const number = next++;
       try {
         await write(holdfast, number);
-        say(number);
       } catch (error) {
         // While the target takes nothing, the journal fills up.
         if (why(error) === 'HF_JOURNAL_FULL') await pause(20);
@@ -61,11 +65,8 @@ async function writeAll(holdfast: Holdfast, first: number): Promise<void> {
   };
   await Promise.all(Array.from({ length: writersMax }, writer));
   say(`failed ${reason}`);
-  const more = Array.from({ length: writersMax }, (_, i) => next + i);
-  const ends = await Promise.allSettled(more.map((number) => write(holdfast, number)));
-  ends.forEach(({ status }, i) => {
-    if (status === 'fulfilled') say(next + i);
-  });
+  await Promise.allSettled(Array.from({ length: writersMax }, () => write(holdfast, next++)));
+  say('done');
 }
 
 process.stdin.setEncoding('utf8');

@@ -25,6 +25,8 @@ const xfsBytes = 300 * MiB;
 /** A cut comes after so many more writes and flushes of the device, at most; or so much later. */
 const afterMax = 8;
 const afterMsMax = 100;
+/** An error comes after so many more writes, at most. */
+const errorAfterMax = 4;
 
 const commands = ['gcc', 'pkg-config', 'fusermount3', 'mkfs.ext4', 'mkfs.xfs', 'xfs_io'];
 
@@ -64,6 +66,8 @@ export interface CutDisk {
   revive(): Promise<void>;
   /** Until the next cut, flushes do nothing; where the disk can do that. */
   readonly lie?: () => void;
+  /** Soon a write fails once, and all is well again; where the disk can do that. */
+  readonly failOnce?: (random: Random) => void;
   remove(): Promise<void>;
 }
 
@@ -121,6 +125,11 @@ export class LossyDisk {
     writeFileSync(this.#control, `cut ${seed} ${keep} ${unit} ${after}`);
   }
 
+  /** After so many writes, `count` of them fail with EIO. */
+  fail({ after, count }: { readonly after: number; readonly count: number }): void {
+    writeFileSync(this.#control, `fail ${after} ${count}`);
+  }
+
   /** Until the next cut, a sync does nothing. */
   lie(): void {
     writeFileSync(this.#control, 'lie');
@@ -173,6 +182,9 @@ class LossyExt4 implements CutDisk {
   }
 
   readonly lie = (): void => this.#device.lie();
+
+  readonly failOnce = (random: Random): void =>
+    this.#device.fail({ after: random.below(errorAfterMax), count: 1 });
 
   async remove(): Promise<void> {
     await unmount(this.path);

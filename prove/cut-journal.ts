@@ -26,6 +26,8 @@ const openingMsMax = 30;
 const toldMax = 60;
 /** How long a process may go on with a dead disk. */
 const noticingMsMax = 150;
+const errorMsMax = 500;
+const settlingCount = 12;
 
 /** What the target takes: nothing, nothing from the first acknowledgement on, or all. */
 type Intake = 'nothing' | 'nothing more' | 'all';
@@ -50,6 +52,15 @@ export interface Cut {
   readonly report: CutReport | undefined;
   /** Names in the journal's directory after it. */
   readonly names: readonly string[];
+}
+
+/** What a disk that failed once, and a cut after it, came to. */
+export interface AfterError {
+  readonly told: number;
+  readonly failed: boolean;
+  /** Requests that the next process found in the journal, though they had not been acknowledged. */
+  readonly known: number;
+  readonly isReadOnly: boolean;
 }
 
 export interface CutPlace {
@@ -106,7 +117,7 @@ export class CutJournal {
       await this.#momentOf(life, fate);
       life.checkUnharmed();
       report = await disk.cut(random, fate.keepsNothing);
-      if (fate.goesOn) await Promise.race([life.until(() => false), pause(noticingMsMax)]);
+      if (fate.goesOn) await Promise.race([life.untilDone(), pause(noticingMsMax)]);
     } finally {
       await life.kill();
     }
@@ -125,6 +136,52 @@ export class CutJournal {
       noticed: life.failure !== undefined,
       report,
       names: readdirSync(disk.path).includes(this.#place.name) ? readdirSync(this.directory) : [],
+    };
+  }
+
+  /**
+   * A write of one life fails once, which the page cache above the disk hides from the next life.
+   * That opens at once what it sees there, answers for it, and is cut.
+   */
+  async meetErrorAndBeCut(
+    [life, next]: readonly [CutLife, CutLife],
+    keepsNothing: boolean,
+  ): Promise<AfterError> {
+    const { disk, random } = this.#place;
+    try {
+      life.begin({ options: this.#options('own'), first: this.#firstUnacknowledged() });
+      // By then what a new segment needs is made: most writes are groups.
+      const wanted = settlingCount + random.below(toldMax);
+      await life.until(({ told }) => told.length > wanted);
+      life.checkUnharmed();
+      this.#takeTableAway();
+      disk.failOnce?.(random);
+      // An error that only a part of the file system met is none of the journal.
+      await Promise.race([life.untilDone(), pause(errorMsMax)]);
+    } finally {
+      await life.kill();
+    }
+    for (const number of life.told) this.#acknowledged.add(number);
+    this.#wasOpen = true;
+    if (random.chance(0.5)) this.#giveBack();
+    try {
+      next.begin({ options: this.#options('own'), first: this.#firstUnacknowledged() });
+      await next.until(({ told }) => told.length >= writersMax);
+      await disk.cut(random, keepsNothing);
+    } finally {
+      await next.kill();
+    }
+    for (const number of next.told) this.#acknowledged.add(number);
+    this.#giveBack();
+    await disk.revive();
+    life.checkEnd();
+    if (next.isOpen) next.checkEnd();
+    return {
+      told: life.told.length + next.told.length,
+      failed: life.failure !== undefined,
+      known: next.known,
+      // A journal of ext4 that met the error makes it read-only until it is mounted again.
+      isReadOnly: !next.isOpen,
     };
   }
 
@@ -226,15 +283,14 @@ export class CutJournal {
     }
   }
 
+  /** For controls: all of them, where the journal was refused. */
+  get acknowledged(): number {
+    return this.#acknowledged.size;
+  }
+
   /** For controls: how many acknowledged requests a broken build or a lying disk has lost. */
   async countLost(): Promise<number> {
-    let holdfast: Holdfast;
-    try {
-      holdfast = await this.#reopen();
-    } catch (error) {
-      if (error instanceof Violation) return this.#acknowledged.size;
-      throw error;
-    }
+    const holdfast = await this.#reopen();
     let lost = 0;
     try {
       for (const number of this.#acknowledged) {

@@ -19,6 +19,10 @@ export class CutLife {
   readonly told: number[] = [];
   isOpening = false;
   isOpen = false;
+  /** It has failed, and has tried once more. */
+  isDone = false;
+  /** How many of those that it told the journal had had already. */
+  known = 0;
   /** Why the journal did not open, or took no more. */
   failure: string | undefined;
   /** Said to be acknowledged after the failure. */
@@ -45,10 +49,33 @@ export class CutLife {
   }
 
   #onLine(line: string): void {
-    if (line === 'opening') this.isOpening = true;
-    else if (line === 'open') this.isOpen = true;
-    else if (line.startsWith('failed ')) this.failure = line.slice('failed '.length);
-    else if (line !== 'ready') (this.failure ? this.#toldTooLate : this.told).push(Number(line));
+    const [first = '', ...rest] = line.split(' ');
+    switch (first) {
+      case 'ready':
+        return;
+      case 'opening':
+        this.isOpening = true;
+        return;
+      case 'open':
+        this.isOpen = true;
+        return;
+      case 'failed':
+        this.failure = rest.join(' ');
+        return;
+      case 'done':
+        this.isDone = true;
+        return;
+      case 'known':
+        this.known++;
+        this.#onAcknowledged(Number(rest[0]));
+        return;
+      default:
+        this.#onAcknowledged(Number(first));
+    }
+  }
+
+  #onAcknowledged(number: number): void {
+    (this.failure === undefined ? this.told : this.#toldTooLate).push(number);
   }
 
   begin(orders: CutOrders): void {
@@ -56,10 +83,17 @@ export class CutLife {
   }
 
   /** Resolves when it has said what is asked for, or has failed or ended. */
-  async until(isSo: (life: this) => boolean): Promise<void> {
-    while (!isSo(this) && this.failure === undefined && !this.#isEnded) {
-      await once(this.#events, 'said');
-    }
+  until(isSo: (life: this) => boolean): Promise<void> {
+    return this.#until(() => isSo(this) || this.failure !== undefined);
+  }
+
+  /** Resolves when it has failed and tried once more, or ended. */
+  untilDone(): Promise<void> {
+    return this.#until(() => this.isDone || (this.failure !== undefined && !this.isOpen));
+  }
+
+  async #until(isSo: () => boolean): Promise<void> {
+    while (!isSo() && !this.#isEnded) await once(this.#events, 'said');
   }
 
   /** Before its disk was cut, it has no reason to fail. */

@@ -14,6 +14,9 @@
 //       4096) reaches the platter in KEEP of 100 cases, whatever became of those before it: writes
 //       are dropped, torn, and overtake each other. Files that were open stay dead (EIO): nothing
 //       that is left of the machine writes to the disk that the next machine opens.
+//   fail AFTER COUNT
+//       After so many writes, COUNT of them are refused with EIO and do nothing; then the disk is as
+//       good as before. The page cache above it goes on showing what was refused.
 //   lie
 //       Until the cut, fsync answers and does nothing: a drive that lies about flushing.
 //
@@ -54,6 +57,11 @@ static struct {
   unsigned keep;
   size_t unit;
 } ordered = {.after = -1};
+
+// How many writes come before those that fail, and how many those are.
+static struct {
+  long after, count;
+} failing;
 
 // splitmix64
 static uint64_t random_state;
@@ -98,6 +106,7 @@ static void cut(void) {
   for (struct write *one; (one = take_pending()); free(one))
     memcpy(cache + one->offset, platter + one->offset, one->length);
   is_lying = false;
+  failing.count = 0;
   ordered.after = -1;
   snprintf(report, sizeof report,
            "{\"cuts\":%lu,\"writes\":%lu,\"torn\":%lu,\"kept\":%lu,\"dropped\":%lu}\n", life++,
@@ -110,12 +119,18 @@ static void count_down(void) {
   else if (ordered.after > 0) ordered.after--;
 }
 
+static bool fails_now(void) {
+  if (failing.count == 0 || failing.after-- > 0) return false;
+  failing.count--;
+  return true;
+}
+
 static int command(const char *bytes, size_t length) {
   char line[100];
   unsigned long long seed;
   unsigned keep;
   size_t unit;
-  long after;
+  long after, count;
   if (length >= sizeof line) return -EINVAL;
   memcpy(line, bytes, length);
   line[length] = '\0';
@@ -126,6 +141,10 @@ static int command(const char *bytes, size_t length) {
     ordered.unit = unit;
     ordered.after = after;
     if (after == 0) cut();
+  } else if (sscanf(line, "fail %ld %ld", &after, &count) == 2) {
+    if (after < 0 || count < 0) return -EINVAL;
+    failing.after = after;
+    failing.count = count;
   } else if (strcmp(line, "lie") == 0) {
     is_lying = true;
   } else {
@@ -195,7 +214,7 @@ static int on_write(const char *path, const char *bytes, size_t length, off_t of
   (void)path;
   if (is_control(file)) return command(bytes, length);
   count_down();
-  if (is_dead(file)) return -EIO;
+  if (is_dead(file) || fails_now()) return -EIO;
   if ((size_t)offset > disk_bytes || length > disk_bytes - (size_t)offset) return -ENOSPC;
   struct write *one = malloc(sizeof *one + length);
   if (!one) return -ENOMEM;

@@ -196,6 +196,11 @@ export class Requests {
     this.#database.close();
   }
 
+  /** Of a journal that cannot be opened, nothing is kept that the database does not have yet. */
+  letGo(): void {
+    this.#database.close();
+  }
+
   #one(sql: string, id: number): Stored | undefined {
     return this.#database.prepare(sql).get(id) as Stored | undefined;
   }
