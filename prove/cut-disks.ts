@@ -5,8 +5,11 @@
 //   the real journal of ext4.
 //
 //   XFS on an image: XFS's own shutdown without a flush of its log. What was in the page cache or
-//   only in the log's memory is gone. ext4 has such a call too, but it lets fdatasync return 0 while
-//   the file system dies, which no power cut can do; so it is no oracle (RELIABILITY §2.2).
+//   only in the log's memory is gone. ext4 has such a call too, but it was seen to let fdatasync
+//   return 0 while the file system died, which no power cut can do; so it is no oracle.
+//
+// The first can also fail a write once, as a bad sector does: fdatasync says EIO, the kernel marks
+// the page clean, and reads go on showing what the disk does not have.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,6 +1,10 @@
-// A journal on a disk that is cut again and again, in front of an SQLite file that is not: the lives
-// of the processes that write it, and the audit at the end. For most of the time the target takes
-// nothing, so that what was acknowledged stands in the journal alone when the power fails.
+// A journal on a disk that is cut again and again, in front of an SQLite file that is not: the
+// lives of the processes that write it, and the audit at the end. For most of the time the target
+// takes nothing, so that what was acknowledged stands in the journal alone when the power fails.
+//
+// Which acknowledgements count: all that were told, also those that were read after the cut. Each
+// of them means that fdatasync returned 0, and from a dead device it cannot: what is told after the
+// cut was synced before it. A real power cut takes the wire with it; this asks for more.
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -24,10 +28,12 @@ import { checkBooks, checkTable, Violation } from './oracle.ts';
 const openingMsMax = 30;
 /** A cut comes after so many acknowledgements at most. */
 const toldMax = 60;
+/** By then what a new segment needs is made, and most writes are groups. */
+const settlingCount = 12;
 /** How long a process may go on with a dead disk. */
 const noticingMsMax = 150;
+/** How long until it must have met an error that concerns it. */
 const errorMsMax = 500;
-const settlingCount = 12;
 
 /** What the target takes: nothing, nothing from the first acknowledgement on, or all. */
 type Intake = 'nothing' | 'nothing more' | 'all';
@@ -76,7 +82,6 @@ export class CutJournal {
   readonly #place: CutPlace;
   readonly #shop: DatabaseSync;
   readonly #acknowledged = new Set<number>();
-  #wasOpen = false;
   #isAway = false;
 
   constructor(place: CutPlace) {
@@ -105,13 +110,13 @@ export class CutJournal {
   /** From the orders to the cut and the disk's return; the life must be a new one. */
   async liveAndBeCut(life: CutLife, fate: Fate): Promise<Cut> {
     const { disk, random } = this.#place;
-    // A journal that was never open has yet to read the table.
-    const isTableSeen = this.#wasOpen;
+    // Only the first group tells the journal of the table; until then it is read at each opening.
+    const isTableKnown = this.#acknowledged.size > 0;
     let report: CutReport | undefined;
     try {
-      if (fate.intake === 'nothing' && isTableSeen) this.#takeTableAway();
+      if (fate.intake === 'nothing' && isTableKnown) this.#takeTableAway();
       // A loader that waits for a lock would hold up a journal on its own thread.
-      const willWait = fate.intake === 'nothing more' || !isTableSeen;
+      const willWait = fate.intake === 'nothing more' || !isTableKnown;
       const loader = willWait || random.chance(0.3) ? 'worker' : 'own';
       life.begin({ options: this.#options(loader), first: this.#firstUnacknowledged() });
       await this.#momentOf(life, fate);
@@ -121,10 +126,7 @@ export class CutJournal {
     } finally {
       await life.kill();
     }
-    // Whenever it was told: before it, fdatasync had returned 0, and that is a promise. From a dead
-    // device it cannot return 0.
-    for (const number of life.told) this.#acknowledged.add(number);
-    this.#wasOpen ||= life.isOpen;
+    this.#take(life);
     this.#giveBack();
     const unmerged = this.#countUnmerged();
     await disk.revive();
@@ -150,19 +152,17 @@ export class CutJournal {
     const { disk, random } = this.#place;
     try {
       life.begin({ options: this.#options('own'), first: this.#firstUnacknowledged() });
-      // By then what a new segment needs is made: most writes are groups.
       const wanted = settlingCount + random.below(toldMax);
       await life.until(({ told }) => told.length > wanted);
       life.checkUnharmed();
       this.#takeTableAway();
       disk.failOnce?.(random);
-      // An error that only a part of the file system met is none of the journal.
+      // Where the file system alone met it, there is nothing to notice.
       await Promise.race([life.untilDone(), pause(errorMsMax)]);
     } finally {
       await life.kill();
     }
-    for (const number of life.told) this.#acknowledged.add(number);
-    this.#wasOpen = true;
+    this.#take(life);
     if (random.chance(0.5)) this.#giveBack();
     try {
       next.begin({ options: this.#options('own'), first: this.#firstUnacknowledged() });
@@ -171,7 +171,7 @@ export class CutJournal {
     } finally {
       await next.kill();
     }
-    for (const number of next.told) this.#acknowledged.add(number);
+    this.#take(next);
     this.#giveBack();
     await disk.revive();
     life.checkEnd();
@@ -180,7 +180,7 @@ export class CutJournal {
       told: life.told.length + next.told.length,
       failed: life.failure !== undefined,
       known: next.known,
-      // A journal of ext4 that met the error makes it read-only until it is mounted again.
+      // Where the error hit ext4's own journal, it is read-only until it is mounted again.
       isReadOnly: !next.isOpen,
     };
   }
@@ -199,6 +199,10 @@ export class CutJournal {
     if (fate.intake !== 'all' && !this.#isAway) this.#lock();
     const wanted = before + random.below(toldMax);
     await life.until(({ told }) => told.length > wanted);
+  }
+
+  #take({ told }: CutLife): void {
+    for (const number of told) this.#acknowledged.add(number);
   }
 
   #firstUnacknowledged(): number {

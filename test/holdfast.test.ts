@@ -89,7 +89,7 @@ test('a key whose group met a failing sync is never said to be not written', asy
   await holdfast.close({ drainMs: 0 });
 });
 
-test('a request that cannot be read back when its rows settle ends the journal, not the process', async (t) => {
+test('a request that cannot be read back when its rows settle ends no process', async (t) => {
   const { options, path } = shopIn(t);
   const shop = new DatabaseSync(path);
   const before = await open(options);
