@@ -151,25 +151,15 @@ export class CutJournal {
   ): Promise<AfterError> {
     const { disk, random } = this.#place;
     try {
-      life.begin({ options: this.#options('own'), first: this.#firstUnacknowledged() });
-      const wanted = settlingCount + random.below(toldMax);
-      await life.until(({ told }) => told.length > wanted);
-      life.checkUnharmed();
-      this.#takeTableAway();
-      disk.failOnce?.(random);
-      // Where the file system alone met it, there is nothing to notice.
-      await Promise.race([life.untilDone(), pause(errorMsMax)]);
-    } finally {
+      await this.#meetError(life);
       await life.kill();
-    }
-    this.#take(life);
-    if (random.chance(0.5)) this.#giveBack();
-    try {
+      this.#take(life);
+      if (random.chance(0.5)) this.#giveBack();
       next.begin({ options: this.#options('own'), first: this.#firstUnacknowledged() });
       await next.until(({ told }) => told.length >= writersMax);
       await disk.cut(random, keepsNothing);
     } finally {
-      await next.kill();
+      await Promise.all([life.kill(), next.kill()]);
     }
     this.#take(next);
     this.#giveBack();
@@ -183,6 +173,18 @@ export class CutJournal {
       // Where the error hit ext4's own journal, it is read-only until it is mounted again.
       isReadOnly: !next.isOpen,
     };
+  }
+
+  async #meetError(life: CutLife): Promise<void> {
+    const { disk, random } = this.#place;
+    life.begin({ options: this.#options('own'), first: this.#firstUnacknowledged() });
+    const wanted = settlingCount + random.below(toldMax);
+    await life.until(({ told }) => told.length > wanted);
+    life.checkUnharmed();
+    this.#takeTableAway();
+    disk.failOnce?.(random);
+    // Where the file system alone met it, there is nothing to notice.
+    await Promise.race([life.untilDone(), pause(errorMsMax)]);
   }
 
   async #momentOf(life: CutLife, fate: Fate): Promise<void> {
