@@ -99,6 +99,19 @@ test('a cut that is ordered ahead strikes between a write and its sync', { skip 
   }),
 );
 
+test('a write that the lossy disk refuses does nothing, and the next one is taken', { skip }, () =>
+  withDisk('fails', (disk) => {
+    const file = openSync(disk.image, 'r+');
+    disk.fail({ after: 1, count: 1 });
+    fill(file, [0], 1);
+    assert.throws(() => fill(file, [1], 1), isIoError);
+    fill(file, [2], 1);
+    fsyncSync(file);
+    closeSync(file);
+    assert.deepEqual(pagesOf(disk, 3), [1, 0, 1]);
+  }),
+);
+
 test('the lossy disk can lie about a sync, until the cut', { skip }, () =>
   withDisk('lies', (disk) => {
     for (const lies of [true, false]) {
