@@ -39,14 +39,25 @@ test('bytes are taken from the common memory and stay taken', async (t) => {
 
 test('a body that the common memory cannot hold is refused and gives back its bytes', async (t) => {
   const memory = new BodyMemory(100);
-  assert(memory.take(50));
+  assert(memory.take(50, 0));
   const { sender, raw } = await arriving(t);
-  sender.write('x'.repeat(40));
+  sender.write('x'.repeat(20));
   const read = readBody(raw, bounds(memory));
-  while (memory.bytes < 90) await new Promise((resolve) => setImmediate(resolve));
+  while (memory.bytes < 70) await new Promise((resolve) => setImmediate(resolve));
   sender.end('x'.repeat(40));
   await assert.rejects(read, { code: 'HF_OVERLOADED', retryAfterSeconds: 1 });
   assert.equal(memory.bytes, 50);
+});
+
+test('bodies that stall with all they can get leave room for small ones', () => {
+  const memory = new BodyMemory(1000);
+  const grow = (held: number): number => (memory.take(1, held) ? grow(held + 1) : held);
+  const stalled = Array.from({ length: 10 }, () => grow(0));
+  assert.equal(stalled[0], 500, 'alone, half of it');
+  assert(stalled.slice(0, 4).every((held) => held > 30), `the first come far: ${stalled.join()}`);
+  assert.equal(stalled.reduce((sum, held) => sum + held, 0), memory.bytes);
+  assert(memory.bytes < 1000);
+  assert.equal(memory.take(1000 - memory.bytes, 0), true, 'a small one has what is left');
 });
 
 test('a connection that is lost in the middle of a body is a cut body', async (t) => {

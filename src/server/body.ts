@@ -7,7 +7,11 @@ import type { Readable } from 'node:stream';
 import { createGunzip, type Gunzip } from 'node:zlib';
 import { HoldfastError } from '../errors.ts';
 
-/** Bytes of bodies that all requests together hold in memory. */
+/**
+ * Bytes of bodies that all requests together hold in memory. A body may grow while as much as it
+ * then has is still free: so the largest are refused first, and some that stall with all they can
+ * get leave room for small ones.
+ */
 export class BodyMemory {
   bytes = 0;
   readonly bytesMax: number;
@@ -16,9 +20,9 @@ export class BodyMemory {
     this.bytesMax = bytesMax;
   }
 
-  /** False, and nothing taken, where the bound would be passed. */
-  take(bytes: number): boolean {
-    if (this.bytes + bytes > this.bytesMax) return false;
+  /** For a body that has `held` of them already. False, and nothing taken, where it may not grow. */
+  take(bytes: number, held: number): boolean {
+    if (held + bytes > this.bytesMax - this.bytes) return false;
     this.bytes += bytes;
     return true;
   }
@@ -84,7 +88,7 @@ export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promis
       source.on('end', resolve);
       source.on('data', (chunk: Buffer) => {
         if (length + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));
-        if (!bounds.memory.take(chunk.length)) return reject(overloaded());
+        if (!bounds.memory.take(chunk.length, length)) return reject(overloaded());
         length += chunk.length;
         chunks.push(chunk);
       });
