@@ -2,6 +2,7 @@
 import type { Campaign } from './campaign.ts';
 import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
+import { httpCampaign } from './http.ts';
 import { killsCampaign } from './kills.ts';
 import { mutantsCampaign } from './mutants.ts';
 import { statesCampaign } from './states.ts';
@@ -11,5 +12,6 @@ export const campaigns: readonly Campaign[] = [
   faultsCampaign,
   flipsCampaign,
   killsCampaign,
+  httpCampaign,
   mutantsCampaign,
 ];

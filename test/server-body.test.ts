@@ -54,8 +54,14 @@ test('bodies that stall with all they can get leave room for small ones', () => 
   const grow = (held: number): number => (memory.take(1, held) ? grow(held + 1) : held);
   const stalled = Array.from({ length: 10 }, () => grow(0));
   assert.equal(stalled[0], 500, 'alone, half of it');
-  assert(stalled.slice(0, 4).every((held) => held > 30), `the first come far: ${stalled.join()}`);
-  assert.equal(stalled.reduce((sum, held) => sum + held, 0), memory.bytes);
+  assert(
+    stalled.slice(0, 4).every((held) => held > 30),
+    `the first come far: ${stalled.join()}`,
+  );
+  assert.equal(
+    stalled.reduce((sum, held) => sum + held, 0),
+    memory.bytes,
+  );
   assert(memory.bytes < 1000);
   assert.equal(memory.take(1000 - memory.bytes, 0), true, 'a small one has what is left');
 });

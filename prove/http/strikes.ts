@@ -33,8 +33,17 @@ export interface Attack {
 const tickMs = 20;
 /** New connections in a tick: the backlog of the listening socket is 511. */
 const opensEach = 40;
-/** After the first, in a tick: 200 a second, where the server ends as many. */
-const opensAgain = 4;
+
+export interface Holding {
+  readonly port: number;
+  readonly sockets: number;
+  /** Sent at once, when a connection is open. */
+  readonly opening: string;
+  /** Sent every second from then on; '' for nothing. */
+  readonly drip: string;
+  /** New connections for those that the server ended. */
+  readonly againPerSecond?: number;
+}
 
 /** Keeps `sockets` connections open, and opens another where one was ended. */
 class Held {
@@ -42,12 +51,14 @@ class Held {
   readonly #open = new Set<Socket>();
   readonly #timer: NodeJS.Timeout;
 
-  constructor(port: number, sockets: number, onOpen: (socket: Socket) => void) {
-    let opened = 0;
+  constructor(by: Omit<Holding, 'opening' | 'drip'>, onOpen: (socket: Socket) => void) {
+    const { port, sockets, againPerSecond = 200 } = by;
+    let [opened, again] = [0, 0];
     this.#timer = setInterval(() => {
-      const now = opened < sockets ? opensEach : opensAgain;
-      for (let i = 0; i < now && this.#open.size < sockets; i++) {
-        opened++;
+      again = Math.min(again + (againPerSecond * tickMs) / 1_000, opensEach);
+      for (let i = 0; i < opensEach && this.#open.size < sockets; i++) {
+        if (opened >= sockets && again < 1) break;
+        if (opened++ >= sockets) again--;
         const socket = connect({ port, host: '127.0.0.1', noDelay: true });
         this.#open.add(socket);
         socket.on('connect', () => {
@@ -73,18 +84,10 @@ class Held {
   }
 }
 
-export interface Holding {
-  readonly port: number;
-  readonly sockets: number;
-  /** Sent at once, when a connection is open. */
-  readonly opening: string;
-  /** Sent every second from then on; '' for nothing. */
-  readonly drip: string;
-}
-
 /** Slow requests, and connections on which nothing happens. */
-export function hold({ port, sockets, opening, drip }: Holding): Attack {
-  const held = new Held(port, sockets, (socket) => {
+export function hold(holding: Holding): Attack {
+  const { sockets, opening, drip } = holding;
+  const held = new Held(holding, (socket) => {
     socket.write(opening);
     let text = '';
     socket.on('data', (chunk: Buffer) => {
@@ -115,9 +118,10 @@ const askedEach = 10;
 const askedEveryMs = 200;
 
 /** Asks again and again for as long as anybody takes it, and never reads an answer. */
-export function ignore({ port, sockets, opening }: Omit<Holding, 'drip'>): Attack {
+export function ignore(holding: Omit<Holding, 'drip'>): Attack {
+  const { sockets, opening } = holding;
   const many = opening.repeat(askedEach);
-  const held = new Held(port, sockets, (socket) => {
+  const held = new Held(holding, (socket) => {
     const ask = (): void => {
       held.counts.add('asked');
       if (socket.write(many)) setTimeout(ask, askedEveryMs).unref();

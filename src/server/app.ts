@@ -22,7 +22,13 @@ import { limits } from '../limits.ts';
 import type { ServerOptions } from '../options.ts';
 import { guardAccess } from './access.ts';
 import { readBody } from './body.ts';
-import { answerClientError, endSilent, lingerFor, noteAnswer, withoutCrowd } from './connections.ts';
+import {
+  answerClientError,
+  endSilent,
+  lingerFor,
+  noteAnswer,
+  withoutCrowd,
+} from './connections.ts';
 import { addDeadLetterRoutes } from './dead-letters.ts';
 import { addBeginRoute, addSendRoutes, Loads } from './loads.ts';
 import { describeApi } from './openapi.ts';

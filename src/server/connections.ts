@@ -54,7 +54,8 @@ export function endSilent(server: Server, msMax: number): void {
   server.on('timeout', (socket: Socket) => {
     const answer = answering.get(socket);
     // Headers and bodies that do not come have their own clocks; an answer may take its time.
-    const isWaitedFor = answer === undefined || !(answer.writableEnded || socket.writableLength > 0);
+    const isWaitedFor =
+      answer === undefined || !(answer.writableEnded || socket.writableLength > 0);
     if (!isWaitedFor) socket.destroy();
   });
 }
