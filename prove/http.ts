@@ -25,6 +25,7 @@ import { sieges } from './http/sieges.ts';
 import { bearer, Site, type Stream, type StreamRow, tokenList, tokens } from './http/site.ts';
 import { checkBooks, checkTable, Violation } from './oracle.ts';
 
+const signals = ['SIGINT', 'SIGTERM'] as const;
 const settlingMsMax = 60_000;
 const warmingWrites = 40;
 /** How long a siege is: rounds, and writes of the client in each half of one. */
@@ -192,6 +193,8 @@ async function attackOne(plan: Plan): Promise<void> {
   };
   try {
     await site.start({ tokens: tokenList });
+    // From now on guesses of others do not lock out the audit.
+    await site.books('events');
     for (const lie of wanted(lies)) await each(lie.name, () => attack.lie(lie));
     for (const body of wanted(namedBodies)) await each(body.name, () => attack.send(body));
     if (besieged.length > 0) await attack.warm();
@@ -216,12 +219,16 @@ async function run(options: HttpOptions): Promise<CampaignResult> {
   const tally = new Tally('http', options);
   const root = join(tmpdir(), `holdfast-http-${process.pid}-${seed}`);
   mkdirSync(root, { recursive: true });
+  // A signal ends this process by its `exit`, on which the servers are ended too.
+  const leave = (): never => process.exit(1);
+  for (const signal of signals) process.once(signal, leave);
   const attack = async (): Promise<void> => {
     try {
       if ('route'.startsWith(only)) await attackAllRoutes(join(root, 'routes'), tally);
       if (only !== 'route') await attackOne({ folder: join(root, 'one'), tally, options, count });
     } finally {
       rmSync(root, { recursive: true, force: true });
+      for (const signal of signals) process.off(signal, leave);
     }
   };
   return tally.result(attack, only === '' ? floors : {});

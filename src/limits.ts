@@ -62,9 +62,5 @@ assert(
   'a segment holds its checkpoint and a group',
 );
 assert(limits.groupBytesMax <= limits.memoryBytesMax, 'a group fits into memory');
-assert(
-  limits.groupBytesMax * 2 <= limits.memoryBytesMax,
-  'a body of that size may grow to its end',
-);
 assert(limits.batchBytesMax <= limits.groupBytesMax, 'a batch is no larger than a group');
 assert(limits.lineBytesMax <= limits.groupBytesMax, 'one line fits into a group');

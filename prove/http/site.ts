@@ -65,8 +65,15 @@ export class Site {
   #said = '';
   #port = 0;
 
+  /** Where this process is interrupted, nothing is left behind. */
+  readonly #onExit = (): void => {
+    this.#child?.kill('SIGKILL');
+    rmSync(this.folder, { recursive: true, force: true });
+  };
+
   constructor(folder: string) {
     this.folder = folder;
+    process.once('exit', this.#onExit);
     mkdirSync(folder, { recursive: true });
     const database = new DatabaseSync(join(folder, 'shop.db'));
     database.exec(`PRAGMA journal_mode=WAL; ${tables}`);
@@ -149,6 +156,7 @@ export class Site {
       await ended;
     }
     rmSync(this.folder, { recursive: true, force: true });
+    process.off('exit', this.#onExit);
   }
 
   /** One request on a connection of its own. */

@@ -41,6 +41,12 @@ import { addRecordsRoute } from './records.ts';
 import { knownError, refusalBody, statusOf } from './refusal.ts';
 import { sharedSchemas } from './schemas.ts';
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    places: Places;
+  }
+}
+
 export interface AppOptions extends ServerOptions {
   /** What GET /v1/options shows; it must hold no secret. Absent: no such route. */
   readonly shownOptions?: object;
@@ -93,7 +99,10 @@ function newApp(options: ServerOptions): FastifyInstance {
   const tls = options.tls && { cert: pem(options.tls.cert), key: pem(options.tls.key) };
   const serverFactory = (listener: RequestListener): Server => {
     const server = tls
-      ? createTlsServer({ ...nodeOptions, ...tls }, withoutCrowd(listener))
+      ? createTlsServer(
+          { ...nodeOptions, ...tls, handshakeTimeout: requestMsMax },
+          withoutCrowd(listener),
+        )
       : createServer(nodeOptions, withoutCrowd(listener));
     // Their bytes have a bound; beyond a number of its own Node drops headers without a word.
     server.maxHeadersCount = 0;
@@ -119,6 +128,7 @@ function newApp(options: ServerOptions): FastifyInstance {
 /** To be called when the hook that lets requests in is there. */
 function keepLetIn(app: FastifyInstance, connectionsMax: number): void {
   const places = new Places(app.server, connectionsMax);
+  app.decorate('places', places);
   app.addHook('onRequest', async (request, reply) => {
     if (request.access) places.letIn(request.raw.socket, reply.raw);
   });

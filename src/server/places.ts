@@ -33,6 +33,11 @@ export class Places {
     });
   }
 
+  /** Ends all, those too that have come no further than the beginning of a TLS handshake. */
+  endAll(): void {
+    for (const socket of this.#open.values()) socket.destroy();
+  }
+
   #take(socket: Socket): void {
     if (this.#open.size >= this.#max && !this.#makeRoom()) {
       socket.destroy();
