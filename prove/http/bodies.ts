@@ -26,7 +26,7 @@ const joined = (...parts: readonly Text[]): Buffer =>
 const refusedNdjson: Readonly<Record<string, Text>> = {
   'an object 200,000 deep': `{"id":1,"note":${'{"a":'.repeat(200_000)}1${'}'.repeat(200_000)}}`,
   'an array 200,000 deep': `{"id":1,"note":${'['.repeat(200_000)}${']'.repeat(200_000)}}`,
-  'depth in a column that is not there': `{"id":1,"x":${'['.repeat(200_000)}${']'.repeat(200_000)}}`,
+  'depth in a column not there': `{"id":1,"x":${'['.repeat(200_000)}${']'.repeat(200_000)}}`,
   '200,000 brackets that never close': '['.repeat(200_000),
   'bytes that are no UTF-8': joined('{"id":1,"note":"', Buffer.from([0xff, 0xfe]), '"}'),
   'an overlong slash': joined('{"id":1,"note":"', Buffer.from([0xc0, 0xaf]), '"}'),

@@ -198,7 +198,7 @@ class RouteAttack {
     this.#judge(`route ${path} with no token`, answer, [400, 401, 404]);
   }
 
-  /** From one address: soon it is not even told that it guessed wrong, nor that it guessed right. */
+  /** From one address: soon it is told neither that it guessed wrong nor that it guessed right. */
   async #guessing(): Promise<void> {
     const from = '127.77.0.1';
     let last = 0;

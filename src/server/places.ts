@@ -1,7 +1,7 @@
 // Who keeps a connection when there are too many: whoever has shown a right to be here. At the
 // bound a new connection takes the place of the oldest from which no request was let in; where
-// there is none, of the one that has been idle longest; else it is refused. So connections that cost
-// nothing to open cannot lock out those who have a token.
+// there is none, of the one that has been idle longest; else it is refused. So connections that
+// cost nothing to open cannot lock out those who have a token.
 //
 // States: a connection begins as a stranger, is busy while a request of it that was let in is in
 // hand, and idle after that. Only the busy ones are safe.
