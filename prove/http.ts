@@ -9,7 +9,6 @@
 //
 // What this shows: loopback and one machine, attackers of a bounded rate in a process of their own.
 // It says nothing of a network that is flooded before the bytes reach this process.
-import { mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -27,9 +26,9 @@ import { checkBooks, checkTable, Violation } from './oracle.ts';
 
 const signals = ['SIGINT', 'SIGTERM'] as const;
 const settlingMsMax = 60_000;
-const warmingWrites = 40;
+const warmingWrites = 20;
 /** How long a siege is: rounds, and writes of the client in each half of one. */
-const briefly = { rounds: 1, writes: 25 } as const;
+const briefly = { rounds: 1, writes: 12 } as const;
 const atLength = { rounds: 5, writes: 100 } as const;
 const refusals = ['400', '413', '415', '422'];
 
@@ -220,16 +219,14 @@ async function run(options: HttpOptions): Promise<CampaignResult> {
   const { seed, count = httpCampaign.countShort, only = '' } = options;
   const tally = new Tally('http', options);
   const root = join(tmpdir(), `holdfast-http-${process.pid}-${seed}`);
-  mkdirSync(root, { recursive: true });
   // A signal ends this process by its `exit`, on which the servers are ended too.
   const leave = (): never => process.exit(1);
   for (const signal of signals) process.once(signal, leave);
   const attack = async (): Promise<void> => {
     try {
-      if ('route'.startsWith(only)) await attackAllRoutes(join(root, 'routes'), tally);
-      if (only !== 'route') await attackOne({ folder: join(root, 'one'), tally, options, count });
+      if ('route'.startsWith(only)) await attackAllRoutes(`${root}-routes`, tally);
+      if (only !== 'route') await attackOne({ folder: `${root}-one`, tally, options, count });
     } finally {
-      rmSync(root, { recursive: true, force: true });
       for (const signal of signals) process.off(signal, leave);
     }
   };
@@ -250,7 +247,7 @@ const floors = {
 export const httpCampaign: Campaign = {
   name: 'http',
   unit: 'attacks on a server: requests, bodies, tokens, sieges',
-  countShort: 800,
+  countShort: 700,
   countLong: 8_000,
   countPart: 1_000,
   run,

@@ -27,7 +27,7 @@ const sampleMs = 50;
 const descriptorsSlack = 2;
 const leavingMsMax = 60_000;
 
-export interface Strangers {
+interface Strangers {
   /** Numbers of rows that were acknowledged to attackers, and of those that may be written. */
   readonly acknowledged: number[];
   readonly uncertain: number[];

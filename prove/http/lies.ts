@@ -123,7 +123,7 @@ const contents: readonly Told<Buffer>[] = [
   ['gzip of nothing', encoded('gzip', () => gzipSync('')), ['400', '422']],
   [
     'a bomb of 1,000 to 1',
-    encoded('gzip', () => gzipSync(Buffer.alloc(100 * 1024 * 1024, ' '))),
+    encoded('gzip', () => gzipSync(Buffer.alloc(40 * 1024 * 1024, ' '))),
     ['413'],
   ],
   [

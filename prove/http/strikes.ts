@@ -4,7 +4,7 @@
 import { connect, type Socket } from 'node:net';
 
 /** How often each status, or end of a connection, was met. */
-export class Counts {
+class Counts {
   readonly #counts: Record<string, number> = {};
   /** Numbers of the requests that were answered with 202, and of those that may have been taken. */
   readonly acknowledged: number[] = [];
