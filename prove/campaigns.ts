@@ -3,6 +3,7 @@ import type { Campaign } from './campaign.ts';
 import { cutsCampaign } from './cuts.ts';
 import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
+import { httpCampaign } from './http.ts';
 import { killsCampaign } from './kills.ts';
 import { mutantsCampaign } from './mutants.ts';
 import { statesCampaign } from './states.ts';
@@ -13,5 +14,6 @@ export const campaigns: readonly Campaign[] = [
   flipsCampaign,
   killsCampaign,
   cutsCampaign,
+  httpCampaign,
   mutantsCampaign,
 ];
