@@ -112,6 +112,11 @@ export class SimulatedDisk implements Disk {
   /** The disk that the next process finds after this one died. */
   kill(): SimulatedDisk {
     this.die();
+    return this.snapshot();
+  }
+
+  /** A copy as it is shown now; its lock is nobody's. */
+  snapshot(): SimulatedDisk {
     return this.#image((file) => file.copy(), undefined);
   }
 
@@ -187,7 +192,8 @@ export class SimulatedDisk implements Disk {
     return directory;
   }
 
-  #usedBytes(): number {
+  /** Of all files, as they are seen. */
+  get usedBytes(): number {
     const files = [...this.#directories.values()].flatMap(({ names }) => [...names.values()]);
     return files.reduce((sum, file) => sum + file.size, 0);
   }
@@ -264,7 +270,7 @@ export class SimulatedDisk implements Disk {
     if (fault && fault !== 'short' && faultsOf('write').includes(fault)) {
       throw failure(fault, 'write', path);
     }
-    const room = this.capacityBytes - this.#usedBytes() + file.size - position;
+    const room = this.capacityBytes - this.usedBytes + file.size - position;
     const fitting = Math.min(bytes.length, Math.max(room, file.size - position));
     if (bytes.length > 0 && fitting <= 0) throw failure('ENOSPC', 'write', path);
     const taken = fault === 'short' ? Math.ceil(fitting / 2) : fitting;
@@ -307,7 +313,7 @@ export class SimulatedDisk implements Disk {
 
   freeBytes(directory: string): number {
     this.#beginOrFail('freeBytes', directory);
-    return Math.max(0, this.capacityBytes - this.#usedBytes());
+    return Math.max(0, this.capacityBytes - this.usedBytes);
   }
 
   lock(path: string): DiskLock | undefined {

@@ -1,0 +1,158 @@
+// The events of a plan, brought about when their time comes: deaths and stops of the process, faults
+// of its disk, faults of the target, jumps of the wall clock.
+import { column, optional } from '../../test/support/rows.ts';
+import type { EventKind, EventPlan } from './plan.ts';
+import { columns, type Life, type World } from './world.ts';
+
+type Of<K extends EventKind> = Extract<EventPlan, { readonly kind: K }>;
+
+/** A process that was told to die at an operation that it never came to dies after this. */
+const lingerMs = 30;
+/** How often the standby gets what was committed. */
+const replicateMs = 2;
+
+export class Events {
+  readonly #world: World;
+  /** In order of time; what has happened is gone. */
+  readonly #left: EventPlan[];
+  #lagUntilMs = 0;
+  #isOver = false;
+  /** What was told to die: all that comes after is for the process that follows it. */
+  #dying: Life | undefined;
+  /** Ends of what lasts: later than the event that began it. */
+  readonly #lasting: Promise<void>[] = [];
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#left = [...world.plan.events];
+  }
+
+  /** From the first to the last, and until nothing of them lasts any more. */
+  async run(): Promise<void> {
+    const { clock, target } = this.#world;
+    const replicating = this.#replicate();
+    for (let next = this.#left[0]; next; next = this.#left[0]) {
+      // What has come due and could not happen waits for the next process.
+      await clock.sleep(Math.max(1, next.at - clock.monotonicMs()));
+      this.#due();
+    }
+    await Promise.all(this.#lasting);
+    target.heal();
+    this.#isOver = true;
+    await replicating;
+  }
+
+  /** What has come due strikes the process that is about to open. */
+  beforeLife(): void {
+    this.#due();
+  }
+
+  #due(): void {
+    const { clock } = this.#world;
+    for (;;) {
+      const [next] = this.#left;
+      const { life } = this.#world;
+      if (!next || next.at > clock.monotonicMs() || !life || life === this.#dying) return;
+      this.#left.shift();
+      this.#world.trace(`${clock.monotonicMs()} ${JSON.stringify(next)}`);
+      this.#world.see(`events: ${next.kind}`);
+      this.#happen(next);
+    }
+  }
+
+  #happen(event: EventPlan): void {
+    const { clock, disk, target, life } = this.#world;
+    switch (event.kind) {
+      case 'die':
+        return this.#die(event);
+      case 'close':
+        return life?.close(event.drainMs);
+      case 'stop':
+        return life?.clock.stopUntil(clock.monotonicMs() + event.ms);
+      case 'twin':
+        return;
+      case 'jump':
+        return clock.jump(event.ms);
+      case 'disk':
+        return disk.inject({
+          fault: event.fault,
+          at: disk.operations + 1 + event.after,
+          isLasting: event.isLasting,
+        });
+      case 'full':
+        return this.#full(event);
+      case 'target':
+        for (let call = 1; call <= event.calls; call++) {
+          target.inject(target.calls + event.after + call, event.fault);
+        }
+        return;
+      case 'down':
+        target.down();
+        return this.#later(event.ms, () => target.up());
+      case 'lag':
+        this.#lagUntilMs = Math.max(this.#lagUntilMs, clock.monotonicMs() + event.ms);
+        return;
+      case 'failover':
+        return this.#failover();
+      case 'alter':
+        return this.#alter(event);
+    }
+  }
+
+  #later(ms: number, then: () => void): void {
+    this.#lasting.push(this.#world.clock.sleep(ms).then(then));
+  }
+
+  #die({ after, end }: Of<'die'>): void {
+    const { disk, life } = this.#world;
+    this.#world.end = end;
+    this.#dying = life;
+    if (after === 0) return disk.die();
+    disk.inject({ fault: 'die', at: disk.operations + after });
+    this.#later(lingerMs, () => disk.die());
+  }
+
+  #full({ bytes, ms }: Of<'full'>): void {
+    const { disk } = this.#world;
+    disk.capacityBytes = disk.usedBytes + bytes;
+    this.#later(ms, () => {
+      this.#world.disk.capacityBytes = Number.POSITIVE_INFINITY;
+    });
+  }
+
+  /** Where nothing keeps what the target would lose, its standby has everything. */
+  #failover(): void {
+    const { target, plan } = this.#world;
+    if (plan.confirm !== 'standby' && !plan.keepsAll) this.#copy();
+    const lost = target.store.commits - this.#replicated;
+    target.failover(Math.max(0, lost));
+    if (lost > 0) this.#world.see('rewinds');
+  }
+
+  #replicated = 0;
+
+  async #replicate(): Promise<void> {
+    const { clock, target } = this.#world;
+    while (!this.#isOver) {
+      if (clock.monotonicMs() >= this.#lagUntilMs) this.#copy();
+      await clock.sleep(replicateMs);
+    }
+    target.replicate();
+  }
+
+  /** The standby has all that is committed. */
+  #copy(): void {
+    const { target } = this.#world;
+    target.replicate();
+    this.#replicated = target.store.commits;
+  }
+
+  /** Somebody adds a column, and takes it away again. */
+  #alter({ table, ms }: Of<'alter'>): void {
+    const { target } = this.#world;
+    target.alterTable(table, [...columns, extra]);
+    this.#later(ms, () => target.alterTable(table, columns));
+  }
+}
+
+const extra = { column: column('extra', { kind: 'text' }, optional), value: 'a default' };
