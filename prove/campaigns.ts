@@ -4,9 +4,11 @@ import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
 import { killsCampaign } from './kills.ts';
 import { mutantsCampaign } from './mutants.ts';
+import { simulationCampaign } from './simulation.ts';
 import { statesCampaign } from './states.ts';
 
 export const campaigns: readonly Campaign[] = [
+  simulationCampaign,
   statesCampaign,
   faultsCampaign,
   flipsCampaign,

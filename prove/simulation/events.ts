@@ -8,15 +8,13 @@ type Of<K extends EventKind> = Extract<EventPlan, { readonly kind: K }>;
 
 /** A process that was told to die at an operation that it never came to dies after this. */
 const lingerMs = 30;
-/** How often the standby gets what was committed. */
-const replicateMs = 2;
+/** So far a standby is behind when all is well. */
+const followMs = 2;
 
 export class Events {
   readonly #world: World;
   /** In order of time; what has happened is gone. */
   readonly #left: EventPlan[];
-  #lagUntilMs = 0;
-  #isOver = false;
   /** What was told to die: all that comes after is for the process that follows it. */
   #dying: Life | undefined;
   /** Ends of what lasts: later than the event that began it. */
@@ -25,12 +23,12 @@ export class Events {
   constructor(world: World) {
     this.#world = world;
     this.#left = [...world.plan.events];
+    world.target.follow(followMs);
   }
 
   /** From the first to the last, and until nothing of them lasts any more. */
   async run(): Promise<void> {
     const { clock, target } = this.#world;
-    const replicating = this.#replicate();
     for (let next = this.#left[0]; next; next = this.#left[0]) {
       // What has come due and could not happen waits for the next process.
       await clock.sleep(Math.max(1, next.at - clock.monotonicMs()));
@@ -38,8 +36,6 @@ export class Events {
     }
     await Promise.all(this.#lasting);
     target.heal();
-    this.#isOver = true;
-    await replicating;
   }
 
   /** What has come due strikes the process that is about to open. */
@@ -87,15 +83,20 @@ export class Events {
         }
         return;
       case 'down':
-        target.down();
-        return this.#later(event.ms, () => target.up());
+        return target.down(event.ms);
+      case 'read-only':
+        return target.readOnly(event.ms);
+      case 'crash':
+        return target.crash();
       case 'lag':
-        this.#lagUntilMs = Math.max(this.#lagUntilMs, clock.monotonicMs() + event.ms);
-        return;
+        target.follow(undefined);
+        return this.#later(event.ms, () => target.follow(followMs));
       case 'failover':
         return this.#failover();
       case 'alter':
         return this.#alter(event);
+      case 'drop':
+        return this.#drop(event);
     }
   }
 
@@ -123,35 +124,28 @@ export class Events {
   /** Where nothing keeps what the target would lose, its standby has everything. */
   #failover(): void {
     const { target, plan } = this.#world;
-    if (plan.confirm !== 'standby' && !plan.keepsAll) this.#copy();
-    const lost = target.store.commits - this.#replicated;
-    target.failover(Math.max(0, lost));
-    if (lost > 0) this.#world.see('rewinds');
-  }
-
-  #replicated = 0;
-
-  async #replicate(): Promise<void> {
-    const { clock, target } = this.#world;
-    while (!this.#isOver) {
-      if (clock.monotonicMs() >= this.#lagUntilMs) this.#copy();
-      await clock.sleep(replicateMs);
-    }
-    target.replicate();
-  }
-
-  /** The standby has all that is committed. */
-  #copy(): void {
-    const { target } = this.#world;
-    target.replicate();
-    this.#replicated = target.store.commits;
+    if (plan.confirm !== 'standby' && !plan.keepsAll) target.replicate();
+    const { commits } = target.store;
+    target.failover();
+    if (target.store.commits < commits) this.#world.see('rewinds');
   }
 
   /** Somebody adds a column, and takes it away again. */
   #alter({ table, ms }: Of<'alter'>): void {
     const { target } = this.#world;
+    if (!target.store.tables.has(table)) return;
     target.alterTable(table, [...columns, extra]);
-    this.#later(ms, () => target.alterTable(table, columns));
+    this.#later(ms, () => {
+      if (target.store.tables.has(table)) target.alterTable(table, columns);
+    });
+  }
+
+  /** The table is gone for a while, as where somebody renames it. */
+  #drop({ table, ms }: Of<'drop'>): void {
+    const { target } = this.#world;
+    if (!target.store.tables.has(table)) return;
+    const dropped = target.dropTable(table);
+    this.#later(ms, () => target.putBack(table, dropped));
   }
 }
 

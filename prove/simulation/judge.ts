@@ -46,6 +46,8 @@ export class Judge {
   checkSettled({ stream: name, rows }: RequestPlan): void {
     const stream = this.#plan.streams.find((one) => one.name === name);
     if (!stream) throw new Error(`there is no stream ${name}`);
+    // It may be settled and the table renamed since.
+    if (!this.#target.store.tables.has(name)) return;
     const there = new Set(this.#rows(name).map(({ id }) => id));
     const letters = new Set(this.#letters(name));
     for (const row of rows) {

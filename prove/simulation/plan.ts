@@ -65,9 +65,12 @@ export type EventPlan = { readonly at: number } & (
       readonly calls: number;
     }
   | { readonly kind: 'down'; readonly ms: number }
+  | { readonly kind: 'read-only'; readonly ms: number }
+  | { readonly kind: 'crash' }
   | { readonly kind: 'lag'; readonly ms: number }
   | { readonly kind: 'failover' }
   | { readonly kind: 'alter'; readonly table: string; readonly ms: number }
+  | { readonly kind: 'drop'; readonly table: string; readonly ms: number }
 );
 
 export type EventKind = EventPlan['kind'];
@@ -89,7 +92,7 @@ const clientsMax = 4;
 function drawStream(random: Random, index: number): StreamPlan {
   const isKeyed = random.chance(0.6);
   const policies: readonly Policy[] = ['dead-letter', 'dead-letter', 'ignore', 'update', 'newest'];
-  const route = random.chance(0) ? 'staged' : 'direct';
+  const route = random.chance(0.4) ? 'staged' : 'direct';
   const lanes = random.between(1, 4);
   return {
     name: `s${index}`,
@@ -177,8 +180,14 @@ const targetFaults: readonly TargetFault[] = [
   'ambiguous, committed',
   'ambiguous, not committed',
   'transient',
+  'deadlock',
+  'serialization',
   'hold',
   'readonly',
+  'hang',
+  'hang, committed',
+  'late',
+  'late, locked',
   'die',
   'die, committed',
 ];
@@ -223,11 +232,19 @@ const drawEvent: Readonly<Record<EventKind, (moment: Moment) => EventPlan>> = {
     calls: random.pick([1, 1, 2, 8]),
   }),
   down: ({ random, at }) => ({ at, kind: 'down', ms: random.pick([5, 30, 200]) }),
+  'read-only': ({ random, at }) => ({ at, kind: 'read-only', ms: random.pick([5, 30, 200]) }),
+  crash: ({ at }) => ({ at, kind: 'crash' }),
   lag: ({ random, at }) => ({ at, kind: 'lag', ms: random.between(5, 120) }),
   failover: ({ at }) => ({ at, kind: 'failover' }),
   alter: ({ random, at, streams }) => ({
     at,
     kind: 'alter',
+    table: random.pick(streams).name,
+    ms: random.between(1, 60),
+  }),
+  drop: ({ random, at, streams }) => ({
+    at,
+    kind: 'drop',
     table: random.pick(streams).name,
     ms: random.between(1, 60),
   }),
