@@ -41,18 +41,29 @@ let databasesMade = 0;
 class SimulatedDatabase {
   readonly #uri = `file:holdfast-simulated-${++databasesMade}?mode=memory&cache=shared`;
   readonly #anchor = new DatabaseSync(this.#uri);
+  /** The disks that have it. */
+  #holders = 1;
 
   connect(): DatabaseSync {
     return new DatabaseSync(this.#uri);
   }
 
   close(): void {
-    this.#anchor.close();
+    this.#holders--;
+    if (this.#holders === 0) this.#anchor.close();
   }
 
-  copy(): SimulatedDatabase {
+  /** For an image of a disk: a copy is made by whoever opens it while others have it, too. */
+  shared(): SimulatedDatabase {
+    this.#holders++;
+    return this;
+  }
+
+  own(): SimulatedDatabase {
+    if (this.#holders === 1) return this;
     const copy = new SimulatedDatabase();
     this.#anchor.exec(`VACUUM INTO '${copy.#uri}'`);
+    this.close();
     return copy;
   }
 }
@@ -162,7 +173,7 @@ export class SimulatedDisk implements Disk {
       // What a power cut left is on the platter.
       if (keep) copy.sync();
     }
-    for (const [path, database] of this.#databases) image.#databases.set(path, database.copy());
+    for (const [path, database] of this.#databases) image.#databases.set(path, database.shared());
     return image;
   }
 
@@ -342,7 +353,7 @@ export class SimulatedDisk implements Disk {
   database(path: string): DatabaseSync {
     this.#beginOrFail('database', path);
     const key = normalize(path);
-    const database = this.#databases.get(key) ?? new SimulatedDatabase();
+    const database = this.#databases.get(key)?.own() ?? new SimulatedDatabase();
     this.#databases.set(key, database);
     this.#touch(path);
     const connection = database.connect();
