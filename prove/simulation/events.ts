@@ -66,6 +66,7 @@ export class Events {
       case 'stop':
         return life?.clock.stopUntil(clock.monotonicMs() + event.ms);
       case 'twin':
+        this.#lasting.push(this.#world.twin(event.ms));
         return;
       case 'jump':
         return clock.jump(event.ms);

@@ -41,6 +41,12 @@ export interface RequestPlan {
   readonly pauseMs: number;
   /** Waits until the rows have their ends. */
   readonly isSettled?: true;
+  /** Sent as a load of NDJSON, which goes on where it was cut off. */
+  readonly isLoad?: true;
+  /** The first answer does not come through. */
+  readonly isUnheard?: true;
+  /** Then other rows are sent under its key, which must be refused. */
+  readonly isAbused?: true;
   /** After that the client gives up, and sends it again while the first may still be on its way. */
   readonly patienceMs?: number;
 }
@@ -157,6 +163,7 @@ function drawRequests(random: Random, streams: readonly StreamPlan[], untilMs: n
     const stream = random.pick(streams);
     // Without a key, what is not known to be written cannot be sent again.
     const isKeyed = stream.policy === 'update' || random.chance(0.8);
+    const isLoad = random.chance(0.1);
     const isSettled = random.chance(0.2);
     const isImpatient = isSettled || random.chance(0.1);
     return {
@@ -166,6 +173,9 @@ function drawRequests(random: Random, streams: readonly StreamPlan[], untilMs: n
       rows: drawRows(random, stream, { client, number, bodies }),
       pauseMs: random.chance(0.3) ? 0 : random.below(pauseMsMax),
       ...(isSettled ? { isSettled } : {}),
+      ...(isLoad ? { isLoad } : {}),
+      ...(random.chance(0.1) ? { isUnheard: true as const } : {}),
+      ...(random.chance(0.1) ? { isAbused: true as const } : {}),
       ...(isImpatient ? { patienceMs: random.between(1, 60) } : {}),
     };
   });

@@ -62,12 +62,16 @@ function streamOptions(stream: StreamPlan): OpenOptions['streams'][string] {
   };
 }
 
+type End = 'died' | 'ended' | 'failed' | 'was forsaken';
+
 /** A process of the product. */
 export interface Life {
   readonly disk: SimulatedDisk;
   readonly clock: ProcessClock;
   /** What ends it as its owner asks: a shutdown that drains so long. */
   readonly close: (drainMs: number) => void;
+  /** Its owner's copy takes its place, and it goes on for a while without clients. */
+  readonly forsake: () => void;
 }
 
 export interface Outcome {
@@ -189,18 +193,13 @@ export class World {
     }
   }
 
-  async #live(events: Events): Promise<'died' | 'ended' | 'failed'> {
+  async #live(events: Events): Promise<End> {
     const { disk } = this;
     const clock = this.clock.process();
-    let close: (drainMs: number) => void = () => undefined;
-    const closing = new Promise<number>((resolve) => {
-      close = resolve;
-    });
-    let tellGone: () => void = () => undefined;
-    const gone = new Promise<void>((resolve) => {
-      tellGone = resolve;
-    });
-    this.life = { disk, clock, close };
+    const { promise: closing, resolve: close } = Promise.withResolvers<number>();
+    const { promise: gone, resolve: tellGone } = Promise.withResolvers<void>();
+    const { promise: forsaken, resolve: forsake } = Promise.withResolvers<End>();
+    this.life = { disk, clock, close, forsake: () => forsake('was forsaken') };
     this.end = 'kill';
     events.beforeLife();
     const target = new ProcessTarget(this.target, clock);
@@ -218,7 +217,7 @@ export class World {
       return 'ended';
     })();
     const died = disk.died.then(() => 'died' as const);
-    const end = await Promise.race([life, died]).catch((error: unknown) => {
+    const end = await Promise.race([life, died, forsaken]).catch((error: unknown) => {
       if (disk.isDead) return 'died' as const;
       if (isExpected(error)) return 'failed' as const;
       throw error;
@@ -226,10 +225,32 @@ export class World {
     life.catch(() => undefined);
     this.#serve(undefined);
     tellGone();
-    clock.end();
     this.life = undefined;
+    if (end === 'was forsaken') return end;
+    clock.end();
     this.#leave(disk);
     return end;
+  }
+
+  /**
+   * A copy of the machine is started while the first one still runs: both have the same records, and
+   * the same lanes. Clients have turned away from the first; what it had taken was answered.
+   */
+  async twin(ms: number): Promise<void> {
+    const { life: first } = this;
+    const served = this.#served;
+    if (!first || !served) return;
+    this.#serve(undefined);
+    for (let waits = 0; this.#clients.inFlight > 0 && waits < 20; waits++) await this.clock.sleep(2);
+    if (this.life !== first || first.disk.isDead) return;
+    if (this.#clients.inFlight > 0) return this.#serve(served);
+    this.see('twins');
+    this.disk = first.disk.snapshot();
+    first.forsake();
+    await this.clock.sleep(ms);
+    first.disk.die();
+    first.clock.end();
+    first.disk.dispose();
   }
 
   /** How long to drain, or undefined where the journal failed. */
