@@ -1,7 +1,7 @@
 // The clients of a simulation: each sends its requests one after another to whatever process lives,
 // sends again what it may, and remembers what it was told. What it was told is all the judge knows.
 import { createHash } from 'node:crypto';
-import { HoldfastError } from '../../src/errors.ts';
+import { errorTable, HoldfastError } from '../../src/errors.ts';
 import type { Holdfast, WriteOptions } from '../../src/types.ts';
 import { Random } from '../../test/simulation/random.ts';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.ts';
@@ -100,7 +100,8 @@ export class Clients {
         // What is settled was journaled, whatever came in its way: that is told, too.
         const outcome = isTold ? error.outcome : 'unknown';
         if (outcome === 'written' && !request.isLoad) return 'acknowledged';
-        if (isTold && error.code === 'HF_ROWS_REFUSED') throw error;
+        // The client's own fault: the simulation's, then.
+        if (isTold && errorTable[error.code].kind === 'caller') throw error;
         if (!isRepeatable && outcome === 'unknown') return 'unknown';
         if (!isRepeatable && tries > 3) return 'not written';
       } finally {

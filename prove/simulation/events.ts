@@ -57,48 +57,41 @@ export class Events {
   }
 
   #happen(event: EventPlan): void {
-    const { clock, disk, target, life } = this.#world;
-    switch (event.kind) {
-      case 'die':
-        return this.#die(event);
-      case 'close':
-        return life?.close(event.drainMs);
-      case 'stop':
-        return life?.clock.stopUntil(clock.monotonicMs() + event.ms);
-      case 'twin':
-        this.#lasting.push(this.#world.twin(event.ms));
-        return;
-      case 'jump':
-        return clock.jump(event.ms);
-      case 'disk':
-        return disk.inject({
-          fault: event.fault,
-          at: disk.operations + 1 + event.after,
-          isLasting: event.isLasting,
-        });
-      case 'full':
-        return this.#full(event);
-      case 'target':
-        for (let call = 1; call <= event.calls; call++) {
-          target.inject(target.calls + event.after + call, event.fault);
-        }
-        return;
-      case 'down':
-        return target.down(event.ms);
-      case 'read-only':
-        return target.readOnly(event.ms);
-      case 'crash':
-        return target.crash();
-      case 'lag':
-        target.follow(undefined);
-        return this.#later(event.ms, () => target.follow(followMs));
-      case 'failover':
-        return this.#failover();
-      case 'alter':
-        return this.#alter(event);
-      case 'drop':
-        return this.#drop(event);
-    }
+    const kinds: { readonly [K in EventKind]: (event: Of<K>) => void } = {
+      die: (death) => this.#die(death),
+      close: ({ drainMs }) => this.#world.life?.close(drainMs),
+      stop: ({ ms }) => this.#world.life?.clock.stopUntil(this.#world.clock.monotonicMs() + ms),
+      twin: ({ ms }) => this.#lasting.push(this.#world.twin(ms)),
+      jump: ({ ms }) => this.#world.clock.jump(ms),
+      disk: (fault) => this.#breakDisk(fault),
+      full: (full) => this.#full(full),
+      target: (fault) => this.#breakTarget(fault),
+      down: ({ ms }) => this.#world.target.down(ms),
+      'read-only': ({ ms }) => this.#world.target.readOnly(ms),
+      crash: () => this.#world.target.crash(),
+      lag: ({ ms }) => this.#lag(ms),
+      failover: () => this.#failover(),
+      alter: (change) => this.#alter(change),
+      drop: (change) => this.#drop(change),
+    };
+    const happen = kinds[event.kind] as (event: EventPlan) => void;
+    happen(event);
+  }
+
+  #breakDisk({ fault, after, isLasting }: Of<'disk'>): void {
+    const { disk } = this.#world;
+    disk.inject({ fault, at: disk.operations + 1 + after, isLasting });
+  }
+
+  #breakTarget({ fault, after, calls }: Of<'target'>): void {
+    const { target } = this.#world;
+    for (let call = 1; call <= calls; call++) target.inject(target.calls + after + call, fault);
+  }
+
+  #lag(ms: number): void {
+    const { target } = this.#world;
+    target.follow(undefined);
+    this.#later(ms, () => target.follow(followMs));
   }
 
   #later(ms: number, then: () => void): void {
@@ -109,9 +102,10 @@ export class Events {
     const { disk, life } = this.#world;
     this.#world.end = end;
     this.#dying = life;
-    if (after === 0) return disk.die();
-    disk.inject({ fault: 'die', at: disk.operations + after });
-    this.#later(lingerMs, () => disk.die());
+    if (after > 0) {
+      disk.inject({ fault: 'die', at: disk.operations + after });
+      this.#later(lingerMs, () => disk.die());
+    } else disk.die();
   }
 
   #full({ bytes, ms }: Of<'full'>): void {

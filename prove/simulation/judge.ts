@@ -118,12 +118,12 @@ export class Judge {
 
   #checkBooks({ name }: StreamPlan, told: readonly Told[], books: StreamStatus): void {
     checkBooks(name, books);
-    const { accepted, inFlight, merged, deadLetters } = books;
+    const { accepted, inFlight, oldestMs, merged, deadLetters } = books;
     const least = told.filter(({ fate }) => fate === 'acknowledged').length;
     const most = told.filter(({ fate }) => fate !== 'not written').length;
     if (accepted < least) throw new Violation('lost', `${name} accepted ${accepted} of ${least}`);
     if (accepted > most) throw new Violation('doubled', `${name} accepted ${accepted} of ${most}`);
-    assert.equal(inFlight, 0, `${name} has nothing in flight`);
+    assert.deepEqual([inFlight, oldestMs], [0, 0], `${name} has nothing in flight, of no age`);
     const letters = this.#letters(name).length;
     assert.equal(deadLetters, letters, `${name}: dead letters in the books and in the table`);
     const rows = this.#rows(name).length;
@@ -147,7 +147,8 @@ function checkKey({ stream: { name, policy }, rows, found, letters }: Key): void
   const possible = fit.filter(({ fate }) => fate !== 'not written');
   for (const { row, sent, fate } of rows) {
     if (!row.isPoison || fate !== 'acknowledged') continue;
-    if (!letters.has(textOf(sent))) throw new Violation('lost', `${where}: refused, no dead letter`);
+    if (!letters.has(textOf(sent)))
+      throw new Violation('lost', `${where}: refused, no dead letter`);
   }
   if (!found) {
     if (certain.length > 0) throw new Violation('lost', `${where} was acknowledged`);

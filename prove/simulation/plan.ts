@@ -153,7 +153,7 @@ function drawRequests(random: Random, streams: readonly StreamPlan[], untilMs: n
   const clients = random.between(1, clientsMax);
   const count = random.between(4, 20);
   const bodies = {
-    bytesMax: random.pick([40, 300, 2_500, 6_000]),
+    bytesMax: random.pick([40, 300, 2_500]),
     poison: random.pick([0, 0, 0.05, 0.3]),
     repeats: random.pick([0, 0.2, 0.6]),
   };

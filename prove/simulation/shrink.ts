@@ -4,42 +4,34 @@ import type { Plan } from './plan.ts';
 
 type Fails = (plan: Plan) => Promise<string | undefined>;
 
-/** So many runs at most. */
-const triesMax = 400;
+/** It goes on no longer than this. */
+const shrinkMsMax = 60_000;
 
 export async function shrink(plan: Plan, failureOf: Fails): Promise<Plan> {
-  let tries = 0;
-  const fails = async (smaller: Plan): Promise<boolean> => {
-    if (tries++ >= triesMax) return false;
-    return (await failureOf(smaller)) !== undefined;
-  };
-  let least = plan;
-  for (let before = -1; before !== sizeOf(least); ) {
-    before = sizeOf(least);
-    const now = least;
-    least = await fewest(now, now.events, (events) => ({ ...now, events }), fails);
-    const next = least;
-    least = await fewest(next, next.requests, (requests) => ({ ...next, requests }), fails);
+  const until = performance.now() + shrinkMsMax;
+  const fails = async (smaller: Plan): Promise<boolean> =>
+    performance.now() < until && (await failureOf(smaller)) !== undefined;
+  let { events, requests } = plan;
+  for (let before = -1; before !== events.length + requests.length; ) {
+    before = events.length + requests.length;
+    events = await fewest(events, (some) => fails({ ...plan, events: some, requests }));
+    requests = await fewest(requests, (some) => fails({ ...plan, events, requests: some }));
   }
-  return least;
+  return { ...plan, events, requests };
 }
 
-const sizeOf = ({ events, requests }: Plan): number => events.length + requests.length;
-
+/** What is left when leaving out any more does not fail. */
 async function fewest<T>(
-  plan: Plan,
   all: readonly T[],
-  withThese: (some: readonly T[]) => Plan,
-  fails: (plan: Plan) => Promise<boolean>,
-): Promise<Plan> {
-  let [least, some] = [plan, all];
-  for (let step = Math.ceil(all.length / 2); step >= 1; step = step === 1 ? 0 : Math.ceil(step / 2)) {
+  fails: (some: readonly T[]) => Promise<boolean>,
+): Promise<readonly T[]> {
+  let some = all;
+  for (let step = Math.ceil(all.length / 2); step >= 1; step = Math.floor(step / 2)) {
     for (let at = 0; at < some.length; ) {
       const fewer = [...some.slice(0, at), ...some.slice(at + step)];
-      const smaller = withThese(fewer);
-      if (await fails(smaller)) [least, some] = [smaller, fewer];
+      if (await fails(fewer)) some = fewer;
       else at += step;
     }
   }
-  return least;
+  return some;
 }

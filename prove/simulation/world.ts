@@ -9,7 +9,7 @@ import { open } from '../../src/holdfast.ts';
 import type { OpenOptions } from '../../src/options.ts';
 import type { Holdfast, Status } from '../../src/types.ts';
 import { ProcessTarget } from '../../test/simulation/process-target.ts';
-import { ProcessClock, SimulatedClock } from '../../test/simulation/simulated-clock.ts';
+import { type ProcessClock, SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { SimulatedDisk } from '../../test/simulation/simulated-disk.ts';
 import { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
 import { column } from '../../test/support/rows.ts';
@@ -123,7 +123,10 @@ export class World {
       served: () => this.#whoServes(),
       see: (what) => this.see(what),
       trace: (line) => this.trace(line),
-      onSettled: (request) => this.#judge.checkSettled(request),
+      // What a failover took away comes back; until then it may be called settled and be gone.
+      onSettled: (request) => {
+        if (!this.#seen['rewinds']) this.#judge.checkSettled(request);
+      },
     });
     this.#judge = new Judge(plan, this.target, this.#clients.fates);
   }
@@ -164,6 +167,7 @@ export class World {
     // Whatever of these fails first has found something.
     await Promise.race([attack, lives]);
     this.#isOver = true;
+    this.disk.heal();
     this.life?.close(settleMsMax);
     await lives;
     assert(this.#status, 'the last process told how it stands');
@@ -206,13 +210,16 @@ export class World {
     const life = (async (): Promise<'ended' | 'failed'> => {
       const holdfast = await open(this.#options, { disk, clock, target });
       this.#serve({ holdfast, gone, isGone: () => disk.isDead });
-      const drainMs = this.#isOver ? settleMsMax : await this.#untilEnd(holdfast, closing);
+      const drainMs = await Promise.race([
+        this.#isOver ? this.#settle(holdfast, clock) : closing,
+        holdfast.failed.then(() => undefined),
+      ]);
       if (drainMs === undefined) {
         await checkRefusing(holdfast, this.plan);
         await holdfast.close({ drainMs: 0 });
         return 'failed';
       }
-      if (this.#isOver) await this.#settle(holdfast, clock);
+      if (this.#isOver && !this.#status) await this.#settle(holdfast, clock);
       await holdfast.close({ drainMs });
       return 'ended';
     })();
@@ -241,7 +248,8 @@ export class World {
     const served = this.#served;
     if (!first || !served) return;
     this.#serve(undefined);
-    for (let waits = 0; this.#clients.inFlight > 0 && waits < 20; waits++) await this.clock.sleep(2);
+    for (let waits = 0; this.#clients.inFlight > 0 && waits < 20; waits++)
+      await this.clock.sleep(2);
     if (this.life !== first || first.disk.isDead) return;
     if (this.#clients.inFlight > 0) return this.#serve(served);
     this.see('twins');
@@ -251,11 +259,6 @@ export class World {
     first.disk.die();
     first.clock.end();
     first.disk.dispose();
-  }
-
-  /** How long to drain, or undefined where the journal failed. */
-  async #untilEnd(holdfast: Holdfast, closing: Promise<number>): Promise<number | undefined> {
-    return Promise.race([closing, holdfast.failed.then(() => undefined)]);
   }
 
   #leave(disk: SimulatedDisk): void {
@@ -270,7 +273,7 @@ export class World {
   }
 
   /** Waits until nothing is in flight, then asks the product's own opinion (O10, O13). */
-  async #settle(holdfast: Holdfast, clock: ProcessClock): Promise<void> {
+  async #settle(holdfast: Holdfast, clock: ProcessClock): Promise<number> {
     const until = clock.monotonicMs() + settleMsMax;
     let settled: Status;
     for (;;) {
@@ -289,6 +292,7 @@ export class World {
     const { ok, differences } = await holdfast.verify();
     if (!ok) throw new Violation('wrong', `verify: ${JSON.stringify(differences)}`);
     this.#status = settled;
+    return settleMsMax;
   }
 }
 

@@ -104,6 +104,12 @@ export class SimulatedDisk implements Disk {
     this.#plans.push({ ...plan });
   }
 
+  /** No fault strikes any more, and there is room. */
+  heal(): void {
+    this.#plans = [];
+    this.capacityBytes = Number.POSITIVE_INFINITY;
+  }
+
   /** Ends the process that uses this disk: from now on every operation throws. */
   die(): void {
     this.#isDead = true;
