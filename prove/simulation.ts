@@ -1,10 +1,10 @@
-// Campaign `simulation`: the whole product in a simulated world, from one seed of 64 bits each: disk,
-// clock, network and target of the simulation, a swarm of faults, at least three deaths, then
+// Campaign `simulation`: the whole product in a simulated world, from one seed of 64 bits each:
+// disk, clock, clients and target are simulated; a swarm of faults, at least three deaths, then
 // everything heals, all is settled, and the judge compares with what clients were told.
 //
-// The same seed gives the same run: the hash of its trace says so. A seed that fails is shrunk to the
-// fewest events and requests that still fail, kept in test/simulation/seeds.json, and run again
-// before all others from then on, for ever.
+// The same seed gives the same run: the hash of its trace says so. A seed that fails is shrunk to
+// the fewest events and requests that still fail, kept in test/simulation/seeds.json, and run
+// again before all others from then on, for ever.
 //
 // What this shows: no order of events that the simulation can bring about, of those that the seeds
 // drew, loses or doubles a row. What the simulated parts leave out it cannot show; that they behave

@@ -63,8 +63,8 @@ function levelsOf(
 }
 
 /**
- * What is not known to have its end. Lane by lane: where the target has settled more than the journal knows (P4), that must not make
- * up for records of other lanes; it shows as unaccounted.
+ * What is not known to have its end. Lane by lane: where the target has settled more than the
+ * journal knows (P4), that must not make up for records of other lanes; it shows as unaccounted.
  */
 function inFlightOf({ marks }: OpenStream, lanes: readonly LaneState[] | undefined): number {
   const settled = new Map(lanes?.map((state) => [state.lane, state.settled]));

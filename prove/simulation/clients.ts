@@ -173,5 +173,5 @@ export class Clients {
   }
 }
 
-export const requestName = ({ key, rows }: RequestPlan): string =>
+const requestName = ({ key, rows }: RequestPlan): string =>
   key ?? `rows ${rows.map(({ id }) => id).join()}`;

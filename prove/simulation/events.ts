@@ -1,5 +1,5 @@
-// The events of a plan, brought about when their time comes: deaths and stops of the process, faults
-// of its disk, faults of the target, jumps of the wall clock.
+// The events of a plan, brought about when their time comes: deaths and stops of the process,
+// faults of its disk, faults of the target, jumps of the wall clock.
 import { column, optional } from '../../test/support/rows.ts';
 import type { EventKind, EventPlan } from './plan.ts';
 import { columns, type Life, type World } from './world.ts';

@@ -1,6 +1,6 @@
-// The judge of a simulation: from what clients were told, what may and what must stand in the tables,
-// among the dead letters and in the books at the end. It knows the stream's rules and the clients'
-// requests, and nothing of how the product works.
+// The judge of a simulation: from what clients were told, what may and what must stand in the
+// tables, among the dead letters and in the books at the end. It knows the stream's rules and the
+// clients' requests, and nothing of how the product works.
 import assert from 'node:assert/strict';
 import type { StreamStatus } from '../../src/types.ts';
 import type { SimulatedTarget } from '../../test/simulation/simulated-target.ts';

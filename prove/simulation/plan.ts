@@ -1,12 +1,12 @@
 // What a seed stands for: the streams, what clients send, and what goes wrong when, as plain values
-// in the order of virtual time. Each seed first draws which kinds of faults there are at all and how
-// dense they are (a swarm): everything at once would hide most of it behind constant failure.
+// in the order of virtual time. Each seed first draws which kinds of faults there are at all and
+// how dense they are (a swarm): everything at once would hide most of it behind constant failure.
 import type { Route } from '../../src/target/target.ts';
 import { Random } from '../../test/simulation/random.ts';
 import type { Fault } from '../../test/simulation/simulated-fault.ts';
 import type { TargetFault } from '../../test/simulation/simulated-target.ts';
 
-export type Policy = 'dead-letter' | 'ignore' | 'update' | 'newest';
+type Policy = 'dead-letter' | 'ignore' | 'update' | 'newest';
 
 export interface StreamPlan {
   readonly name: string;

@@ -240,8 +240,8 @@ export class World {
   }
 
   /**
-   * A copy of the machine is started while the first one still runs: both have the same records, and
-   * the same lanes. Clients have turned away from the first; what it had taken was answered.
+   * A copy of the machine is started while the first one still runs: both have the same records,
+   * and the same lanes. Clients have turned away from the first; what it had taken was answered.
    */
   async twin(ms: number): Promise<void> {
     const { life: first } = this;

@@ -1,6 +1,6 @@
-// One process's connections to the simulated target. The server goes on with a call when the process
-// that made it is dead or stopped: it may still commit. But no answer comes to a dead process, and a
-// stopped one hears it when it goes on.
+// One process's connections to the simulated target. The server goes on with a call when the
+// process that made it is dead or stopped: it may still commit. But no answer comes to a dead
+// process, and a stopped one hears it when it goes on.
 import type { Capabilities, Session, Target } from '../../src/target/target.ts';
 import type { ProcessClock } from './simulated-clock.ts';
 
