@@ -165,7 +165,7 @@ function drawRequests(random: Random, streams: readonly StreamPlan[], untilMs: n
     const isKeyed = stream.policy === 'update' || random.chance(0.8);
     const isLoad = random.chance(0.1);
     const isSettled = random.chance(0.2);
-    const isImpatient = isSettled || random.chance(0.1);
+    const isImpatient = !isLoad && (isSettled || random.chance(0.1));
     return {
       client,
       stream: stream.name,

@@ -15,6 +15,8 @@ interface Sleeper {
   readonly rank: number;
   readonly of: ProcessClock | undefined;
   readonly wake: () => void;
+  /** Node keeps a composed signal for ever that somebody listens to (AbortSignal.any). */
+  readonly deafen: () => void;
 }
 
 interface Task {
@@ -122,8 +124,9 @@ export class SimulatedClock implements Clock {
         at: this.#nowMs + Math.max(ms, 0),
         rank: this.#random.next32(),
         of,
+        deafen: () => signal?.removeEventListener('abort', sleeper.wake),
         wake: () => {
-          signal?.removeEventListener('abort', sleeper.wake);
+          sleeper.deafen();
           const at = this.#sleepers.indexOf(sleeper);
           if (at !== -1) this.#sleepers.splice(at, 1);
           resolve();
@@ -193,6 +196,7 @@ export class SimulatedClock implements Clock {
 
   /** The process died: what waits here is never woken; without one, nothing at all is. */
   abandon(of?: ProcessClock): void {
+    for (const sleeper of this.#sleepers) if (!of || sleeper.of === of) sleeper.deafen();
     this.#sleepers = of ? this.#sleepers.filter((sleeper) => sleeper.of !== of) : [];
     this.#tasks = of ? this.#tasks.filter((task) => task.of !== of) : [];
   }
@@ -233,7 +237,8 @@ export class SimulatedClock implements Clock {
     const wakes = this.#tasks.map(({ of }) => of?.stoppedUntilMs ?? this.#nowMs);
     const wakeMs = Math.min(...wakes);
     if (wakes.length === 0 || (first && dueMs(first) <= wakeMs)) return first;
-    return { at: wakeMs, rank: 0, of: undefined, wake: () => undefined };
+    const nothing = () => undefined;
+    return { at: wakeMs, rank: 0, of: undefined, wake: nothing, deafen: nothing };
   }
 }
 
