@@ -210,18 +210,7 @@ export class World {
     const life = (async (): Promise<'ended' | 'failed'> => {
       const holdfast = await open(this.#options, { disk, clock, target });
       this.#serve({ holdfast, gone, isGone: () => disk.isDead });
-      const drainMs = await Promise.race([
-        this.#isOver ? this.#settle(holdfast, clock) : closing,
-        holdfast.failed.then(() => undefined),
-      ]);
-      if (drainMs === undefined) {
-        await checkRefusing(holdfast, this.plan);
-        await holdfast.close({ drainMs: 0 });
-        return 'failed';
-      }
-      if (this.#isOver && !this.#status) await this.#settle(holdfast, clock);
-      await holdfast.close({ drainMs });
-      return 'ended';
+      return this.#use(holdfast, clock, closing);
     })();
     const died = disk.died.then(() => 'died' as const);
     const end = await Promise.race([life, died, forsaken]).catch((error: unknown) => {
@@ -237,6 +226,27 @@ export class World {
     clock.end();
     this.#leave(disk);
     return end;
+  }
+
+  /** Until it fails or is closed; at the end of all, until everything is settled. */
+  async #use(
+    holdfast: Holdfast,
+    clock: ProcessClock,
+    closing: Promise<number>,
+  ): Promise<'ended' | 'failed'> {
+    const failed = holdfast.failed.then(() => 'failed' as const);
+    const drainMs = await Promise.race([this.#isOver ? settleMsMax : closing, failed]);
+    const how = this.#isOver
+      ? await Promise.race([this.#settle(holdfast, clock), failed])
+      : drainMs;
+    if (typeof how === 'number') {
+      await holdfast.close({ drainMs: how });
+      return 'ended';
+    }
+    if (how === 'failed') await checkRefusing(holdfast, this.plan);
+    else this.see('fenced by a twin, and started again');
+    await holdfast.close({ drainMs: 0 });
+    return 'failed';
   }
 
   /**
@@ -273,7 +283,7 @@ export class World {
   }
 
   /** Waits until nothing is in flight, then asks the product's own opinion (O10, O13). */
-  async #settle(holdfast: Holdfast, clock: ProcessClock): Promise<number> {
+  async #settle(holdfast: Holdfast, clock: ProcessClock): Promise<number | 'fenced'> {
     const until = clock.monotonicMs() + settleMsMax;
     let settled: Status;
     for (;;) {
@@ -284,6 +294,9 @@ export class World {
         settled = status;
         break;
       }
+      // A twin that took its lanes over late: whoever is meant to have them must be started again.
+      const isFenced = all.some(([, { reason = '' }]) => reason.includes('belongs to epoch'));
+      if (isFenced && this.#seen['twins']) return 'fenced';
       if (clock.monotonicMs() > until) {
         throw new Violation('lost', `not settled: ${JSON.stringify(status.streams)}`);
       }
