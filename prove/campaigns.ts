@@ -6,9 +6,11 @@ import { flipsCampaign } from './flips.ts';
 import { httpCampaign } from './http.ts';
 import { killsCampaign } from './kills.ts';
 import { mutantsCampaign } from './mutants.ts';
+import { simulationCampaign } from './simulation.ts';
 import { statesCampaign } from './states.ts';
 
 export const campaigns: readonly Campaign[] = [
+  simulationCampaign,
   statesCampaign,
   faultsCampaign,
   flipsCampaign,

@@ -90,10 +90,12 @@ function jobsOf(campaign: Campaign, count: number, done: readonly CampaignResult
     return done.length > 0 ? [] : [{ campaign, count: campaign.countLong, seed: 1 }];
   }
   const jobs: Job[] = [];
-  let seed = 1 + Math.max(0, ...done.map((part) => part.seed));
+  // A campaign may take one seed after another: those of the parts before are used up.
+  let seed = 1 + Math.max(0, ...done.map((part) => part.seed + part.runs));
   let left = count - done.reduce((sum, part) => sum + part.runs, 0);
   for (; left > 0; left -= countPart) {
-    jobs.push({ campaign, count: Math.min(left, countPart), seed: seed++ });
+    jobs.push({ campaign, count: Math.min(left, countPart), seed });
+    seed += countPart;
   }
   return jobs;
 }

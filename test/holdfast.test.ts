@@ -128,3 +128,25 @@ test('ends that a target forgot in a failover are not counted twice', () => {
   marks.settle([{ lane: 0, first: 5, last: 10, rowCount: 6, ends: null }]);
   assert.equal(marks.totals.merged, 20);
 });
+
+test('before the target was asked, nothing is called missing', async (t) => {
+  const { options: given, path } = shopIn(t);
+  const limits = { segmentBytes: 64 * 1024, retentionMsMin: 0, retentionBytesMin: 0 };
+  const options = { ...given, limits };
+  const holdfast = await open(options);
+  // So much that the last segment's checkpoint knows of confirmed records.
+  const body = 'x'.repeat(20_000);
+  for (let id = 1; id <= 8; id++) {
+    const { confirmed } = await holdfast.write('orders', { id, body });
+    await confirmed;
+  }
+  await holdfast.close();
+  const busy = new DatabaseSync(path);
+  busy.exec('BEGIN EXCLUSIVE');
+  const again = await open(options);
+  const { orders } = (await again.status()).streams;
+  assert((orders?.watermarks.settled ?? 0) > 0, 'the journal knows that some are settled');
+  assert.deepEqual([orders?.accepted, orders?.inFlight, orders?.unaccounted], [8, 8, 0]);
+  busy.close();
+  await again.close();
+});

@@ -1,8 +1,10 @@
 // The contract of test/support/target-contract.ts for every dialect at hand.
+import assert from 'node:assert/strict';
 import { systemClock } from '../src/clock.ts';
 import { postgresTarget } from '../src/target/postgres/target.ts';
 import type { Route } from '../src/target/target.ts';
-import type { Cell, StoredRow } from './simulation/simulated-store.ts';
+import { dayOf, type StagedSlice, stagedCells } from './simulation/simulated-stage.ts';
+import type { Cell, SimulatedStore, StoredRow } from './simulation/simulated-store.ts';
 import { SimulatedTarget } from './simulation/simulated-target.ts';
 import { mariadbGround } from './support/mariadb-ground.ts';
 import {
@@ -15,7 +17,7 @@ import {
 import { column } from './support/rows.ts';
 import { sqliteGround } from './support/sqlite.ts';
 import { contract, stagedContract } from './support/target-contract.ts';
-import type { Ground } from './support/target-stream.ts';
+import type { Ground, StagedGround } from './support/target-stream.ts';
 
 async function postgresGround(version: PostgresVersion, route: Route): Promise<Ground> {
   const server = await startPostgres(version);
@@ -70,7 +72,7 @@ async function postgresGround(version: PostgresVersion, route: Route): Promise<G
   };
 }
 
-async function simulatedGround(): Promise<Ground> {
+async function simulatedGround(route: Route): Promise<Ground> {
   const target = new SimulatedTarget({ clock: systemClock });
   const int = { kind: 'int', bytes: 8 } as const;
   const optional = { nullable: true, hasDefault: true };
@@ -83,6 +85,7 @@ async function simulatedGround(): Promise<Ground> {
   const text = (cell: Cell) => (cell === null || cell instanceof Uint8Array ? null : String(cell));
   return {
     target,
+    route,
     create: async (table, shape) => {
       const refuse = (row: StoredRow) => (row['note'] === 'bad' ? 'note is bad' : undefined);
       target.createTable(table, { columns, key: shape === 'keyed' ? ['id'] : [], refuse });
@@ -102,8 +105,34 @@ async function simulatedGround(): Promise<Ground> {
       const added = { column: column(name, int, optional) };
       target.alterTable(table, [...target.store.table(table).columns, added]);
     },
-    drop: async (table) => target.dropTable(table),
+    drop: async (table) => {
+      target.dropTable(table);
+    },
+    staged: simulatedStaging(target.store),
     close: () => target.close(),
+  };
+}
+
+function simulatedStaging(store: SimulatedStore): StagedGround {
+  const slicesOf = (stream: string) => [...(store.stages.get(stream)?.slices.values() ?? [])];
+  const replace = (stream: string, to: (slice: StagedSlice) => StagedSlice): void => {
+    for (const slices of slicesOf(stream)) slices.splice(0, slices.length, ...slices.map(to));
+  };
+  return {
+    wipe: async (stream) => store.stages.get(stream)?.slices.clear(),
+    lose: async (stream, id) => {
+      replace(stream, (slice) => ({
+        ...slice,
+        rows: slice.rows.filter((row) => stagedCells(slice, row)['id'] !== id),
+      }));
+    },
+    age: async (stream, days) => {
+      const stage = store.stages.get(stream);
+      assert(stage, 'the stream is staged');
+      const day = dayOf(systemClock.wallMs() - days * 24 * 60 * 60 * 1000);
+      store.stages.set(stream, { ...stage, days: [day, ...stage.days] });
+      replace(stream, (slice) => ({ ...slice, day }));
+    },
   };
 }
 
@@ -118,4 +147,5 @@ contract('MariaDB 10.11 without LOAD DATA', () =>
   mariadbGround('MariaDB 10.11', { settings: ['--local-infile=0'] }),
 );
 contract('SQLite', sqliteGround);
-contract('the simulated target', simulatedGround);
+contract('the simulated target', () => simulatedGround('direct'));
+stagedContract('the simulated target', () => simulatedGround('staged'));

@@ -1,86 +1,76 @@
-// A target in memory that can fail in every way that the seam knows. Each call of a session
-// counts, and a fault strikes the k-th. All that a call does, it does at once; before and after,
-// others may run.
-import assert from 'node:assert/strict';
-import type { Table } from '../../src/accept/columns.ts';
+// A target in memory that can fail in every way that the seam knows. Each call of a session counts,
+// and a fault strikes the k-th, or those that `strike` says. It is deterministic: what is drawn, it
+// asks of its clock.
 import type { Clock } from '../../src/clock.ts';
-import { type Batch, type RowEnd, rowEnd } from '../../src/merge/batch.ts';
-import type { LedgerRow } from '../../src/merge/ledger.ts';
+import type { Capabilities, Session, Target } from '../../src/target/target.ts';
+import type { TargetFault } from './simulated-call-fault.ts';
 import {
-  type Capabilities,
-  type Claim,
-  type DeadLetter,
-  type DeadLetterId,
-  type LaneState,
-  type LedgerRange,
-  type MergeResult,
-  type Rung,
-  type Session,
-  type StreamId,
-  type Target,
-  TargetError,
-} from '../../src/target/target.ts';
-import { SimulatedDeath } from './simulated-disk.ts';
-import { SimulatedMerge } from './simulated-merge.ts';
+  type Caller,
+  type ServerOptions,
+  SimulatedServer,
+  type Struck,
+} from './simulated-server.ts';
+import { SimulatedSession } from './simulated-session.ts';
 import {
-  laneKey,
-  letterKey,
   type SimulatedColumn,
   SimulatedStore,
+  type SimulatedTable,
   type StoredRow,
 } from './simulated-store.ts';
 
-export type TargetFault =
-  /** The connection breaks before the call does anything. */
-  | 'lost'
-  /** It breaks with the COMMIT on its way; done, or not done. For calls that only read: lost. */
-  | 'ambiguous, committed'
-  | 'ambiguous, not committed'
-  | 'transient'
-  | 'hold'
-  | 'readonly'
-  /** The process that calls dies; before the call, or when it is done and not answered. */
-  | 'die'
-  | 'die, committed';
+export type { TargetFault } from './simulated-call-fault.ts';
 
-export interface SimulatedTargetOptions {
-  readonly clock: Clock;
+export interface SimulatedTargetOptions extends ServerOptions {
   readonly loadersMax?: number;
-  /** `replicate()` says what the standby has. */
+  readonly mergersMax?: number;
+  /** `replicate()` and `follow()` say what the standby has. */
   readonly standby?: boolean;
-  /** Each call takes up to this, by chance. */
-  readonly latencyMsMax?: number;
-  /** Called at a `die`, before SimulatedDeath is thrown: ends the disk of that process too. */
-  readonly onDeath?: () => void;
 }
 
 export interface TableShape {
   readonly columns: readonly SimulatedColumn[];
   readonly key: readonly string[];
   readonly refuse?: (row: StoredRow) => string | undefined;
+  readonly swallow?: (row: StoredRow) => boolean;
 }
+
+const never = new AbortController().signal;
+
+/** Who has no session yet. */
+const nobodyOf = (life: number): Caller => ({
+  id: '',
+  life,
+  isGone: false,
+  gone: never,
+});
 
 export class SimulatedTarget implements Target {
   readonly capabilities: Capabilities;
-  readonly store = new SimulatedStore();
-  /** What was called, in order. */
-  readonly trace: string[] = [];
-  readonly #options: SimulatedTargetOptions;
-  readonly #faults = new Map<number, TargetFault>();
+  readonly store: SimulatedStore;
+  readonly server: SimulatedServer;
+  readonly #clock: Clock;
+  readonly #prepared = { isPrepared: false };
   #history = 1;
   #sessions = 0;
   #replicated = 0;
-  #isUp = true;
-  isPrepared = false;
+  /** How far the standby is behind; undefined while it follows only when it is told to. */
+  #lagMs: number | undefined;
 
   constructor(options: SimulatedTargetOptions) {
-    this.#options = options;
-    const { loadersMax = 2, standby = false } = options;
-    this.capabilities = { loadersMax, mergersMax: 0, standby };
+    const { clock, loadersMax = 2, mergersMax = 2, standby = false } = options;
+    this.#clock = clock;
+    this.store = new SimulatedStore(() => clock.monotonicMs());
+    this.server = new SimulatedServer(options);
+    this.capabilities = { loadersMax, mergersMax, standby };
+  }
+
+  /** What was called, in order. */
+  get trace(): readonly string[] {
+    return this.server.trace;
   }
 
   get calls(): number {
-    return this.trace.length;
+    return this.server.trace.length;
   }
 
   get identity(): string {
@@ -88,25 +78,36 @@ export class SimulatedTarget implements Target {
   }
 
   get isUp(): boolean {
-    return this.#isUp;
+    return this.server.isUp;
   }
 
   /** `fault` strikes the `at`-th call from the beginning. */
   inject(at: number, fault: TargetFault): void {
-    this.#faults.set(at, fault);
+    this.server.inject(at, fault);
   }
 
-  /** No injected fault strikes any more. */
+  /** Every call is asked about, where none is injected. */
+  strikeWhere(strike: (call: Struck) => TargetFault | undefined): void {
+    this.server.strike = strike;
+  }
+
+  /** No fault strikes any more, and it is up. */
   heal(): void {
-    this.#faults.clear();
+    this.server.heal();
+    this.up();
   }
 
-  down(): void {
-    this.#isUp = false;
+  down(forMs = Number.POSITIVE_INFINITY): void {
+    this.server.become('down', forMs);
+  }
+
+  /** It takes no writes, as a server that became a standby. */
+  readOnly(forMs = Number.POSITIVE_INFINITY): void {
+    this.server.become('read-only', forMs);
   }
 
   up(): void {
-    this.#isUp = true;
+    this.server.become('down', 0);
   }
 
   /** The standby has all that is committed. */
@@ -114,239 +115,104 @@ export class SimulatedTarget implements Target {
     this.#replicated = this.store.commits;
   }
 
-  isReplicated(position: string): boolean {
-    return Number(position) <= this.#replicated;
+  /** From now on the standby has what was committed so long ago; undefined: no more than now. */
+  follow(lagMs: number | undefined): void {
+    this.#replicatedNow();
+    this.#lagMs = lagMs;
   }
 
-  /** A standby takes over that lacks the last `count` commits; every session is lost. */
-  failover(count: number): void {
+  #replicatedNow(): number {
+    if (this.#lagMs !== undefined) {
+      const ms = this.#clock.monotonicMs() - this.#lagMs;
+      this.#replicated = this.store.commitsAt(ms, this.#replicated);
+    }
+    return this.#replicated;
+  }
+
+  isReplicated(position: string): boolean {
+    return Number(position) <= this.#replicatedNow();
+  }
+
+  /**
+   * A standby takes over that lacks the last `count` commits, or else what it had not received;
+   * every session is lost, and what no log has.
+   */
+  failover(count = this.store.commits - this.#replicatedNow()): void {
+    this.server.restart();
     this.store.forget(count);
     this.#replicated = Math.min(this.#replicated, this.store.commits);
     this.#history++;
+    this.emptyUnlogged();
+  }
+
+  /** The server crashes and is there again: what is committed stays, but for unlogged tables. */
+  crash(): void {
+    this.server.restart();
+    this.emptyUnlogged();
+  }
+
+  /** As a crash leaves staging tables that are not logged: no row, with all their books. */
+  emptyUnlogged(): void {
+    for (const stage of this.store.stages.values()) {
+      if (!stage.isLogged) stage.slices.clear();
+    }
   }
 
   createTable(name: string, { columns, key, ...rest }: TableShape): void {
     this.store.tables.set(name, { columns, key, ...rest, rows: new Map() });
   }
 
-  /** Changes the columns; the rows keep what they have. */
-  alterTable(name: string, columns: readonly SimulatedColumn[]): void {
-    this.store.tables.set(name, { ...this.store.table(name), columns });
+  /** Changes the columns, or what it does with rows; the rows keep what they have. */
+  alterTable(
+    name: string,
+    to: readonly SimulatedColumn[] | Partial<Omit<TableShape, 'key'>>,
+  ): void {
+    const table = this.store.table(name);
+    const changed = 'length' in to ? { columns: to } : to;
+    this.store.tables.set(name, { ...table, ...changed });
   }
 
-  dropTable(name: string): void {
+  /** What `putBack` needs to put it back. */
+  dropTable(name: string): SimulatedTable {
+    const dropped = this.store.table(name);
     this.store.tables.delete(name);
+    return dropped;
+  }
+
+  putBack(name: string, table: SimulatedTable): void {
+    this.store.tables.set(name, table);
   }
 
   rows(name: string): StoredRow[] {
+    this.server.runLate();
     return [...this.store.table(name).rows.values()];
   }
 
   async connect(): Promise<Session> {
-    return this.call({ name: 'connect', writes: false }, () => {
-      const id = String(++this.#sessions);
-      return new SimulatedSession(this, { id, clock: this.#options.clock });
+    const { life } = this.server;
+    return this.server.call(nobodyOf(life), {
+      name: 'connect',
+      writes: false,
+      // One that takes no writes is not the one that is looked for.
+      wantsWritable: true,
+      body: () => this.#session(),
+    });
+  }
+
+  #session(): Session {
+    return new SimulatedSession({
+      server: this.server,
+      store: this.store,
+      clock: this.#clock,
+      id: String(++this.#sessions),
+      identity: this.identity,
+      prepared: this.#prepared,
+      position: () => (this.capabilities.standby ? String(this.store.commits) : ''),
+      isReplicated: (position) => this.isReplicated(position),
     });
   }
 
   async close(): Promise<void> {
     await Promise.resolve();
-  }
-
-  /** One call: a round trip to the server, which faults may strike. */
-  async call<T>(of: { name: string; writes: boolean }, body: () => T): Promise<T> {
-    this.trace.push(of.name);
-    const fault = this.#faults.get(this.calls);
-    const { clock, latencyMsMax } = this.#options;
-    if (latencyMsMax === undefined) await Promise.resolve();
-    else await clock.sleep(clock.random() * latencyMsMax);
-    if (!this.#isUp) throw new TargetError('lost', 'ECONNREFUSED', 'The target is down.');
-    if (fault === 'die') throw this.#death(of.name);
-    if (fault && !fault.includes(', committed')) throw faultError(fault, of.writes);
-    const result = body();
-    if (fault === 'die, committed') throw this.#death(of.name);
-    if (fault) throw faultError(fault, of.writes);
-    return result;
-  }
-
-  #death(name: string): SimulatedDeath {
-    this.#options.onDeath?.();
-    return new SimulatedDeath(`died at call ${this.calls} of the target, ${name}`);
-  }
-}
-
-function faultError(fault: TargetFault, writes: boolean): TargetError {
-  const message = `simulated: ${fault}`;
-  if (fault === 'transient' || fault === 'hold' || fault === 'readonly') {
-    return new TargetError(fault, 'SIMULATED', message);
-  }
-  const isAmbiguous = writes && fault.startsWith('ambiguous');
-  return new TargetError(isAmbiguous ? 'ambiguous' : 'lost', '', message);
-}
-
-class SimulatedSession implements Session {
-  readonly identity: string;
-  readonly id: string;
-  readonly staging = undefined;
-  readonly #target: SimulatedTarget;
-  readonly #store: SimulatedStore;
-  readonly #merge: SimulatedMerge;
-  readonly #clock: Clock;
-  #isOpen = true;
-
-  constructor(target: SimulatedTarget, { id, clock }: { id: string; clock: Clock }) {
-    this.#target = target;
-    this.#store = target.store;
-    this.#merge = new SimulatedMerge(target.store);
-    this.#clock = clock;
-    this.identity = target.identity;
-    this.id = id;
-  }
-
-  async #call<T>(name: string, writes: boolean, body: () => T): Promise<T> {
-    const mustBeConnected = (): void => {
-      if (this.#isOpen && this.identity === this.#target.identity) return;
-      throw new TargetError('lost', '', 'The connection is gone.');
-    };
-    mustBeConnected();
-    try {
-      return await this.#target.call({ name, writes }, () => {
-        mustBeConnected();
-        return body();
-      });
-    } catch (error) {
-      const isOver = error instanceof TargetError && ['lost', 'ambiguous'].includes(error.kind);
-      if (isOver) this.#isOpen = false;
-      throw error;
-    }
-  }
-
-  prepare(create: boolean): Promise<void> {
-    return this.#call('prepare', true, () => {
-      if (!create && !this.#target.isPrepared) {
-        throw new TargetError('hold', '', 'Holdfast’s own tables are missing.');
-      }
-      this.#target.isPrepared = true;
-    });
-  }
-
-  tableNames(): Promise<string[]> {
-    return this.#call('tableNames', false, () => [...this.#store.tables.keys()].sort());
-  }
-
-  describe(table: string): Promise<Table> {
-    return this.#call('describe', false, () => this.#store.describe(table));
-  }
-
-  claim(of: Claim): Promise<{ epoch: number; lanes: LaneState[] }> {
-    const id = { writer: of.writer, stream: of.stream };
-    return this.#call('claim', true, () =>
-      this.#store.transaction(() => {
-        const known = this.#store.lanesOf(id);
-        const epoch = 1 + known.reduce((highest, lane) => Math.max(highest, lane.epoch), 0);
-        const zeros = {
-          staged: 0,
-          settled: 0,
-          merged: 0,
-          duplicates: 0,
-          superseded: 0,
-          deadLetters: 0,
-        };
-        const fresh = Array.from({ length: of.lanes }, (_, lane) => ({ lane, epoch, ...zeros }));
-        for (const state of [...fresh.slice(known.length), ...known]) {
-          this.#store.set(this.#store.lanes, laneKey(id, state.lane), { ...state, epoch });
-        }
-        return { epoch, lanes: this.#store.lanesOf(id) };
-      }),
-    );
-  }
-
-  lanes(stream: StreamId): Promise<LaneState[]> {
-    return this.#call('lanes', false, () => this.#store.lanesOf(stream));
-  }
-
-  resolve(batch: Batch): Promise<LaneState[]> {
-    const own = new Set(batch.slices.map(({ lane }) => lane));
-    return this.#call('resolve', false, () =>
-      this.#store
-        .lanesOf({ writer: batch.writer, stream: batch.rules.stream })
-        .filter(({ lane }) => own.has(lane)),
-    );
-  }
-
-  merge(batch: Batch, rung: Rung): Promise<MergeResult> {
-    return this.#call(`merge ${rung}`, true, () => {
-      const ends = this.#merge.merge(batch, rung);
-      const position = this.#target.capabilities.standby ? String(this.#store.commits) : '';
-      return ends.every((end) => end === rowEnd.merged) ? { position } : { ends, position };
-    });
-  }
-
-  compare(batch: Batch): Promise<Uint8Array> {
-    return this.#call('compare', false, () => this.#merge.compare(batch));
-  }
-
-  ledger(stream: StreamId, range: LedgerRange): Promise<LedgerRow[]> {
-    return this.#call('ledger', false, () => this.#store.ledgerOf(stream, range));
-  }
-
-  prune(stream: StreamId, upTo: readonly { lane: number; last: number }[]): Promise<number> {
-    return this.#call('prune', true, () =>
-      this.#store.transaction(() => {
-        const gone = upTo.flatMap(({ lane, last }) =>
-          this.#store.ledgerOf(stream, { lane, first: 0, last }).filter((row) => row.last <= last),
-        );
-        for (const { lane, last } of gone) {
-          this.#store.set(this.#store.ledger, `${laneKey(stream, lane)} ${last}`, undefined);
-        }
-        return gone.length;
-      }),
-    );
-  }
-
-  deadLetters(filter: {
-    stream?: string;
-    id?: DeadLetterId;
-    limit?: number;
-  }): Promise<DeadLetter[]> {
-    const { id, stream, limit = 1000 } = filter;
-    return this.#call('deadLetters', false, () => {
-      const all = this.#store.letters;
-      if (id) return [all.get(letterKey(id))].filter((letter) => letter !== undefined);
-      return [...all.values()]
-        .filter((letter) => letter.state === 'dead')
-        .filter((letter) => stream === undefined || letter.stream === stream)
-        .sort((a, b) => a.firstAt - b.firstAt || a.lane - b.lane || a.sequence - b.sequence)
-        .slice(0, limit);
-    });
-  }
-
-  replay(id: DeadLetterId, batch: Batch): Promise<RowEnd> {
-    assert.equal(batch.count, 1, 'one row is replayed');
-    return this.#call('replay', true, () => this.#merge.replay(id, batch));
-  }
-
-  drop(id: DeadLetterId): Promise<void> {
-    return this.#call('drop', true, () => this.#merge.drop(id, this.#clock.wallMs()));
-  }
-
-  async contention(): Promise<undefined> {
-    // Nothing waits here.
-  }
-
-  position(): Promise<string> {
-    return this.#call('position', false, () => String(this.#target.store.commits));
-  }
-
-  isReplicated(position: string): Promise<boolean> {
-    return this.#call('isReplicated', false, () => this.#target.isReplicated(position));
-  }
-
-  async close(): Promise<void> {
-    this.destroy();
-  }
-
-  destroy(): void {
-    this.#isOpen = false;
   }
 }

@@ -1,0 +1,56 @@
+// The books of a simulated target: dead letters, a lane's totals, and what a replay moves in them.
+import assert from 'node:assert/strict';
+import type { RowCode } from '../../src/errors.ts';
+import type { EndCounts } from '../../src/merge/ledger.ts';
+import type { DeadLetter, DeadLetterId, LaneState, StreamId } from '../../src/target/target.ts';
+import { laneKey, letterKey, type SimulatedStore } from './simulated-store.ts';
+
+export interface Letter extends StreamId {
+  readonly lane: number;
+  readonly sequence: number;
+  readonly row: string | null;
+  readonly raw: Uint8Array;
+  readonly code: RowCode;
+  readonly message: string;
+}
+
+/** A record becomes a dead letter, at `wallMs`. */
+export function bury(store: SimulatedStore, letter: Letter, wallMs: number): void {
+  const times = { attempts: 1, firstAt: wallMs, lastAt: wallMs, state: 'dead' } as const;
+  const sqlState = letter.code === 'refused' ? 'SIMULATED' : null;
+  const whole: DeadLetter = { ...letter, sqlState, ...times };
+  store.set(store.letters, letterKey(letter), whole);
+}
+
+/** Adds to the totals of a lane, and moves its watermarks. */
+export function count(
+  store: SimulatedStore,
+  of: StreamId & { readonly lane: number },
+  more: EndCounts & Partial<Pick<LaneState, 'staged' | 'settled'>>,
+): void {
+  const key = laneKey(of, of.lane);
+  const state = store.lanes.get(key);
+  assert(state, 'the lane is there');
+  store.set(store.lanes, key, {
+    ...state,
+    staged: more.staged ?? state.staged,
+    settled: more.settled ?? state.settled,
+    merged: state.merged + more.merged,
+    duplicates: state.duplicates + more.duplicates,
+    superseded: state.superseded + more.superseded,
+    deadLetters: state.deadLetters + more.deadLetters,
+  });
+}
+
+export function readLetters(
+  store: SimulatedStore,
+  filter: { readonly stream?: string; readonly id?: DeadLetterId; readonly limit?: number },
+): DeadLetter[] {
+  const { id, stream, limit = 1000 } = filter;
+  if (id) return [store.letters.get(letterKey(id))].filter((letter) => letter !== undefined);
+  return [...store.letters.values()]
+    .filter((letter) => letter.state === 'dead')
+    .filter((letter) => stream === undefined || letter.stream === stream)
+    .sort((a, b) => a.firstAt - b.firstAt || a.lane - b.lane || a.sequence - b.sequence)
+    .slice(0, limit);
+}

@@ -1,0 +1,127 @@
+// Duplicates among the rows that wait in a staging table of the simulated target: rows with the key
+// and the content of another one of them.
+import { rowEnd } from '../../src/merge/batch.ts';
+import { booked, decodeEnds } from '../../src/merge/ledger.ts';
+import type { DedupeStep, StagedDuplicates, StagedStream } from '../../src/target/staging.ts';
+import { findSlice, slicesOf, stagedCells, stagedText, stageOf } from './simulated-stage.ts';
+import { cellText, type SimulatedStore } from './simulated-store.ts';
+import { type WaitingBatch, waitingIn } from './simulated-turn.ts';
+
+interface WaitingRow {
+  readonly batch: WaitingBatch;
+  readonly sequence: number;
+  /** Equal for rows with the same key and content. */
+  readonly content: string;
+  /** As JSON; undefined where the row has none. */
+  readonly key: string | undefined;
+}
+
+function waitingRows(
+  store: SimulatedStore,
+  stream: StagedStream,
+  isWanted: (lane: number) => boolean,
+): WaitingRow[] {
+  const stage = stageOf(store, stream);
+  if (!stage) return [];
+  return waitingIn(store, stream.rules.stream, isWanted).flatMap((batch) => {
+    const slice = findSlice(stage, batch.of.key, batch.entry.row);
+    return (slice?.rows ?? []).map((row): WaitingRow => {
+      const text = slice ? stagedText(slice, row) : '';
+      const cells = slice ? stagedCells(slice, row) : {};
+      const { key } = stream.rules;
+      const hasKey = key.some((column) => (cells[column] ?? null) !== null);
+      const known = JSON.stringify(
+        Object.fromEntries(key.map((column) => [column, plain(cells[column] ?? null)])),
+      );
+      const content = `${key.map((column) => cellText(cells[column] ?? null)).join()} ${text}`;
+      return { batch, sequence: row.sequence, content, key: hasKey ? known : undefined };
+    });
+  });
+}
+
+const plain = (cell: Parameters<typeof cellText>[0]) =>
+  typeof cell === 'number' || typeof cell === 'string' ? cell : cellText(cell);
+
+/** Those that have an equal one that stays: the first of them, or under `update` the last. */
+function copies(rows: readonly WaitingRow[], { rules }: StagedStream): Set<WaitingRow> {
+  const seen = new Set<string>();
+  const found = new Set<WaitingRow>();
+  for (const row of rules.onConflict === 'update' ? rows.toReversed() : rows) {
+    if (row.key === undefined) continue;
+    if (seen.has(row.content)) found.add(row);
+    seen.add(row.content);
+  }
+  return found;
+}
+
+const minuteMs = 60_000;
+
+export function findDuplicates(
+  store: SimulatedStore,
+  stream: StagedStream,
+  keysMax: number,
+): StagedDuplicates {
+  const all = waitingRows(store, stream, () => true);
+  const keyed = all.filter(({ key }) => key !== undefined);
+  const gone = copies(keyed, stream);
+  const group = <Group>(of: (row: WaitingRow) => Group) => {
+    const found = new Map<Group, { rows: number; duplicates: number }>();
+    for (const row of keyed) {
+      const known = found.get(of(row)) ?? { rows: 0, duplicates: 0 };
+      known.rows++;
+      if (gone.has(row)) known.duplicates++;
+      found.set(of(row), known);
+    }
+    return [...found];
+  };
+  return {
+    rows: all.length,
+    duplicates: gone.size,
+    byKey: group(({ key }) => key ?? '')
+      .map(([key, { duplicates }]) => ({ key, duplicates }))
+      .filter(({ duplicates }) => duplicates > 0)
+      .sort((a, b) => b.duplicates - a.duplicates || (a.key < b.key ? -1 : 1))
+      .slice(0, keysMax),
+    byTime: group(({ batch }) => batch.entry.at - (batch.entry.at % minuteMs))
+      .map(([at, counts]) => ({ at, ...counts }))
+      .sort((a, b) => a.at - b.at),
+    byLane: group(({ batch }) => batch.of.lane)
+      .map(([lane, counts]) => ({ lane, ...counts }))
+      .sort((a, b) => a.lane - b.lane),
+  };
+}
+
+/** One lane number; its claim is free. */
+export function dedupe(store: SimulatedStore, stream: StagedStream, lane: number): DedupeStep {
+  return store.transaction(() => {
+    const rows = waitingRows(store, stream, (of) => of === lane);
+    const gone = copies(rows, stream);
+    const byBatch = new Map<WaitingBatch, Set<number>>();
+    for (const { batch, sequence } of gone) {
+      const sequences = byBatch.get(batch) ?? new Set();
+      byBatch.set(batch, sequences.add(sequence));
+    }
+    for (const [batch, sequences] of byBatch) collapse(store, stream, { batch, sequences });
+    return { rows: rows.length, collapsed: gone.size, isWhole: true };
+  });
+}
+
+function collapse(
+  store: SimulatedStore,
+  stream: StagedStream,
+  of: { readonly batch: WaitingBatch; readonly sequences: ReadonlySet<number> },
+): void {
+  const { batch, sequences } = of;
+  const stage = stageOf(store, stream);
+  const slice = stage && findSlice(stage, batch.of.key, batch.entry.row);
+  if (!slice) return;
+  const list = slicesOf(stage, batch.of.key);
+  const rows = slice.rows.filter(({ sequence }) => !sequences.has(sequence));
+  store.splice(list, { start: list.indexOf(slice), count: 1 }, { ...slice, rows });
+  const { row } = batch.entry;
+  const ends = decodeEnds(row);
+  for (const sequence of sequences) ends[sequence - row.first] = rowEnd.duplicate;
+  const { duplicates, ends: after } = booked(ends);
+  // Merged stays 0 until the merge.
+  store.book(batch.of.key, { ...batch.entry, row: { ...row, duplicates, ends: after } });
+}
