@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { describeMachine } from '../bench/machine.ts';
 import type { Campaign, CampaignResult } from './campaign.ts';
+import { withPromise } from './promise.ts';
 import { type Proof, type Sum, summary } from './summary.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -164,8 +165,10 @@ export async function proveAll({ campaigns, share, say }: WholeOptions): Promise
     units: new Map(campaigns.map(({ name, unit }) => [name, unit])),
   };
   const { json, text, isFine } = summary(proof);
-  writeFileSync(join(root, 'docs/proof.json'), json);
+  writeFileSync(join(root, 'docs/proof.json'), `${JSON.stringify(json, null, 2)}\n`);
   writeFileSync(join(root, 'docs/proof.md'), text);
+  const readme = join(root, 'README.md');
+  writeFileSync(readme, withPromise(readFileSync(readme, 'utf8'), json));
   say(text);
   return isFine ? 0 : 1;
 }

@@ -1,11 +1,14 @@
 // The harness itself: that its oracle and its models can tell right from wrong.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'node:test';
 import { Tally } from '../prove/campaign.ts';
 import { readImage } from '../prove/crash-image.ts';
 import type { Logged } from '../prove/disk-log.ts';
 import { checkBooks, checkTable, Violation } from '../prove/oracle.ts';
 import { Platter } from '../prove/platter.ts';
+import { promiseOf, withPromise } from '../prove/promise.ts';
 import { firstDifference, firstUnasked } from '../prove/recorded.ts';
 import { record } from '../prove/states.ts';
 import { directory, World } from './support/crash-world.ts';
@@ -94,4 +97,15 @@ test('two logs that differ in a byte, or a call that was not asked for, are told
   assert.equal(firstUnasked(log(1), ['create a', 'sync directory', ...calls.slice(1)]), undefined);
   assert.match(firstUnasked(log(1), calls.slice(0, 2)) ?? '', /"sync a"/);
   assert.match(firstUnasked(log(1), [...calls, 'remove a']) ?? '', /"remove a" beside/);
+});
+
+test('the README promises what the last proof has shown, and nothing else', () => {
+  const text = (name: string): string =>
+    readFileSync(join(import.meta.dirname, '..', name), 'utf8');
+  const readme = text('README.md');
+  const proved = JSON.parse(text('docs/proof.json')) as Parameters<typeof promiseOf>[0];
+  assert.equal(withPromise(readme, proved), readme, 'write it with `npm run prove`');
+  const lost = { ...proved.campaigns['states'], of: 'states', runs: 7, doubled: 0, lost: 3 };
+  assert.match(promiseOf({ ...proved, campaigns: { states: lost } }), /7 states \| 3 \| 0 \|/);
+  assert.throws(() => withPromise('# Nothing', proved), /no place/);
 });
