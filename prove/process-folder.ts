@@ -38,6 +38,8 @@ export const lifeEnvironment = (): NodeJS.ProcessEnv => ({
 export interface LifeOptions {
   /** The last request that it writes; then it ends by itself. */
   readonly last?: number;
+  /** What the process runs. */
+  readonly program?: string;
   /** A command, and its arguments, that runs the process. */
   readonly under?: readonly string[];
 }
@@ -73,8 +75,12 @@ export class ProcessFolder {
     return first;
   }
 
-  start({ last = this.first + perLifeMax, under = [] }: LifeOptions = {}): ChildProcess {
-    const life = [child, this.path, String(this.first), String(last), this.place];
+  start({
+    last = this.first + perLifeMax,
+    program = child,
+    under = [],
+  }: LifeOptions = {}): ChildProcess {
+    const life = [program, this.path, String(this.first), String(last), this.place];
     const [command = '', ...args] = [...under, process.execPath, ...life];
     return spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'], env: lifeEnvironment() });
   }

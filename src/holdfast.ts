@@ -15,6 +15,7 @@ import { ContentionHistory } from './contention.ts';
 import { deadLetterDesk } from './dead-letters.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { HoldfastError } from './errors.ts';
+import { diskFailure } from './journal/disk-failure.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
@@ -60,7 +61,8 @@ interface Parts {
 /**
  * Opens the journal and the streams. When it resolves, every stream takes rows; a target whose
  * tables were seen before may be down. Rejects with HF_USAGE, HF_JOURNAL_LOCKED, HF_CORRUPT,
- * HF_JOURNAL_FULL, HF_TABLE_UNFIT, or HF_TARGET where a table was never seen and cannot be read.
+ * HF_JOURNAL_FULL, HF_JOURNAL_FAILED (its disk refused), HF_TABLE_UNFIT, or HF_TARGET where a table
+ * was never seen and cannot be read.
  */
 export async function open(given: OpenOptions, ports: Ports = systemPorts): Promise<Holdfast> {
   const options = readOptions(given);
@@ -167,7 +169,9 @@ class OpenHoldfast implements Holdfast {
           run: () => stream.journal(taken, keep),
         }),
     });
-    this.#upkeep = keepUp(parts, ports.clock, this.#stop.signal).catch(parts.tellDeath);
+    this.#upkeep = keepUp(parts, ports.clock, this.#stop.signal).catch((error: unknown) =>
+      parts.tellDeath(toError(diskFailure(error))),
+    );
     void this.failed.then(() => {
       if (this.#state !== 'closed') this.#state = 'failed';
     });
@@ -301,6 +305,8 @@ class OpenHoldfast implements Holdfast {
     const { journal, requests } = this.#parts;
     try {
       requests.close();
+    } catch (error) {
+      throw diskFailure(error);
     } finally {
       await journal.close();
     }
@@ -334,6 +340,9 @@ class OpenHoldfast implements Holdfast {
     return lanes;
   }
 }
+
+const toError = (thrown: unknown): Error =>
+  thrown instanceof Error ? thrown : new Error(String(thrown));
 
 const isMany = <T>(rows: T | readonly T[]): rows is readonly T[] => Array.isArray(rows);
 

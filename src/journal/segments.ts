@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
+import { isShortage } from './disk-failure.ts';
 import { segmentPath, spareNumbers, sparePath } from './files.ts';
 import type { StreamMark } from './notes.ts';
 
@@ -211,17 +212,6 @@ function clearFrom(file: DiskFile, offset: number): void {
     if (Buffer.compare(part, rest) !== 0) writeAll(file, rest, at);
   }
 }
-
-const shortageCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EMFILE', 'ENFILE']);
-
-const sqliteFull = 13;
-
-/** No room, now: not a failure of what was written before. */
-export const isShortage = (error: unknown): error is Error & { readonly code: string } =>
-  error instanceof Error &&
-  'code' in error &&
-  typeof error.code === 'string' &&
-  (shortageCodes.has(error.code) || ('errcode' in error && error.errcode === sqliteFull));
 
 /** Writes all of `bytes`, going on after short writes. */
 export function writeAll(file: DiskFile, bytes: Uint8Array, position: number): void {
