@@ -40,6 +40,7 @@ export interface LifeOptions {
   readonly last?: number;
   /** What the process runs. */
   readonly program?: string;
+  readonly env?: NodeJS.ProcessEnv;
   /** A command, and its arguments, that runs the process. */
   readonly under?: readonly string[];
 }
@@ -50,6 +51,8 @@ export class ProcessFolder {
   readonly acknowledged = new Set<number>();
   /** Refused as not written, and never sent again since. */
   readonly unwritten = new Set<number>();
+  /** The request that each receipt is for. */
+  readonly receipts = new Map<string, number>();
 
   constructor(path: string, place: LoaderPlace) {
     this.path = path;
@@ -75,14 +78,14 @@ export class ProcessFolder {
     return first;
   }
 
-  start({
-    last = this.first + perLifeMax,
-    program = child,
-    under = [],
-  }: LifeOptions = {}): ChildProcess {
+  start(options: LifeOptions = {}): ChildProcess {
+    const { last = this.first + perLifeMax, program = child, env = {}, under = [] } = options;
     const life = [program, this.path, String(this.first), String(last), this.place];
     const [command = '', ...args] = [...under, process.execPath, ...life];
-    return spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'], env: lifeEnvironment() });
+    return spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...lifeEnvironment(), ...env },
+    });
   }
 
   /** Takes note of what a process told until its end; how many it acknowledged. */

@@ -1,6 +1,6 @@
 // A process that a fault is to meet: writes numbered requests to a real journal in front of an
-// SQLite file, and tells what comes of each, one line of JSON at a time. What is refused for want
-// of room it sends again, a number of times. Once the journal has failed it tries to write some
+// SQLite file, and tells what comes of each, one line of JSON at a time, and when its journal is
+// full. What is refused for want of room it sends again, a number of times. Once the journal has failed it tries to write some
 // more, and leaves. Arguments: folder, first number, last number, where the loaders run.
 import { writeSync } from 'node:fs';
 import process from 'node:process';
@@ -13,6 +13,7 @@ import type { Told } from './told-life.ts';
 
 const triesMax = 400;
 const betweenTriesMs = 25;
+const lookMs = 20;
 
 /** Synchronously: what is told is told in the order in which it happened, and before an exit. */
 const tell = (told: Told): void => {
@@ -29,8 +30,8 @@ const exitOf = (error: unknown): number =>
 async function writeOne(holdfast: Holdfast, number: number): Promise<boolean> {
   try {
     const options = { idempotencyKey: String(number) };
-    const { repeated } = await holdfast.write('events', childRows(number), options);
-    tell({ acknowledged: number, repeated });
+    const { repeated, id: receipt } = await holdfast.write('events', childRows(number), options);
+    tell({ acknowledged: number, repeated, receipt });
     return true;
   } catch (error) {
     const outcome = error instanceof HoldfastError ? error.outcome : 'unexpected';
@@ -64,8 +65,13 @@ async function live(): Promise<void> {
     for (let i = 0; i < 3; i++) await writeOne(holdfast, Number(last) + 1 + i);
     process.exit(exitOf(error));
   });
+  const looking = setInterval(() => {
+    if (holdfast.health().journal.full) tell({ full: true });
+  }, lookMs);
   await writeAll(holdfast, [Number(first), Number(last)]);
-  await holdfast.close();
+  clearInterval(looking);
+  // What is not merged by then, the next one merges.
+  await holdfast.close({ drainMs: 200 });
   tell({ closed: true });
 }
 

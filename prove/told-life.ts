@@ -10,8 +10,10 @@ import type { LifeOptions, ProcessFolder } from './process-folder.ts';
 
 export type Told =
   | { readonly opened: true }
-  | { readonly acknowledged: number; readonly repeated: boolean }
+  | { readonly acknowledged: number; readonly repeated: boolean; readonly receipt: string }
   | { readonly refused: number; readonly code: string; readonly outcome: string }
+  /** No further segment can be had. */
+  | { readonly full: true }
   | { readonly failed: string }
   | { readonly closed: true };
 
@@ -76,6 +78,11 @@ export class ToldLife {
     }
   }
 
+  /** Resolves once so many requests are acknowledged; with false where it ended before. */
+  async untilAcknowledged(count: number): Promise<boolean> {
+    return this.until(() => this.acknowledged >= count);
+  }
+
   /** Waits for its end; throws what was wrong with what it told. Its exit code, or signal. */
   async end(): Promise<number | NodeJS.Signals | null> {
     await this.ended;
@@ -94,11 +101,25 @@ export class ToldLife {
           `acknowledged after it failed: ${told.acknowledged}`,
         );
       }
+      this.#takeReceipt(told);
       this.#folder.acknowledged.add(told.acknowledged);
       this.#folder.unwritten.delete(told.acknowledged);
     }
     if ('refused' in told) this.#takeRefusal(told);
     this.#wake();
+  }
+
+  /** O11: a request keeps its receipt, and no other gets it. */
+  #takeReceipt({ acknowledged, receipt }: Extract<Told, { acknowledged: number }>): void {
+    const { receipts } = this.#folder;
+    const known = receipts.get(receipt);
+    if (known !== undefined && known !== acknowledged) {
+      this.#wrong ??= new Violation(
+        'doubled',
+        `receipt ${receipt}: of ${known} and ${acknowledged}`,
+      );
+    }
+    receipts.set(receipt, acknowledged);
   }
 
   #takeRefusal({ refused, code, outcome }: Extract<Told, { refused: number }>): void {

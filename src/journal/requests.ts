@@ -103,7 +103,11 @@ export class Requests {
     const id = this.#freshKeys.get(`${stream} ${key}`);
     if (id !== undefined) return this.#fresh.get(id);
     const sql = 'SELECT body, counts FROM requests WHERE stream = ? AND key = ?';
-    return parse(this.#database.prepare(sql).get(stream, key) as Stored | undefined);
+    try {
+      return parse(this.#database.prepare(sql).get(stream, key) as Stored | undefined);
+    } catch (error) {
+      throw diskFailure(error);
+    }
   }
 
   /** All parts of a load that are durable, in order. */
