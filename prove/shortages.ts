@@ -71,7 +71,8 @@ async function gone(disk: SmallDisk, folder: ProcessFolder, { tally }: RealAttac
   assert(await life.untilAcknowledged(beforeStrike), 'it writes before its disk is gone');
   disk.shutDown();
   const exit = await life.end();
-  if (exit !== 70) throw new Violation('wrong', `its disk is gone, and it left with ${exit}`);
+  if (exit !== 70)
+    throw new Violation('wrong', `its disk is gone, and it left with ${exit}: ${life.failed}`);
   disk.remount();
   tally.see('real: disks that were gone');
   await folder.audit(tally);

@@ -2,7 +2,6 @@
 // SQLite file, and tells what comes of each, one line of JSON at a time, and when its journal is
 // full. What is refused for want of room it sends again, a number of times. Once the journal has failed it tries to write some
 // more, and leaves. Arguments: folder, first number, last number, where the loaders run.
-import { writeSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { errorTable, HoldfastError } from '../src/errors.ts';
@@ -15,9 +14,9 @@ const triesMax = 400;
 const betweenTriesMs = 25;
 const lookMs = 20;
 
-/** Synchronously: what is told is told in the order in which it happened, and before an exit. */
+/** Into a pipe, which Node writes at once: in the order in which it happened, before an exit. */
 const tell = (told: Told): void => {
-  writeSync(1, `${JSON.stringify(told)}\n`);
+  process.stdout.write(`${JSON.stringify(told)}\n`);
 };
 
 /** Anything that is not the product's own is told as what it is, and ends badly. */

@@ -55,7 +55,7 @@ interface Parts {
   readonly contention: ContentionHistory;
   readonly failed: Promise<Error>;
   /** Makes `failed` resolve. */
-  readonly tellDeath: (error: Error) => void;
+  readonly tellDeath: (error: unknown) => void;
 }
 
 /**
@@ -80,9 +80,9 @@ export async function open(given: OpenOptions, ports: Ports = systemPorts): Prom
     metrics,
     capabilities: target.capabilities,
   });
-  let tellDeath: (error: Error) => void = () => undefined;
+  let tellDeath: (error: unknown) => void = () => undefined;
   const died = new Promise<Error>((resolve) => {
-    tellDeath = resolve;
+    tellDeath = (error) => resolve(toError(diskFailure(error)));
   });
   const loading = startLoading({ options, ports, journal, streams, target, tellDeath });
   const failed = Promise.race([journal.failed, died]);
@@ -113,7 +113,7 @@ interface LoadingStart {
   readonly journal: Journal;
   readonly streams: Streams;
   readonly target: Target;
-  readonly tellDeath: (error: Error) => void;
+  readonly tellDeath: (error: unknown) => void;
 }
 
 /** Whether commits must tell their positions in the target's log. */
@@ -169,9 +169,7 @@ class OpenHoldfast implements Holdfast {
           run: () => stream.journal(taken, keep),
         }),
     });
-    this.#upkeep = keepUp(parts, ports.clock, this.#stop.signal).catch((error: unknown) =>
-      parts.tellDeath(toError(diskFailure(error))),
-    );
+    this.#upkeep = keepUp(parts, ports.clock, this.#stop.signal).catch(parts.tellDeath);
     void this.failed.then(() => {
       if (this.#state !== 'closed') this.#state = 'failed';
     });

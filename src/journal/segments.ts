@@ -115,6 +115,8 @@ export class Segments {
       }
       const path = sparePath(this.#directory, this.#nextSpare);
       try {
+        // Made before, when there was no room in the directory for its name.
+        this.#removeLeft(`${path}.tmp`);
         await this.#disk.createZeroed(`${path}.tmp`, segmentBytes);
         this.#disk.rename(`${path}.tmp`, path);
         this.#disk.syncDirectory(this.#directory);
@@ -126,6 +128,12 @@ export class Segments {
       this.#spares.push(this.#nextSpare++);
     }
     this.shortage = undefined;
+  }
+
+  /** Removes what an attempt that was cut short left under this name. */
+  #removeLeft(path: string): void {
+    const isThere = this.#disk.list(this.#directory).some((name) => join(this.#directory, name) === path);
+    if (isThere) this.#disk.remove(path);
   }
 
   /**
@@ -166,9 +174,7 @@ export class Segments {
     const path = segmentPath(this.#directory, number);
     const fresh = spare === undefined ? `${path}.tmp` : sparePath(this.#directory, spare);
     if (spare === undefined) {
-      if (this.#disk.list(this.#directory).some((name) => join(this.#directory, name) === fresh)) {
-        this.#disk.remove(fresh);
-      }
+      this.#removeLeft(fresh);
       await this.#disk.createZeroed(fresh, this.#options.segmentBytes);
     }
     const from = this.#disk.open(path, 'read');
