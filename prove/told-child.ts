@@ -39,8 +39,7 @@ async function writeOne(holdfast: Holdfast, number: number): Promise<boolean> {
   }
 }
 
-async function writeAll(holdfast: Holdfast, [first, last]: readonly [number, number]) {
-  let next = first;
+async function writeAll(holdfast: Holdfast, last: number): Promise<void> {
   let tries = 0;
   const writers = Array.from({ length: writersMax }, async () => {
     while (next <= last) {
@@ -55,19 +54,20 @@ async function writeAll(holdfast: Holdfast, [first, last]: readonly [number, num
 }
 
 const [folder = '', first, last, place] = process.argv.slice(2);
+let next = Number(first);
 
 async function live(): Promise<void> {
   const holdfast = await open(childOptions(folder, place === 'own' ? 'own' : 'worker'));
   tell({ opened: true });
   void holdfast.failed.then(async (error) => {
     tell({ failed: codeOf(error) });
-    for (let i = 0; i < 3; i++) await writeOne(holdfast, Number(last) + 1 + i);
+    for (let i = 0; i < 3; i++) await writeOne(holdfast, next++);
     process.exit(exitOf(error));
   });
   const looking = setInterval(() => {
     if (holdfast.health().journal.full) tell({ full: true });
   }, lookMs);
-  await writeAll(holdfast, [Number(first), Number(last)]);
+  await writeAll(holdfast, Number(last));
   clearInterval(looking);
   // What is not merged by then, the next one merges.
   await holdfast.close({ drainMs: 200 });

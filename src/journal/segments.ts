@@ -132,7 +132,9 @@ export class Segments {
 
   /** Removes what an attempt that was cut short left under this name. */
   #removeLeft(path: string): void {
-    const isThere = this.#disk.list(this.#directory).some((name) => join(this.#directory, name) === path);
+    const isThere = this.#disk
+      .list(this.#directory)
+      .some((name) => join(this.#directory, name) === path);
     if (isThere) this.#disk.remove(path);
   }
 
