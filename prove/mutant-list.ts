@@ -334,9 +334,39 @@ const targetMutants: readonly Mutant[] = [
   },
 ];
 
+const real = (names: string): Killer => ({ campaign: 'faults', count: 1, only: `real${names}` });
+
+/** What only the real disk, the kernel, or a second process can tell. */
+const realMutants: readonly Mutant[] = [
+  {
+    name: 'the real disk passes over a failed sync',
+    file: 'src/disk.ts',
+    search: '  sync: () => fs.fdatasyncSync(descriptor),',
+    replace:
+      '  sync: () => {\n    try {\n      fs.fdatasyncSync(descriptor);\n    } catch {\n' +
+      '      return;\n    }\n  },',
+    killer: real('a sync of a server fails'),
+  },
+  {
+    name: 'the real lock is no lock',
+    file: 'src/disk.ts',
+    search: 'BEGIN EXCLUSIVE',
+    replace: 'BEGIN',
+    killer: real('one directory'),
+  },
+  {
+    name: 'a copy of the journal fences nobody',
+    file: 'src/target/sqlite/lanes.ts',
+    search: '    if (epoch > batch.epoch) {',
+    replace: '    if (epoch < 0) {',
+    killer: real('a copy of the journal'),
+  },
+];
+
 export const mutants: readonly Mutant[] = [
   ...journalMutants,
   ...recoveryMutants,
   ...pathMutants,
   ...targetMutants,
+  ...realMutants,
 ];
