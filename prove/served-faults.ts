@@ -51,7 +51,8 @@ class Served {
 
   /** Resolves when it listens. */
   async start(under: readonly string[], node: readonly string[] = []): Promise<void> {
-    const [command = '', ...args] = [...under, process.execPath, ...node, main, 'serve', '--json'];
+    const own = [...node, main, 'serve', '--json'];
+    const [command, ...args] = [...under, process.execPath, ...own];
     const child = spawn(command, args, {
       cwd: this.path,
       stdio: ['ignore', 'pipe', 'ignore'],
@@ -115,7 +116,7 @@ class Served {
   }
 }
 
-/** The k-th sync fails: no acknowledgement after it, health no longer good, and its own exit code. */
+/** The k-th sync fails: no acknowledgement after it, no good health, and its own exit code. */
 async function syncFails({ root, tally, random }: RealAttack): Promise<void> {
   const served = new Served(mkdtempSync(join(root, 'served-')));
   const at = 12 + random.below(12);

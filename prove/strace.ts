@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 
 /** Each call by which files, or names of files, are changed; as Node and SQLite use them. */
-export const changingCalls = [
+const changingCalls = [
   'openat',
   'pwrite64',
   'write',

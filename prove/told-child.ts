@@ -1,7 +1,8 @@
 // A process that a fault is to meet: writes numbered requests to a real journal in front of an
 // SQLite file, and tells what comes of each, one line of JSON at a time, and when its journal is
-// full. What is refused for want of room it sends again, a number of times. Once the journal has failed it tries to write some
-// more, and leaves. Arguments: folder, first number, last number, where the loaders run.
+// full. What is refused for want of room it sends again, a number of times. Once the journal has
+// failed it tries to write some more, and leaves. Arguments: folder, first number, last number,
+// where the loaders run.
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { errorTable, HoldfastError } from '../src/errors.ts';

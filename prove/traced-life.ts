@@ -43,7 +43,7 @@ export function begin(root: string, { left }: Kind): ProcessFolder {
 export const lastOf = (folder: ProcessFolder): number =>
   folder.acknowledged.size === 0 ? requests : folder.first + requestsAfterKill;
 
-/** What the same life asks of the kernel where nobody interferes: which calls, and which of them. */
+/** What the same life asks of the kernel where nobody interferes. */
 async function placesOf(root: string, kind: Kind) {
   const folder = begin(root, kind);
   const trace = join(folder.path, 'trace');
@@ -70,7 +70,7 @@ export async function killAt(root: string, point: Point): Promise<ProcessFolder 
 }
 
 /** Killed amid its writing: what the next process has to recover from. */
-export async function leftByKill(root: string): Promise<ProcessFolder> {
+async function leftByKill(root: string): Promise<ProcessFolder> {
   const kind = { files: 'journal' } as const;
   const syncs = (await placesOf(root, kind)).get('fdatasync') ?? [];
   const folder = await killAt(root, {

@@ -83,8 +83,8 @@ test('a full disk keeps nobody from open requests, nor from closing', () => {
   requests.flush();
   requests.settled(1, counts);
   // No page more than it has.
-  const { page_count: pages } = database.prepare('PRAGMA page_count').get() ?? {};
-  database.exec(`PRAGMA max_page_count=${pages}`);
+  const pages = database.prepare('PRAGMA page_count').get()?.['page_count'];
+  database.exec(`PRAGMA max_page_count=${Number(pages)}`);
   for (let id = 3; id < 500; id++) requests.add(note(id, { key: `key ${id}`.padEnd(200) }));
   assert.throws(() => requests.flush(), /full/);
   assert.deepEqual(

@@ -49,7 +49,12 @@ export function lockJournal(disk: Disk, directory: string, owner: Owner): DiskLo
       `Journal directory "${directory}" is held by ${who}. Stop it or open another directory.`,
     );
   }
-  if (disk.list(directory).includes('owner.json.tmp')) disk.remove(`${ownerPath(directory)}.tmp`);
-  announceOwner(disk, directory, owner);
+  try {
+    if (disk.list(directory).includes('owner.json.tmp')) disk.remove(`${ownerPath(directory)}.tmp`);
+    announceOwner(disk, directory, owner);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
   return lock;
 }
