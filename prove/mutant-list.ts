@@ -354,13 +354,6 @@ const realMutants: readonly Mutant[] = [
     replace: 'BEGIN',
     killer: real('one directory'),
   },
-  {
-    name: 'a copy of the journal fences nobody',
-    file: 'src/target/sqlite/lanes.ts',
-    search: '    if (epoch > batch.epoch) {',
-    replace: '    if (epoch < 0) {',
-    killer: real('a copy of the journal'),
-  },
 ];
 
 export const mutants: readonly Mutant[] = [

@@ -52,7 +52,7 @@ class Served {
   /** Resolves when it listens. */
   async start(under: readonly string[], node: readonly string[] = []): Promise<void> {
     const own = [...node, main, 'serve', '--json'];
-    const [command, ...args] = [...under, process.execPath, ...own];
+    const [command = '', ...args] = [...under, process.execPath, ...own];
     const child = spawn(command, args, {
       cwd: this.path,
       stdio: ['ignore', 'pipe', 'ignore'],
