@@ -139,6 +139,10 @@ async function syncFails({ root, tally, random }: RealAttack): Promise<void> {
     if (health.status === 200) throw new Violation('wrong', 'it failed, and says that it is well');
     if (status === 0) break;
   }
+  if (failedAt === 0) {
+    await served.end('SIGKILL');
+    throw new Violation('wrong', 'a sync failed, and all requests were taken');
+  }
   const exit = await served.end();
   if (exit !== failedExit) throw new Violation('wrong', `a sync failed, and it left with ${exit}`);
   assert(served.acknowledged.size > 0, 'it had acknowledged before');
