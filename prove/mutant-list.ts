@@ -339,15 +339,6 @@ const real = (names: string): Killer => ({ campaign: 'faults', count: 1, only: `
 /** What only the real disk, the kernel, or a second process can tell. */
 const realMutants: readonly Mutant[] = [
   {
-    name: 'the real disk passes over a failed sync',
-    file: 'src/disk.ts',
-    search: '  sync: () => fs.fdatasyncSync(descriptor),',
-    replace:
-      '  sync: () => {\n    try {\n      fs.fdatasyncSync(descriptor);\n    } catch {\n' +
-      '      return;\n    }\n  },',
-    killer: real('a sync of a server fails'),
-  },
-  {
     name: 'the real lock is no lock',
     file: 'src/disk.ts',
     search: 'BEGIN EXCLUSIVE',

@@ -124,7 +124,7 @@ async function syncFails({ root, tally, random }: RealAttack): Promise<void> {
   const injection = { call: 'fdatasync', at, isLasting, effect: 'error=EIO' } as const;
   await served.start(injecting(journalPaths(served.path), injection));
   let failedAt = 0;
-  for (let number = 1; number <= 200; number++) {
+  for (let number = 1; number <= 60; number++) {
     const { status, outcome } = await served.send(number);
     const isTaken = status >= 200 && status < 300;
     if (isTaken && failedAt > 0) {
