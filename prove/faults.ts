@@ -1,13 +1,14 @@
 // Campaign `faults`: the k-th operation of the disk, or the k-th call of the target, fails: for
 // every k, with every error that it may give, once and from then on; in a life that begins with an
 // empty directory and in one that recovers. Then the fault is gone, and what was acknowledged must
-// come to its table once.
+// come to its table once. Beside it, real processes meet real faults (real-faults.ts).
 import { Random } from '../test/simulation/random.ts';
 import type { Traced } from '../test/simulation/simulated-disk.ts';
 import { type Fault, faultsOf } from '../test/simulation/simulated-fault.ts';
 import type { TargetFault } from '../test/simulation/simulated-target.ts';
 import { World } from '../test/support/crash-world.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
+import { attackReal } from './real-faults.ts';
 
 interface DiskCase {
   readonly on: 'disk';
@@ -41,6 +42,11 @@ interface Counted {
 
 /** In the middle of its life the first process of a recovering world is killed. */
 const killAt = 90;
+
+/** `--only real`, and what the name of an attack holds. */
+const real = 'real';
+/** Of the count, calls of real processes that fail. */
+const realCallsShare = 0.03;
 
 const targetFaults: readonly TargetFault[] = [
   'lost',
@@ -147,24 +153,41 @@ async function attackOne(one: Case, seed: number, tally: Tally): Promise<void> {
   }
 }
 
+interface Simulated {
+  readonly tally: Tally;
+  readonly seed: number;
+  readonly count: number;
+  readonly only: string;
+}
+
+async function attackSimulated({ tally, seed, count, only }: Simulated): Promise<void> {
+  for (let round = 0; tally.runs < count; round++) {
+    const own = seed * 1_000 + round;
+    const cases = (await casesOf(own)).filter((one) => one.on.includes(only));
+    // Where not all are to be done, chance takes some from everywhere.
+    const random = new Random(own);
+    const order = cases.map((one) => ({ one, rank: random.next() }));
+    order.sort((a, b) => a.rank - b.rank);
+    for (const { one } of order.slice(0, count - tally.runs)) {
+      await attackOne(one, own, tally);
+      tally.progress(tally.runs, count);
+    }
+  }
+}
+
 async function run(options: CampaignOptions) {
-  const { seed, count = faultsCampaign.countShort, only = '' } = options;
+  const { seed, count = faultsCampaign.countShort, only = '', isBrief = false } = options;
   const tally = new Tally('faults', options);
   const attack = async (): Promise<void> => {
-    for (let round = 0; tally.runs < count; round++) {
-      const own = seed * 1_000 + round;
-      const cases = (await casesOf(own)).filter((one) => one.on.includes(only));
-      // Where not all are to be done, chance takes some from everywhere.
-      const random = new Random(own);
-      const order = cases.map((one) => ({ one, rank: random.next() }));
-      order.sort((a, b) => a.rank - b.rank);
-      for (const { one } of order.slice(0, count - tally.runs)) {
-        await attackOne(one, own, tally);
-        tally.progress(tally.runs, count);
-      }
-    }
+    const isReal = only.startsWith(real);
+    const calls = Math.ceil(count * realCallsShare);
+    const part = { tally, seed, calls, only: only.slice(real.length) };
+    // Mutants of the simulated disk are asked for by a brief campaign: that alone, then.
+    const attacks = isReal || (only === '' && !isBrief) ? [attackReal(part)] : [];
+    if (!isReal) attacks.push(attackSimulated({ tally, seed, count, only }));
+    await Promise.all(attacks);
   };
-  if (only !== '') return tally.result(attack);
+  if (only !== '' || isBrief) return tally.result(attack);
   return tally.result(attack, {
     'faults: disk': 0.3,
     'faults: target': 0.1,
@@ -176,6 +199,11 @@ async function run(options: CampaignOptions) {
     'ambiguous commits': 0.02,
     'deaths in a call of the target': 0.01,
     'with acknowledgements before it': 0.3,
+    'faults: real': 0.001,
+    'real: second processes refused': 0.0001,
+    'real: first owners fenced': 0.0001,
+    'real: shortages that were survived': 0.0001,
+    'real: small heaps': 0.0001,
   });
 }
 

@@ -381,10 +381,24 @@ const serverMutants: readonly Mutant[] = [
   },
 ];
 
+const real = (names: string): Killer => ({ campaign: 'faults', count: 1, only: `real${names}` });
+
+/** What only the real disk, the kernel, or a second process can tell. */
+const realMutants: readonly Mutant[] = [
+  {
+    name: 'the real lock is no lock',
+    file: 'src/disk.ts',
+    search: 'BEGIN EXCLUSIVE',
+    replace: 'BEGIN',
+    killer: real('one directory'),
+  },
+];
+
 export const mutants: readonly Mutant[] = [
   ...journalMutants,
   ...recoveryMutants,
   ...pathMutants,
   ...targetMutants,
   ...serverMutants,
+  ...realMutants,
 ];

@@ -15,6 +15,7 @@ import { ContentionHistory } from './contention.ts';
 import { deadLetterDesk } from './dead-letters.ts';
 import { type Disk, systemDisk } from './disk.ts';
 import { HoldfastError } from './errors.ts';
+import { diskFailure } from './journal/disk-failure.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
@@ -54,13 +55,14 @@ interface Parts {
   readonly contention: ContentionHistory;
   readonly failed: Promise<Error>;
   /** Makes `failed` resolve. */
-  readonly tellDeath: (error: Error) => void;
+  readonly tellDeath: (error: unknown) => void;
 }
 
 /**
  * Opens the journal and the streams. When it resolves, every stream takes rows; a target whose
  * tables were seen before may be down. Rejects with HF_USAGE, HF_JOURNAL_LOCKED, HF_CORRUPT,
- * HF_JOURNAL_FULL, HF_TABLE_UNFIT, or HF_TARGET where a table was never seen and cannot be read.
+ * HF_JOURNAL_FULL, HF_JOURNAL_FAILED (its disk refused), HF_TABLE_UNFIT, or HF_TARGET where a table
+ * was never seen and cannot be read.
  */
 export async function open(given: OpenOptions, ports: Ports = systemPorts): Promise<Holdfast> {
   const options = readOptions(given);
@@ -78,9 +80,9 @@ export async function open(given: OpenOptions, ports: Ports = systemPorts): Prom
     metrics,
     capabilities: target.capabilities,
   });
-  let tellDeath: (error: Error) => void = () => undefined;
+  let tellDeath: (error: unknown) => void = () => undefined;
   const died = new Promise<Error>((resolve) => {
-    tellDeath = resolve;
+    tellDeath = (error) => resolve(toError(diskFailure(error)));
   });
   const loading = startLoading({ options, ports, journal, streams, target, tellDeath });
   const failed = Promise.race([journal.failed, died]);
@@ -111,7 +113,7 @@ interface LoadingStart {
   readonly journal: Journal;
   readonly streams: Streams;
   readonly target: Target;
-  readonly tellDeath: (error: Error) => void;
+  readonly tellDeath: (error: unknown) => void;
 }
 
 /** Whether commits must tell their positions in the target's log. */
@@ -301,6 +303,8 @@ class OpenHoldfast implements Holdfast {
     const { journal, requests } = this.#parts;
     try {
       requests.close();
+    } catch (error) {
+      throw diskFailure(error);
     } finally {
       await journal.close();
     }
@@ -334,6 +338,9 @@ class OpenHoldfast implements Holdfast {
     return lanes;
   }
 }
+
+const toError = (thrown: unknown): Error =>
+  thrown instanceof Error ? thrown : new Error(String(thrown));
 
 const isMany = <T>(rows: T | readonly T[]): rows is readonly T[] => Array.isArray(rows);
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
+import { diskFailure } from './journal/disk-failure.ts';
 import { segmentNumbers, spareNumbers } from './journal/files.ts';
 import { Journal } from './journal/journal.ts';
 import { CorruptJournal } from './journal/recovery.ts';
@@ -11,12 +12,37 @@ import { limits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
 import type { Options } from './options.ts';
 
-/** Rejects with HF_JOURNAL_LOCKED, HF_CORRUPT or HF_JOURNAL_FULL; nothing is held then. */
+interface Ports {
+  readonly disk: Disk;
+  readonly clock: Clock;
+}
+
+interface Opened {
+  readonly journal: Journal;
+  readonly requests: Requests;
+}
+
+/**
+ * Rejects with HF_JOURNAL_LOCKED, HF_CORRUPT, HF_JOURNAL_FULL or HF_JOURNAL_FAILED; nothing is held
+ * then.
+ */
 export async function openJournal(
   options: Options,
-  { disk, clock }: { readonly disk: Disk; readonly clock: Clock },
+  ports: Ports,
   metrics: Metrics,
-): Promise<{ readonly journal: Journal; readonly requests: Requests }> {
+): Promise<Opened> {
+  try {
+    return await openBoth(options, ports, metrics);
+  } catch (error) {
+    throw diskFailure(error);
+  }
+}
+
+async function openBoth(
+  options: Options,
+  { disk, clock }: Ports,
+  metrics: Metrics,
+): Promise<Opened> {
   const { limits: bounds, journal: directory } = options;
   let requests: Requests | undefined;
   // The database may be touched only once the journal's lock is held.

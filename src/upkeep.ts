@@ -3,9 +3,9 @@
 import type { Clock } from './clock.ts';
 import type { ContentionHistory } from './contention.ts';
 import { HoldfastError } from './errors.ts';
+import { isShortage } from './journal/disk-failure.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Requests } from './journal/requests.ts';
-import { isShortage } from './journal/segments.ts';
 import { limits } from './limits.ts';
 import type { LoadingCalls } from './merge/loading.ts';
 import type { OpenStream } from './stream.ts';
@@ -39,12 +39,12 @@ async function keepJournal(
   while (!signal.aborted) {
     await clock.sleep(upkeepMs, signal);
     if (signal.aborted) return;
-    remember(requests);
+    whereThereIsRoom(() => requests.flush());
     journal.mark();
     await journal.relieve();
     if (clock.monotonicMs() < expireAt) continue;
     expireAt = clock.monotonicMs() + expireMs;
-    requests.expire(clock.wallMs() - limits.requestsKeptMs);
+    whereThereIsRoom(() => requests.expire(clock.wallMs() - limits.requestsKeptMs));
   }
 }
 
@@ -61,11 +61,11 @@ async function keepTarget(parts: UpkeepParts, clock: Clock, signal: AbortSignal)
   }
 }
 
-function remember(requests: Requests): void {
+function whereThereIsRoom(write: () => void): void {
   try {
-    requests.flush();
+    write();
   } catch (error) {
-    // No room now: the journal keeps them, and the next time is soon.
+    // No room now: the journal keeps what the database lacks, and the next time is soon.
     if (!isShortage(error)) throw error;
   }
 }

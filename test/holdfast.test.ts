@@ -41,6 +41,25 @@ test('an open that fails lets go of the journal', async (t) => {
   await holdfast.close();
 });
 
+test('an error of the disk at open says what it means', async (t) => {
+  const { options } = shopIn(t);
+  for (const [code, meant] of [
+    ['EIO', 'HF_JOURNAL_FAILED'],
+    ['EROFS', 'HF_JOURNAL_FAILED'],
+    ['ENOSPC', 'HF_JOURNAL_FULL'],
+    ['EMFILE', 'HF_JOURNAL_FULL'],
+  ]) {
+    const disk = diskWith({
+      open: () => {
+        throw Object.assign(new Error(code), { code, syscall: 'open' });
+      },
+    });
+    const opened = open(options, { disk, clock: systemClock });
+    await assert.rejects(opened, { name: 'HoldfastError', code: meant, outcome: 'not written' });
+  }
+  await (await open(options)).close();
+});
+
 test('verify misses a ledger row that was taken away', async (t) => {
   const { options, path } = shopIn(t);
   const holdfast = await open(options);

@@ -249,6 +249,26 @@ test('a full disk at the roll refuses as not written, and goes on when space is 
   folder.remove();
 });
 
+test('a spare whose name finds no room is made again', async () => {
+  const folder = temporaryFolder();
+  let isFull = false;
+  const disk = diskWith({
+    rename: (from, to) => {
+      if (isFull && from.endsWith('.tmp')) throw Object.assign(new Error(), { code: 'ENOSPC' });
+      systemDisk.rename(from, to);
+    },
+  });
+  const journal = await Journal.open(journalOptions(folder.path, { disk }));
+  isFull = true;
+  await journal.segments.prepare();
+  assert.notEqual(journal.segments.shortage, undefined);
+  isFull = false;
+  await journal.relieve();
+  assert.deepEqual([journal.segments.shortage, journal.state], [undefined, 'running']);
+  await journal.close();
+  folder.remove();
+});
+
 test('segments are dropped only when all their records are confirmed', async () => {
   const folder = temporaryFolder();
   const journal = await Journal.open(journalOptions(folder.path, { bytesMax: 256 * 1024 * 8 }));

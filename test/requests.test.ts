@@ -74,3 +74,22 @@ test('at the bound the oldest without a key go, and only keyed ones refuse a key
   requests.add(note(5, { key: 'b' }));
   assert.equal(requests.isFull, true);
 });
+
+test('a full disk keeps nobody from open requests, nor from closing', () => {
+  const database = new DatabaseSync(':memory:');
+  const requests = new Requests(database, 100);
+  requests.add(note(1));
+  requests.add(note(2));
+  requests.flush();
+  requests.settled(1, counts);
+  // No page more than it has.
+  const pages = database.prepare('PRAGMA page_count').get()?.['page_count'];
+  database.exec(`PRAGMA max_page_count=${Number(pages)}`);
+  for (let id = 3; id < 500; id++) requests.add(note(id, { key: `key ${id}`.padEnd(200) }));
+  assert.throws(() => requests.flush(), /full/);
+  assert.deepEqual(
+    requests.open(1, 0, 3).map(({ id }) => id),
+    [2, 3, 4],
+  );
+  requests.close();
+});

@@ -4,6 +4,7 @@
 import { join } from 'node:path';
 import type { Disk, DiskLock } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
+import { writeAll } from './segments.ts';
 
 /** Who owns a journal, and where its HTTP address is if it serves one. */
 export interface Owner {
@@ -18,7 +19,7 @@ export function announceOwner(disk: Disk, directory: string, owner: Owner): void
   const path = ownerPath(directory);
   const bytes = Buffer.from(`${JSON.stringify(owner)}\n`);
   const file = disk.open(`${path}.tmp`, 'create');
-  file.write(bytes, 0);
+  writeAll(file, bytes, 0);
   file.close();
   disk.rename(`${path}.tmp`, path);
 }
@@ -48,7 +49,12 @@ export function lockJournal(disk: Disk, directory: string, owner: Owner): DiskLo
       `Journal directory "${directory}" is held by ${who}. Stop it or open another directory.`,
     );
   }
-  if (disk.list(directory).includes('owner.json.tmp')) disk.remove(`${ownerPath(directory)}.tmp`);
-  announceOwner(disk, directory, owner);
+  try {
+    if (disk.list(directory).includes('owner.json.tmp')) disk.remove(`${ownerPath(directory)}.tmp`);
+    announceOwner(disk, directory, owner);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
   return lock;
 }

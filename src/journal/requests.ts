@@ -4,6 +4,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { HoldfastError, type Rejection } from '../errors.ts';
 import type { EndCounts } from '../merge/ledger.ts';
+import { diskFailure, isShortage } from './disk-failure.ts';
 import { groupOf } from './group.ts';
 import type { LoadMark, RequestNote } from './notes.ts';
 
@@ -107,12 +108,16 @@ export class Requests {
   byKey(stream: number, key: string): KeptRequest | undefined {
     const id = this.#freshKeys.get(`${stream} ${key}`);
     if (id !== undefined) return this.#fresh.get(id);
-    return parse(this.#byKey.get(stream, key) as Stored | undefined);
+    try {
+      return parse(this.#byKey.get(stream, key) as Stored | undefined);
+    } catch (error) {
+      throw diskFailure(error);
+    }
   }
 
   /** All parts of a load that are durable, in order. */
   ofLoad(load: string): KeptRequest[] {
-    this.flush();
+    this.#flushOrRefuse();
     const sql = 'SELECT body, counts FROM requests WHERE load = ? ORDER BY id';
     const rows = this.#database.prepare(sql).all(load) as unknown as Stored[];
     return rows.flatMap((row) => parse(row) ?? []);
@@ -120,17 +125,27 @@ export class Requests {
 
   /** The load's result was told: the same input is a new load from now on. Durable on return. */
   forgetLoad(load: string): void {
-    this.flush();
+    this.#flushOrRefuse();
     this.#database.prepare('UPDATE requests SET load = NULL WHERE load = ?').run(load);
   }
 
-  /** Requests after `id` whose records have not all found their ends, in order. */
+  /**
+   * Requests after `id` whose records have not all found their ends, in order. Writes nothing: a
+   * full disk must not keep the loaders from what was journaled.
+   */
   open(stream: number, after: number, limit: number): KeptRequest[] {
-    this.flush();
     const sql =
       'SELECT body, counts FROM requests WHERE stream = ? AND counts IS NULL AND id > ? ORDER BY id LIMIT ?';
-    const rows = this.#database.prepare(sql).all(stream, after, limit) as unknown as Stored[];
-    return rows.flatMap((row) => parse(row) ?? []);
+    const most = limit + this.#settled.size;
+    const rows = this.#database.prepare(sql).all(stream, after, most) as unknown as Stored[];
+    const kept = rows.flatMap((row) => parse(row) ?? []).filter(({ id }) => !this.#settled.has(id));
+    // What is fresh was journaled after all that the database has.
+    for (const request of this.#fresh.values()) {
+      if (kept.length >= limit) break;
+      const isOpen = request.counts === undefined && request.id > after;
+      if (request.stream === stream && isOpen) kept.push(request);
+    }
+    return kept.slice(0, limit);
   }
 
   get freshCount(): number {
@@ -196,9 +211,23 @@ export class Requests {
     return Number(this.#database.prepare(sql).get()?.['n'] ?? 0);
   }
 
+  /** Where there is no room for what is fresh, the journal keeps it for the next owner. */
   close(): void {
-    this.flush();
-    this.#database.close();
+    try {
+      this.flush();
+    } catch (error) {
+      if (!isShortage(error)) throw error;
+    } finally {
+      this.#database.close();
+    }
+  }
+
+  #flushOrRefuse(): void {
+    try {
+      this.flush();
+    } catch (error) {
+      throw diskFailure(error);
+    }
   }
 
   /** Of a journal that cannot be opened, nothing is kept that the database does not have yet. */

@@ -4,9 +4,10 @@
 import type { Clock } from '../clock.ts';
 import type { Disk } from '../disk.ts';
 import type { BlockHeader } from './block.ts';
+import { isShortage } from './disk-failure.ts';
 import { HeldCopies } from './held.ts';
 import type { StreamMark } from './notes.ts';
-import { isShortage, type Segments } from './segments.ts';
+import type { Segments } from './segments.ts';
 
 export interface RetentionOptions {
   readonly disk: Disk;

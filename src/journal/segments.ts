@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
+import { isShortage } from './disk-failure.ts';
 import { segmentPath, spareNumbers, sparePath } from './files.ts';
 import type { StreamMark } from './notes.ts';
 
@@ -114,6 +115,8 @@ export class Segments {
       }
       const path = sparePath(this.#directory, this.#nextSpare);
       try {
+        // Made before, when there was no room in the directory for its name.
+        this.#removeLeft(`${path}.tmp`);
         await this.#disk.createZeroed(`${path}.tmp`, segmentBytes);
         this.#disk.rename(`${path}.tmp`, path);
         this.#disk.syncDirectory(this.#directory);
@@ -125,6 +128,14 @@ export class Segments {
       this.#spares.push(this.#nextSpare++);
     }
     this.shortage = undefined;
+  }
+
+  /** Removes what an attempt that was cut short left under this name. */
+  #removeLeft(path: string): void {
+    const isThere = this.#disk
+      .list(this.#directory)
+      .some((name) => join(this.#directory, name) === path);
+    if (isThere) this.#disk.remove(path);
   }
 
   /**
@@ -165,9 +176,7 @@ export class Segments {
     const path = segmentPath(this.#directory, number);
     const fresh = spare === undefined ? `${path}.tmp` : sparePath(this.#directory, spare);
     if (spare === undefined) {
-      if (this.#disk.list(this.#directory).some((name) => join(this.#directory, name) === fresh)) {
-        this.#disk.remove(fresh);
-      }
+      this.#removeLeft(fresh);
       await this.#disk.createZeroed(fresh, this.#options.segmentBytes);
     }
     const from = this.#disk.open(path, 'read');
@@ -213,17 +222,6 @@ function clearFrom(file: DiskFile, offset: number): void {
     if (Buffer.compare(part, rest) !== 0) writeAll(file, rest, at);
   }
 }
-
-const shortageCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EMFILE', 'ENFILE']);
-
-const sqliteFull = 13;
-
-/** No room, now: not a failure of what was written before. */
-export const isShortage = (error: unknown): error is Error & { readonly code: string } =>
-  error instanceof Error &&
-  'code' in error &&
-  typeof error.code === 'string' &&
-  (shortageCodes.has(error.code) || ('errcode' in error && error.errcode === sqliteFull));
 
 /** Writes all of `bytes`, going on after short writes. */
 export function writeAll(file: DiskFile, bytes: Uint8Array, position: number): void {

@@ -1,0 +1,95 @@
+// A part of campaign `faults`: the k-th call of a real process to the kernel fails (strace), once
+// or from then on, with what such a call may give. The process must fail for good where a write or
+// a sync of its journal did, and go on where there was only no room or no descriptor; nothing that
+// it acknowledged may be missing when the next one opens the folder.
+import type { Random } from '../test/simulation/random.ts';
+import type { Tally } from './campaign.ts';
+import { Violation } from './oracle.ts';
+import { type ChangingCall, injecting } from './strace.ts';
+import { ToldLife } from './told-life.ts';
+import { begin, lastOf, type Point, pathsOf, pointsOf } from './traced-life.ts';
+
+const databasesEach = 4;
+
+/** What each call may fail with. A sync that is interrupted is made again, by Node itself. */
+const errorsOf: Readonly<Partial<Record<ChangingCall, readonly string[]>>> = {
+  fdatasync: ['EIO', 'ENOSPC', 'EINTR'],
+  fsync: ['EIO', 'EINTR'],
+  pwrite64: ['EIO', 'ENOSPC', 'EFBIG'],
+  openat: ['EIO', 'EMFILE', 'ENOSPC'],
+  rename: ['EIO', 'ENOSPC'],
+  unlink: ['EIO'],
+};
+
+interface Case extends Point {
+  readonly error: string;
+  readonly isLasting: boolean;
+}
+
+export interface RealAttack {
+  readonly tally: Tally;
+  readonly root: string;
+  readonly random: Random;
+}
+
+const describe = ({ files, left, call, at, error, isLasting }: Case): string =>
+  `${error} of ${call} ${at}${isLasting ? ' and on' : ''}, ${files}${left ? ', after a kill' : ''}`;
+
+/**
+ * I3: a write or sync of the journal that gave an I/O error cannot be passed over. Of the directory
+ * SQLite syncs it for its own files, and does not look at what comes of it.
+ */
+const mustFail = ({ files, call, error }: Case): boolean =>
+  files === 'journal' && error === 'EIO' && /^(?:pwrite64|fdatasync|rename)$/.test(call);
+
+const knownFailures = new Set(['HF_JOURNAL_FAILED', 'HF_JOURNAL_FULL', 'HF_TARGET']);
+
+async function attackOne({ tally, root }: RealAttack, one: Case): Promise<void> {
+  const folder = begin(root, one);
+  const { call, at, isLasting, error } = one;
+  const effect = `error=${error}`;
+  const under = injecting(pathsOf(one, folder), { call, at, isLasting, effect });
+  const life = new ToldLife(folder, { last: lastOf(folder), under });
+  const exit = await life.end();
+  if (mustFail(one) && exit === 0) throw new Violation('wrong', 'it ended as if nothing had been');
+  if (error === 'EINTR' && exit !== 0) throw new Violation('wrong', `left with ${exit}`);
+  if (exit !== 0 && !knownFailures.has(life.failed ?? '')) {
+    throw new Violation('wrong', `left with ${exit}: ${life.failed}`);
+  }
+  tally.see(exit === 0 ? 'real: lives that went on' : 'real: lives that failed');
+  if (life.refusals('HF_JOURNAL_FULL') > 0) tally.see('real: refused for want of room');
+  if (isLasting) tally.see('real: lasting errors');
+  if (folder.acknowledged.size > 0) tally.see('real: errors after acknowledgements');
+  await folder.audit(tally);
+  folder.remove();
+}
+
+async function casesOf(root: string, random: Random): Promise<Case[]> {
+  const points = await pointsOf(root, { seed: random.below(databasesEach), databasesEach });
+  return points.flatMap((point) =>
+    (errorsOf[point.call] ?? []).flatMap((error) =>
+      // An interruption that never ends is no error that a kernel gives.
+      (error === 'EINTR' ? [false] : [false, true]).map((isLasting) => ({
+        ...point,
+        error,
+        isLasting,
+      })),
+    ),
+  );
+}
+
+/** So many of all cases, chosen by chance. */
+export async function failCalls(attack: RealAttack, count: number): Promise<void> {
+  const { tally, root, random } = attack;
+  const cases = (await casesOf(root, random)).map((one) => ({ one, rank: random.next() }));
+  cases.sort((a, b) => a.rank - b.rank);
+  for (const { one } of cases.slice(0, count)) {
+    tally.ran();
+    tally.see('real: calls that failed');
+    try {
+      await attackOne(attack, one);
+    } catch (error) {
+      tally.take(error, describe(one));
+    }
+  }
+}

@@ -1,0 +1,83 @@
+// A process that a fault is to meet: writes numbered requests to a real journal in front of an
+// SQLite file, and tells what comes of each, one line of JSON at a time, and when its journal is
+// full. What is refused for want of room it sends again, a number of times. Once the journal has
+// failed it tries to write some more, and leaves. Arguments: folder, first number, last number,
+// where the loaders run.
+import process from 'node:process';
+import { setTimeout as pause } from 'node:timers/promises';
+import { errorTable, HoldfastError } from '../src/errors.ts';
+import { open } from '../src/index.ts';
+import type { Holdfast } from '../src/types.ts';
+import { childOptions, childRows, writersMax } from '../test/support/crash-folder.ts';
+import type { Told } from './told-life.ts';
+
+const triesMax = 400;
+const betweenTriesMs = 25;
+const lookMs = 20;
+
+/** Into a pipe, which Node writes at once: in the order in which it happened, before an exit. */
+const tell = (told: Told): void => {
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+};
+
+/** Anything that is not the product's own is told as what it is, and ends badly. */
+const codeOf = (error: unknown): string =>
+  error instanceof HoldfastError ? error.code : `unexpected: ${String(error)}`;
+
+const exitOf = (error: unknown): number =>
+  error instanceof HoldfastError ? errorTable[error.code].exit : 1;
+
+async function writeOne(holdfast: Holdfast, number: number): Promise<boolean> {
+  try {
+    const options = { idempotencyKey: String(number) };
+    const { repeated, id: receipt } = await holdfast.write('events', childRows(number), options);
+    tell({ acknowledged: number, repeated, receipt });
+    return true;
+  } catch (error) {
+    const outcome = error instanceof HoldfastError ? error.outcome : 'unexpected';
+    tell({ refused: number, code: codeOf(error), outcome });
+    return false;
+  }
+}
+
+async function writeAll(holdfast: Holdfast, last: number): Promise<void> {
+  let tries = 0;
+  const writers = Array.from({ length: writersMax }, async () => {
+    while (next <= last) {
+      const number = next++;
+      while (!(await writeOne(holdfast, number))) {
+        if (tries++ >= triesMax || holdfast.health().state !== 'running') return;
+        await pause(betweenTriesMs);
+      }
+    }
+  });
+  await Promise.all(writers);
+}
+
+const [folder = '', first, last, place] = process.argv.slice(2);
+let next = Number(first);
+
+async function live(): Promise<void> {
+  const holdfast = await open(childOptions(folder, place === 'own' ? 'own' : 'worker'));
+  tell({ opened: true });
+  void holdfast.failed.then(async (error) => {
+    tell({ failed: codeOf(error) });
+    for (let i = 0; i < 3; i++) await writeOne(holdfast, next++);
+    process.exit(exitOf(error));
+  });
+  const looking = setInterval(() => {
+    if (holdfast.health().journal.full) tell({ full: true });
+  }, lookMs);
+  await writeAll(holdfast, Number(last));
+  clearInterval(looking);
+  // What is not merged by then, the next one merges.
+  await holdfast.close({ drainMs: 200 });
+  tell({ closed: true });
+}
+
+try {
+  await live();
+} catch (error) {
+  tell({ failed: codeOf(error) });
+  process.exitCode = exitOf(error);
+}

@@ -1,0 +1,29 @@
+// What an error of the journal's disk means: there is no room now, or it cannot be relied on.
+import { HoldfastError } from '../errors.ts';
+
+const shortageCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EMFILE', 'ENFILE']);
+
+// Result codes of SQLite: https://sqlite.org/rescode.html
+const sqliteFull = 13;
+
+/** No room, now: not a failure of what was written before. */
+export const isShortage = (error: unknown): error is Error & { readonly code: string } =>
+  error instanceof Error &&
+  'code' in error &&
+  typeof error.code === 'string' &&
+  (shortageCodes.has(error.code) || ('errcode' in error && error.errcode === sqliteFull));
+
+/** Node's own error of a call on a file, or SQLite's. */
+const isOfDisk = (error: unknown): error is Error =>
+  error instanceof Error && 'code' in error && ('syscall' in error || 'errcode' in error);
+
+/**
+ * An error of the disk in the product's words, where nothing had been accepted yet:
+ * HF_JOURNAL_FULL where there is no room, else HF_JOURNAL_FAILED. Any other error as it is.
+ */
+export function diskFailure(error: unknown): unknown {
+  if (!isOfDisk(error)) return error;
+  const code = isShortage(error) ? 'HF_JOURNAL_FULL' : 'HF_JOURNAL_FAILED';
+  const message = `The journal's disk refused: ${error.message}.`;
+  return new HoldfastError(code, message, { cause: error, outcome: 'not written' });
+}
