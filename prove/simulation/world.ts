@@ -14,7 +14,7 @@ import { SimulatedDisk } from '../../test/simulation/simulated-disk.ts';
 import { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
 import { column } from '../../test/support/rows.ts';
 import { checkBooks, Violation } from '../oracle.ts';
-import { Clients, isPoison, type Served } from './clients.ts';
+import { Clients, isFencing, isPoison, type Served } from './clients.ts';
 import { Events } from './events.ts';
 import { Judge } from './judge.ts';
 import type { Plan, StreamPlan } from './plan.ts';
@@ -126,6 +126,11 @@ export class World {
       // What a failover took away comes back; until then it may be called settled and be gone.
       onSettled: (request) => {
         if (!this.#seen['rewinds']) this.#judge.checkSettled(request);
+      },
+      // Its owner finds out, and starts again the one that is meant to have them.
+      onFenced: () => {
+        assert(this.#seen['twins'], 'nobody else can have the lanes');
+        this.life?.close(0);
       },
     });
     this.#judge = new Judge(plan, this.target, this.#clients.fates);
@@ -295,7 +300,7 @@ export class World {
         break;
       }
       // A twin that took its lanes over late: whoever is meant to have them must be started again.
-      const isFenced = all.some(([, { reason = '' }]) => reason.includes('belongs to epoch'));
+      const isFenced = all.some(([, { reason = '' }]) => isFencing(reason));
       if (isFenced && this.#seen['twins']) return 'fenced';
       if (clock.monotonicMs() > until) {
         throw new Violation('lost', `not settled: ${JSON.stringify(status.streams)}`);
