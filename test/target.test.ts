@@ -54,6 +54,9 @@ async function postgresGround(version: PostgresVersion, route: Route): Promise<G
       lose: async (stream, id) => {
         await sql(`DELETE FROM "holdfast_stage_${stream}" WHERE id = ${id}`);
       },
+      retag: async (stream) => {
+        await sql(`UPDATE "holdfast_stage_${stream}" SET holdfast_digest = holdfast_digest + 1`);
+      },
       age: async (stream, days) => {
         const table = `holdfast_stage_${stream}`;
         const [row = {}] = await sql(`SELECT to_char(day, 'YYYYMMDD') AS suffix, day::text AS first,
@@ -125,6 +128,9 @@ function simulatedStaging(store: SimulatedStore): StagedGround {
         ...slice,
         rows: slice.rows.filter((row) => stagedCells(slice, row)['id'] !== id),
       }));
+    },
+    retag: async (stream) => {
+      replace(stream, (slice) => ({ ...slice, digest: slice.digest + 1 }));
     },
     age: async (stream, days) => {
       const stage = store.stages.get(stream);

@@ -58,6 +58,10 @@ export async function mariadbGround(
       lose: async (stream, id) => {
         await sql(`DELETE FROM \`holdfast_stage_${stream}\` WHERE id = ${id}`);
       },
+      retag: async (stream) => {
+        const table = `\`holdfast_stage_${stream}\``;
+        await sql(`UPDATE ${table} SET holdfast_digest = holdfast_digest + 1`);
+      },
       age: async (stream, days) => {
         const table = `\`holdfast_stage_${stream}\``;
         const [row = {}] = await sql(`SELECT UTC_DATE() + 0 AS today,

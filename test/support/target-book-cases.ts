@@ -221,18 +221,18 @@ async function described(ground: Ground): Promise<void> {
 export const commonBookCases: readonly Case[] = [
   ['claims raise the epoch of every lane', claims],
   ['compare finds equal, different and absent rows', compared],
-  ['a replayed dead letter moves in the books', replayed],
-  ['a replay never overwrites under update', replayUpdate],
-  ['a dropped dead letter stays one', dropped],
+  ['a replayed dead letter moves in the books (P11)', replayed],
+  ['a replay never overwrites under update (P11)', replayUpdate],
+  ['a dropped dead letter stays one (P11)', dropped],
   ['the ledger can be pruned up to a sequence', pruned],
   ['a missing table is told from one that is there', described],
 ];
 
 export const bookCases: readonly Case[] = [
   ...rungs.flatMap((rung): Case[] => [
-    [`a lane that has moved refuses the batch (${rung})`, (g) => moved(g, rung)],
+    [`a lane that has moved refuses the batch (P1, ${rung})`, (g) => moved(g, rung)],
     [`a later claim fences the earlier owner (${rung})`, (g) => fenced(g, rung)],
-    [`an altered table refuses the batch, then takes it (${rung})`, (g) => altered(g, rung)],
+    [`an altered table refuses the batch, then takes it (P5, ${rung})`, (g) => altered(g, rung)],
     [`a table that is gone holds the batch (${rung})`, (g) => gone(g, rung)],
   ]),
   ['a resolved batch is found settled, or not', resolved],
