@@ -175,6 +175,17 @@ test('an older copy of the journal is found, also when it numbered on (P4)', asy
   assert.deepEqual(shop.ids('a'), range(20), 'what was journaled instead is not passed over');
 });
 
+test('keys that may be equal in other bytes share one lane (P9)', async () => {
+  const shop = new Shop();
+  const folded = { column: column('id', { kind: 'text' }, { bytewiseEqual: false }) };
+  shop.target.createTable('a', { columns: [folded], key: ['id'] });
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await holdfast.write('a', [{ id: 'abc' }, { id: 'ABC' }, { id: 'x' }]);
+    const { lanes } = await shop.settled(holdfast, 'a');
+    assert.equal(lanes, 1);
+  });
+});
+
 test('a stream whose table is gone stops no other (P12)', async () => {
   const shop = new Shop();
   const left = await shop.live(new SimulatedDisk(), async (holdfast) => {
@@ -196,14 +207,18 @@ test('a stream whose table is gone stops no other (P12)', async () => {
 test('the ledger is pruned to what the journal retains, and no further (P13)', async () => {
   const shop = new Shop();
   await shop.live(new SimulatedDisk(), async (holdfast) => {
-    await shop.write(holdfast, 'a', range(200));
+    for (const id of range(200)) {
+      await shop.write(holdfast, 'a', [id]);
+      await shop.clock.sleep(10);
+    }
     await shop.settled(holdfast, 'a');
+    const { store } = shop.target;
+    const booked = (): number =>
+      [...store.members('a')].reduce((sum, { key }) => sum + store.entries(key).length, 0);
+    const before = booked();
     await shop.clock.sleep(130_000);
-    const rows = [...shop.target.store.members('a')].reduce(
-      (sum, { key }) => sum + shop.target.store.entries(key).length,
-      0,
-    );
-    assert(rows > 0 && rows < 150, `${rows} rows are left in the ledger`);
+    const after = booked();
+    assert(after > 0 && after < before / 2, `of ${before} rows of the ledger ${after} are left`);
     const { merged, unaccounted } = await shop.settled(holdfast, 'a');
     assert.deepEqual([merged, unaccounted], [200, 0]);
     const { ok, differences } = await holdfast.verify();
@@ -242,5 +257,5 @@ test('what is on its way to the target is not written over before it is sent (P1
   const tuples = [...batch.order].map((row) =>
     batch.bytes.subarray(batch.starts[row], batch.tupleEnds[row]),
   );
-  assert.deepEqual(sent.subarray(19, -2), Buffer.concat(tuples));
+  assert(sent.subarray(19, -2).equals(Buffer.concat(tuples)), 'it is sent as it lies in memory');
 });

@@ -2,7 +2,7 @@
 import { systemClock } from '../../src/clock.ts';
 import { mysqlTarget } from '../../src/target/mysql/target.ts';
 import type { Route } from '../../src/target/target.ts';
-import { createMariadb, type MariadbVersion, query, startMariadb } from './mariadb.ts';
+import { connect, createMariadb, type MariadbVersion, query, startMariadb } from './mariadb.ts';
 import type { Ground } from './target-stream.ts';
 
 /** MySQL 5.6 reads a CHECK and forgets it: triggers stand in for it there. */
@@ -61,6 +61,18 @@ export async function mariadbGround(
       retag: async (stream) => {
         const table = `\`holdfast_stage_${stream}\``;
         await sql(`UPDATE ${table} SET holdfast_digest = holdfast_digest + 1`);
+      },
+      claimed: async (stream, lane, work) => {
+        const other = await connect(url);
+        await other.query('START TRANSACTION');
+        await other.query(`SELECT 1 FROM holdfast_claims
+          WHERE stream = '${stream}' AND lane = ${lane} FOR UPDATE`);
+        try {
+          await work();
+        } finally {
+          await other.query('ROLLBACK');
+          await other.end();
+        }
       },
       age: async (stream, days) => {
         const table = `\`holdfast_stage_${stream}\``;

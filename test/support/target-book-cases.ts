@@ -54,6 +54,9 @@ async function fenced(ground: Ground, rung: Rung): Promise<void> {
 async function altered(ground: Ground, rung: Rung): Promise<void> {
   const stream = await newStream(ground, 'keyed');
   const { name } = stream.table;
+  // The session has written to the table as it was.
+  await stream.session.merge(stream.batch([{ id: 9n }]), rung);
+  stream.next[0] = 2;
   await ground.widen(name, 'extra');
   const batch = stream.batch([{ id: 1n }]);
   await assert.rejects(stream.session.merge(batch, rung), fails('altered'));
@@ -62,7 +65,7 @@ async function altered(ground: Ground, rung: Rung): Promise<void> {
   assert.notEqual(table.fingerprint, stream.table.fingerprint);
   await stream.session.merge({ ...batch, table }, 'merge');
   await stream.audit();
-  assert.deepEqual(ids(await ground.rows(name)), [1]);
+  assert.deepEqual(ids(await ground.rows(name)), [1, 9]);
 }
 
 async function gone(ground: Ground, rung: Rung): Promise<void> {

@@ -150,6 +150,24 @@ async function retagged(ground: Ground, rung: 'optimistic' | 'merge'): Promise<v
   assert.deepEqual(await stream.settle(rung, [{ id: 1n }, { id: 2n }]), times('merged', 2));
 }
 
+async function claimed(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  await stream.stage([{ id: 1n }, { id: 1n }], [{ id: 2n }]);
+  await staged(ground).claimed(stream.id.stream, 0, async () => {
+    const merged = await stream.mergeAll();
+    assert.deepEqual(
+      merged.map(({ records }) => records),
+      [1],
+      'the other lane alone',
+    );
+    assert.equal(await stream.staging.dedupe(stream.staged, 0, 10), undefined);
+    assert.deepEqual(ids(await ground.rows(stream.table.name)), [2]);
+  });
+  await stream.mergeAll();
+  assert.deepEqual(ids(await ground.rows(stream.table.name)), [1, 2]);
+  await stream.audit();
+}
+
 async function altered(ground: Ground): Promise<void> {
   const stream = await newStream(ground, 'keyed');
   await stream.stage([{ id: 1n, note: 'a' }]);
@@ -368,6 +386,7 @@ export const stagedCases: readonly Case[] = [
   ),
   ['a table that was altered takes rows of both shapes', altered],
   ['rows of all writers are merged by anybody', writers],
+  ['a lane that another one has claimed is left alone (P14)', claimed],
   ['mergers side by side merge each row once (P14)', together],
   ['a stream changes its route when nothing waits, with its totals', routes],
   ['rules change when nothing waits', otherRules],

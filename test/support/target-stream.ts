@@ -48,6 +48,8 @@ export interface StagedGround {
   lose(stream: string, id: number): Promise<void>;
   /** Makes the staged rows those of other batches: their digests are not the ledger's. */
   retag(stream: string): Promise<void>;
+  /** Somebody else has the claim on a lane number meanwhile. */
+  claimed(stream: string, lane: number, work: () => Promise<void>): Promise<void>;
   /** Makes the rows that are staged now some days older. */
   age(stream: string, days: number): Promise<void>;
 }
