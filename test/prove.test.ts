@@ -112,7 +112,7 @@ const rows = protocol
 const quoted = (cell: string): string[] =>
   [...cell.matchAll(/"([^"]+)"/g)].map(([, name]) => name ?? '');
 
-test('each rule of the protocol has its place, an attack and a mutant, and all of them exist', () => {
+test('each rule of the protocol has its place, its attack and its mutant, and they exist', () => {
   const rules = rows.filter(([name]) => /^P\d+ /.test(name ?? ''));
   const numbers = rules.map(([name]) => Number(/\d+/.exec(name ?? '')?.[0]));
   assert.deepEqual(
