@@ -181,7 +181,7 @@ async function run(options: CampaignOptions) {
     'lasting faults': 0.2,
     'lives that failed': 0.1,
     'full disks that were survived': 0.005,
-    'ambiguous commits': 0.02,
+    'ambiguous commits': 0.01,
     'late calls that were done': 0.005,
     'late calls that were refused or ended': 0.005,
     'deaths in a call of the target': 0.01,
