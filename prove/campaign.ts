@@ -8,6 +8,8 @@ export interface CampaignOptions {
   /** How much: what is counted is the campaign's own (states, flips, kills, runs). */
   readonly count?: number;
   readonly seed: number;
+  /** All of it, for the campaign whose seeds have 64 bits. */
+  readonly seed64?: bigint;
   /** Stop at the first violation: enough to kill a mutant. */
   readonly isBrief?: boolean;
   /** Only cases, or mutants, whose name holds this. */

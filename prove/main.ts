@@ -58,8 +58,10 @@ async function main(): Promise<number> {
     );
     return 2;
   }
+  const seed64 = BigInt.asUintN(64, BigInt(values.seed ?? 1));
   const result = await campaign.run({
-    seed: Number(values.seed ?? 1),
+    seed: Number(BigInt.asUintN(32, seed64)),
+    seed64,
     ...(values.count === undefined ? {} : { count: Number(values.count) }),
     ...(values.only === undefined ? {} : { only: values.only }),
     isBrief: values.brief ?? false,

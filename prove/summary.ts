@@ -49,11 +49,13 @@ function seenBy({ name, seen }: Sum): string {
   return `### ${name}\n\n${lines.join('\n')}`;
 }
 
-export function summary(proof: Proof): { json: string; text: string; isFine: boolean } {
+export function summary(proof: Proof) {
   const { commit, date, machine, sums } = proof;
   const reduced = reductions(proof);
   const mutants = mutantsOf(proof);
-  const campaigns = Object.fromEntries(sums.map(({ name, ...sum }) => [name, sum]));
+  const campaigns = Object.fromEntries(
+    sums.map(({ name, ...sum }) => [name, { of: proof.units.get(name) ?? '', ...sum }]),
+  );
   const json = { commit, date, machine, reduced: reduced.length > 0, campaigns, mutants };
   const failures = sums.flatMap(({ name, failed }) => failed.map((what) => `- ${name}: ${what}`));
   const { cpu, cores, memoryGiB, kernel, node } = machine;
@@ -73,7 +75,7 @@ export function summary(proof: Proof): { json: string; text: string; isFine: boo
     notCovered,
   ];
   return {
-    json: `${JSON.stringify(json, null, 2)}\n`,
+    json,
     text: `${text.join('\n\n')}\n`,
     isFine: sums.every((sum) => isFine({ ...sum, seed: 0 })),
   };

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { describeMachine } from '../bench/machine.ts';
 import type { Campaign, CampaignResult } from './campaign.ts';
+import { withPromise } from './promise.ts';
 import { type Proof, type Sum, summary } from './summary.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -90,10 +91,12 @@ function jobsOf(campaign: Campaign, count: number, done: readonly CampaignResult
     return done.length > 0 ? [] : [{ campaign, count: campaign.countLong, seed: 1 }];
   }
   const jobs: Job[] = [];
-  let seed = 1 + Math.max(0, ...done.map((part) => part.seed));
+  // A campaign may take one seed after another: those of the parts before are used up.
+  let seed = 1 + Math.max(0, ...done.map((part) => part.seed + part.runs));
   let left = count - done.reduce((sum, part) => sum + part.runs, 0);
   for (; left > 0; left -= countPart) {
-    jobs.push({ campaign, count: Math.min(left, countPart), seed: seed++ });
+    jobs.push({ campaign, count: Math.min(left, countPart), seed });
+    seed += countPart;
   }
   return jobs;
 }
@@ -162,8 +165,10 @@ export async function proveAll({ campaigns, share, say }: WholeOptions): Promise
     units: new Map(campaigns.map(({ name, unit }) => [name, unit])),
   };
   const { json, text, isFine } = summary(proof);
-  writeFileSync(join(root, 'docs/proof.json'), json);
+  writeFileSync(join(root, 'docs/proof.json'), `${JSON.stringify(json, null, 2)}\n`);
   writeFileSync(join(root, 'docs/proof.md'), text);
+  const readme = join(root, 'README.md');
+  writeFileSync(readme, withPromise(readFileSync(readme, 'utf8'), json));
   say(text);
   return isFine ? 0 : 1;
 }

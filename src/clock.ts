@@ -18,6 +18,9 @@ export interface Clock {
   uuid(): string;
 }
 
+/** Why a sleep ends early. Without a reason `abort` makes an Error with its stack, each time. */
+export const woken = 'woken';
+
 export const systemClock: Clock = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now(),

@@ -35,23 +35,28 @@ export async function openJournal(
       Math.min(journalBytesMax, roomBytes(disk, options) * journalFreeShareMax),
       bounds.segmentBytes * 3,
     );
-  const journal = await Journal.open(
-    { ...bounds, bytesMax, disk, clock, metrics, directory, pid: process.pid },
-    {
-      onRequests: (notes, { isLast }) => {
-        for (const note of notes) opened().recover(note);
-        // Of the last segment the platter may lack what is read here: until it was copied to
-        // safety, its requests must not be durable anywhere else.
-        if (!isLast && opened().freshCount > 1_000) opened().flush();
-      },
-      check: (group) => checkEnd(opened(), directory, group),
-    },
-  );
+  let journal: Journal | undefined;
   try {
+    journal = await Journal.open(
+      { ...bounds, bytesMax, disk, clock, metrics, directory, pid: process.pid },
+      {
+        onRequests: (notes, { isLast }) => {
+          for (const note of notes) opened().recover(note);
+          // Of the last segment the platter may lack what is read here: until it was copied to
+          // safety, its requests must not be durable anywhere else.
+          if (!isLast && opened().freshCount > 1_000) opened().flush();
+        },
+        check: (group) => checkEnd(opened(), directory, group),
+      },
+    );
     opened().flush();
     return { journal, requests: opened() };
   } catch (error) {
-    await journal.close();
+    try {
+      requests?.letGo();
+    } finally {
+      await journal?.close();
+    }
     throw error;
   }
 }

@@ -267,6 +267,6 @@ export const optionTable: readonly OptionRow[] = [
   row(
     ['server.connectionsMax', 'number', `${limits.connectionsMax}`],
     whole(1, 1_000_000),
-    'Connections at one time.',
+    'Connections at one time. At the bound a new one takes the place of the oldest without a token.',
   ),
 ];

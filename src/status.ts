@@ -63,15 +63,14 @@ function levelsOf(
 }
 
 /**
- * Lane by lane: where the target has settled more than the journal knows (P4), that must not make
- * up for records of other lanes; it shows as unaccounted.
+ * What is not known to have its end. Lane by lane: where the target has settled more than the
+ * journal knows (P4), that must not make up for records of other lanes; it shows as unaccounted.
  */
 function inFlightOf({ marks }: OpenStream, lanes: readonly LaneState[] | undefined): number {
-  const settled = marks.settled.slice();
-  if (lanes) settled.fill(0);
-  for (const lane of lanes ?? []) settled[lane.lane] = lane.settled;
+  const settled = new Map(lanes?.map((state) => [state.lane, state.settled]));
+  const ended = (lane: number): number => (lanes ? (settled.get(lane) ?? 0) : marks.ended(lane));
   return marks.journaled.reduce(
-    (sum, journaled, lane) => sum + Math.max(0, journaled - (settled[lane] ?? 0)),
+    (sum, journaled, lane) => sum + Math.max(0, journaled - ended(lane)),
     marks.taken,
   );
 }

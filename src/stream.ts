@@ -159,6 +159,7 @@ export class OpenStream {
       placed = await this.#journal.submit(parcel);
     } catch (error) {
       this.#accepted -= count;
+      this.trail.takeBack(this.#accepted);
       throw error;
     } finally {
       this.marks.taken -= count;

@@ -25,6 +25,16 @@ export class Trail {
     if (this.#counts.length > entriesMax) this.#thin();
   }
 
+  /** Only the first `count` were accepted after all. */
+  takeBack(count: number): void {
+    while ((this.#counts.at(-2) ?? 0) >= count && this.#counts.length > 1) {
+      this.#counts.pop();
+      this.#times.pop();
+    }
+    const last = this.#counts.length - 1;
+    if (last >= 0) this.#counts[last] = Math.min(this.#counts[last] ?? 0, count);
+  }
+
   /** Two neighbours become one, with the time of the first and the count of the second. */
   #thin(): void {
     const isSecond = (_: number, i: number): boolean => i % 2 === 1;

@@ -31,6 +31,14 @@ export class Watermarks {
     return this.#ends.reduce(addCounts, noCounts);
   }
 
+  /**
+   * Up to where it is known how a lane's records ended: after an open that is nowhere, before the
+   * target was asked.
+   */
+  ended(lane: number): number {
+    return this.#ends[lane] ? (this.settled[lane] ?? 0) : 0;
+  }
+
   get accepted(): number {
     return this.taken + sum(this.journaled);
   }

@@ -89,6 +89,34 @@ test('a key whose group met a failing sync is never said to be not written', asy
   await holdfast.close({ drainMs: 0 });
 });
 
+test('a request that cannot be read back when its rows settle ends no process', async (t) => {
+  const { options, path } = shopIn(t);
+  const shop = new DatabaseSync(path);
+  const before = await open(options);
+  await before.write('orders', { id: 1, body: 'a' }, { level: 'settled' });
+  shop.exec('BEGIN IMMEDIATE');
+  await before.write('orders', { id: 2, body: 'b' });
+  await before.close({ drainMs: 0 });
+  let isBroken = false;
+  const database = (file: string): DatabaseSync =>
+    new Proxy(systemDisk.database(file), {
+      get: (requests, name) => {
+        if (isBroken) throw Object.assign(new Error('disk I/O error'), { errcode: 778 });
+        const own: unknown = Reflect.get(requests, name, requests);
+        return typeof own === 'function' ? own.bind(requests) : own;
+      },
+    });
+  const holdfast = await open(options, { disk: diskWith({ database }), clock: systemClock });
+  isBroken = true;
+  shop.exec('ROLLBACK');
+  shop.close();
+  assert.match((await holdfast.failed).message, /disk I\/O error/);
+  const write = holdfast.write('orders', { id: 3, body: 'c' });
+  await assert.rejects(write, isRefusal('HF_JOURNAL_FAILED', 'not written'));
+  isBroken = false;
+  await holdfast.close();
+});
+
 test('ends that a target forgot in a failover are not counted twice', () => {
   const marks = new Watermarks(Float64Array.of(10, 10), Float64Array.of(0, 0));
   const counts = { merged: 4, duplicates: 0, superseded: 0, deadLetters: 0 };
@@ -99,4 +127,26 @@ test('ends that a target forgot in a failover are not counted twice', () => {
   assert.deepEqual([marks.totals.merged, marks.confirmed[0]], [14, 4]);
   marks.settle([{ lane: 0, first: 5, last: 10, rowCount: 6, ends: null }]);
   assert.equal(marks.totals.merged, 20);
+});
+
+test('before the target was asked, nothing is called missing', async (t) => {
+  const { options: given, path } = shopIn(t);
+  const limits = { segmentBytes: 64 * 1024, retentionMsMin: 0, retentionBytesMin: 0 };
+  const options = { ...given, limits };
+  const holdfast = await open(options);
+  // So much that the last segment's checkpoint knows of confirmed records.
+  const body = 'x'.repeat(20_000);
+  for (let id = 1; id <= 8; id++) {
+    const { confirmed } = await holdfast.write('orders', { id, body });
+    await confirmed;
+  }
+  await holdfast.close();
+  const busy = new DatabaseSync(path);
+  busy.exec('BEGIN EXCLUSIVE');
+  const again = await open(options);
+  const { orders } = (await again.status()).streams;
+  assert((orders?.watermarks.settled ?? 0) > 0, 'the journal knows that some are settled');
+  assert.deepEqual([orders?.accepted, orders?.inFlight, orders?.unaccounted], [8, 8, 0]);
+  busy.close();
+  await again.close();
 });

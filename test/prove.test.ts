@@ -10,6 +10,7 @@ import type { Logged } from '../prove/disk-log.ts';
 import { equivalent, mutants } from '../prove/mutant-list.ts';
 import { checkBooks, checkTable, Violation } from '../prove/oracle.ts';
 import { Platter } from '../prove/platter.ts';
+import { promiseOf, withPromise } from '../prove/promise.ts';
 import { firstDifference, firstUnasked } from '../prove/recorded.ts';
 import { record } from '../prove/states.ts';
 import { directory, World } from './support/crash-world.ts';
@@ -145,4 +146,15 @@ test('each mutant that the protocol names is one', () => {
     );
     for (const name of named) assert(known.has(name), `${cells[0]}: "${name}"`);
   }
+});
+
+test('the README promises what the last proof has shown, and nothing else', () => {
+  const text = (name: string): string =>
+    readFileSync(join(import.meta.dirname, '..', name), 'utf8');
+  const readme = text('README.md');
+  const proved = JSON.parse(text('docs/proof.json')) as Parameters<typeof promiseOf>[0];
+  assert.equal(withPromise(readme, proved), readme, 'write it with `npm run prove`');
+  const lost = { ...proved.campaigns['states'], of: 'states', runs: 7, doubled: 0, lost: 3 };
+  assert.match(promiseOf({ ...proved, campaigns: { states: lost } }), /7 states \| 3 \| 0 \|/);
+  assert.throws(() => withPromise('# Nothing', proved), /no place/);
 });

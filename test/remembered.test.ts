@@ -1,6 +1,6 @@
 // What the database of requests may know of a journal that a crash cut, and what it then says.
 import assert from 'node:assert/strict';
-import { copyFileSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import test from 'node:test';
@@ -51,6 +51,17 @@ class Place {
 
 const keyed = (holdfast: Holdfast, number: number) =>
   holdfast.write('events', { id: number, note: 'n' }, { idempotencyKey: String(number) });
+
+/** The files under a directory that this process has open; known on Linux only. */
+function openFilesUnder(directory: string): string[] {
+  if (!existsSync('/proc/self/fd')) return [];
+  return readdirSync('/proc/self/fd').flatMap((name) => {
+    const link = `/proc/self/fd/${name}`;
+    // The one that lists them is closed by now.
+    const path = existsSync(link) ? readlinkSync(link) : '';
+    return path.startsWith(directory) ? [path] : [];
+  });
+}
 
 test('a key is not remembered before the platter has its records, however many', async () => {
   const place = new Place();
@@ -111,4 +122,6 @@ test('a journal that ends before requests that are remembered is refused, and ke
       error.message.includes('are remembered'),
   );
   assert.deepEqual(readFileSync(segment), older);
+  // A directory that is refused can be unmounted, moved or repaired while this process lives on.
+  assert.deepEqual(openFilesUnder(journal), []);
 });

@@ -39,7 +39,7 @@ test('bytes are taken from the common memory and stay taken', async (t) => {
 
 test('a body that the common memory cannot hold is refused and gives back its bytes', async (t) => {
   const memory = new BodyMemory(100);
-  assert(memory.take(50));
+  memory.take(memory.open(assert.fail), 50);
   const { sender, raw } = await arriving(t);
   sender.write('x'.repeat(40));
   const read = readBody(raw, bounds(memory));
@@ -47,6 +47,25 @@ test('a body that the common memory cannot hold is refused and gives back its by
   sender.end('x'.repeat(40));
   await assert.rejects(read, { code: 'HF_OVERLOADED', retryAfterSeconds: 1 });
   assert.equal(memory.bytes, 50);
+});
+
+test('a small body takes the room of the largest that is still arriving', async (t) => {
+  const memory = new BodyMemory(100);
+  const whole = memory.open(assert.fail);
+  memory.take(whole, 30);
+  memory.keep(whole);
+  const { sender, raw } = await arriving(t);
+  sender.write('x'.repeat(60));
+  const large = readBody(raw, bounds(memory));
+  while (memory.bytes < 90) await new Promise((resolve) => setImmediate(resolve));
+  const small = memory.open(assert.fail);
+  assert(memory.take(small, 20));
+  await assert.rejects(large, { code: 'HF_OVERLOADED' });
+  assert.equal(memory.bytes, 50, 'what was refused is free, what has arrived is not');
+  assert(!memory.take(small, 51), 'nobody is larger than what it asks for');
+  memory.keep(small);
+  memory.give(50);
+  assert.equal(memory.bytes, 0);
 });
 
 test('a connection that is lost in the middle of a body is a cut body', async (t) => {

@@ -27,6 +27,17 @@ test('a trail that is thinned never makes a record younger', () => {
   assert.equal(trail.ageAfter(0, 10_000_200), 10_000_100, 'the first is as old as ever');
 });
 
+test('what was refused after all has no age', () => {
+  const trail = new Trail();
+  trail.note(10, 1_000);
+  trail.note(25, 2_000);
+  trail.note(30, 3_000);
+  trail.takeBack(20);
+  assert.deepEqual([trail.ageAfter(19, 5_000), trail.ageAfter(20, 5_000)], [3_000, 0]);
+  trail.takeBack(10);
+  assert.deepEqual([trail.ageAfter(9, 5_000), trail.ageAfter(10, 5_000)], [4_000, 0]);
+});
+
 const counted = (lockWaits: number, lockTimeMs: number, deadlocks = 0) => ({
   lockWaits,
   lockTimeMs,

@@ -183,12 +183,12 @@ function scatterRows(
 
 /** The buffer in which groups are formed: grows as needed, kept between groups. */
 export class GroupBuffer {
-  bytes = new Uint8Array(1024 * 1024);
+  bytes = new Uint8Array(64 * 1024);
   view = new DataView(this.bytes.buffer);
 
   ensure(length: number): void {
     if (this.bytes.length >= length) return;
-    this.bytes = new Uint8Array(Math.ceil(length / 65536) * 65536);
+    this.bytes = new Uint8Array(Math.max(this.bytes.length * 2, Math.ceil(length / 65536) * 65536));
     this.view = new DataView(this.bytes.buffer);
   }
 }

@@ -38,6 +38,8 @@ export class Requests {
   readonly #database: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #settle: StatementSync;
+  readonly #take: StatementSync;
+  readonly #byKey: StatementSync;
   /** Journaled, not yet in the database. */
   #fresh = new Map<number, KeptRequest>();
   #freshKeys = new Map<string, number>();
@@ -56,6 +58,10 @@ export class Requests {
       'INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     );
     this.#settle = database.prepare('UPDATE requests SET counts = ? WHERE id = ?');
+    this.#take = database.prepare('INSERT OR REPLACE INTO taken VALUES (1, ?)');
+    this.#byKey = database.prepare(
+      'SELECT body, counts FROM requests WHERE stream = ? AND key = ?',
+    );
     this.#taken = Number(database.prepare('SELECT id FROM taken').get()?.['id'] ?? -1);
     this.#count = this.#ask('SELECT count(*) AS n FROM requests');
     this.#keyed = this.#ask('SELECT count(key) AS n FROM requests');
@@ -101,8 +107,7 @@ export class Requests {
   byKey(stream: number, key: string): KeptRequest | undefined {
     const id = this.#freshKeys.get(`${stream} ${key}`);
     if (id !== undefined) return this.#fresh.get(id);
-    const sql = 'SELECT body, counts FROM requests WHERE stream = ? AND key = ?';
-    return parse(this.#database.prepare(sql).get(stream, key) as Stored | undefined);
+    return parse(this.#byKey.get(stream, key) as Stored | undefined);
   }
 
   /** All parts of a load that are durable, in order. */
@@ -167,7 +172,7 @@ export class Requests {
       );
       taken = Math.max(taken, note.id);
     }
-    this.#database.prepare('INSERT OR REPLACE INTO taken VALUES (1, ?)').run(taken);
+    this.#take.run(taken);
     for (const [id, counts] of this.#settled) this.#settle.run(JSON.stringify(counts), id);
   }
 
@@ -193,6 +198,11 @@ export class Requests {
 
   close(): void {
     this.flush();
+    this.#database.close();
+  }
+
+  /** Of a journal that cannot be opened, nothing is kept that the database does not have yet. */
+  letGo(): void {
     this.#database.close();
   }
 

@@ -172,7 +172,7 @@ export class Segments {
     }
     const from = this.#disk.open(path, 'read');
     const to = this.#disk.open(fresh, 'write');
-    const step = new Uint8Array(1024 * 1024);
+    const step = new Uint8Array(Math.min(stepBytes, length));
     for (let at = 0; at < length; at += step.length) {
       const part = step.subarray(0, Math.min(step.length, length - at));
       from.read(part, at);
@@ -199,10 +199,12 @@ export class Segments {
   }
 }
 
+const stepBytes = 1024 * 1024;
+
 /** Overwrites what is not zero from `offset` to the end of the file. */
 function clearFrom(file: DiskFile, offset: number): void {
   const size = file.size();
-  const found = new Uint8Array(1024 * 1024);
+  const found = new Uint8Array(Math.min(stepBytes, size - offset));
   const zeros = new Uint8Array(found.length);
   for (let at = offset; at < size; at += found.length) {
     const part = found.subarray(0, Math.min(found.length, size - at));

@@ -4,6 +4,7 @@
 // route's: settled in the table (direct.ts), or staged (staged.ts).
 import assert from 'node:assert/strict';
 import type { Table } from '../accept/columns.ts';
+import { woken } from '../clock.ts';
 import type { Disk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Position } from '../journal/block.ts';
@@ -145,7 +146,7 @@ export class Loader {
     const { clock, route } = this.#parts;
     const pause = new AbortController();
     const signal = AbortSignal.any([pause.signal, this.#stop.signal]);
-    this.#wake = () => pause.abort();
+    this.#wake = () => pause.abort(woken);
     await clock.sleep(route.isIdle ? limits.idleCheckMs : limits.retryMsMin, signal);
     this.#wake = () => undefined;
     if (signal.aborted) return;

@@ -2,6 +2,7 @@
 // every writer, on its own schedule. It keeps nothing between two merges but how they went: what
 // comes next is always the target's to say, so mergers may come, go, crash and be many.
 import type { Table } from '../accept/columns.ts';
+import { woken } from '../clock.ts';
 import { limits } from '../limits.ts';
 import { type Session, TargetError } from '../target/target.ts';
 import { Ladder } from './ladder.ts';
@@ -67,7 +68,7 @@ export class Merger {
     const left = dueMs - clock.monotonicMs();
     if (left <= 0 || this.#isWanted || this.#stop.signal.aborted) return;
     const pause = new AbortController();
-    this.#wake = () => pause.abort();
+    this.#wake = () => pause.abort(woken);
     await clock.sleep(left, pause.signal);
     this.#wake = () => undefined;
   }

@@ -2,6 +2,7 @@
 // settled, tells how its records ended, and what has been confirmed. Beside that it keeps the days
 // of the staging table: those to come are made, those that are done with go.
 import type { Table } from '../accept/columns.ts';
+import { woken } from '../clock.ts';
 import type { ConfirmedLanes, Confirming } from '../confirm.ts';
 import { limits } from '../limits.ts';
 import { type LaneState, type Session, type StreamId, TargetError } from '../target/target.ts';
@@ -71,7 +72,7 @@ export class Watch {
     if (this.#isWanted || this.#stop.signal.aborted) return;
     const { clock, settings, confirming } = this.#parts;
     const pause = new AbortController();
-    this.#wake = () => pause.abort();
+    this.#wake = () => pause.abort(woken);
     const idleMs = Math.min(settings.mergeEveryMs, limits.idleCheckMs);
     const confirmMs = limits.confirmPollMs;
     await clock.sleep(confirming.isIdle ? idleMs : Math.min(idleMs, confirmMs), pause.signal);

@@ -22,17 +22,30 @@ import { limits } from '../limits.ts';
 import type { ServerOptions } from '../options.ts';
 import { guardAccess } from './access.ts';
 import { readBody } from './body.ts';
-import { answerClientError, lingerFor, noteAnswer } from './connections.ts';
+import {
+  answerClientError,
+  endSilent,
+  lingerFor,
+  noteAnswer,
+  withoutCrowd,
+} from './connections.ts';
 import { addDeadLetterRoutes } from './dead-letters.ts';
 import { addBeginRoute, addSendRoutes, Loads } from './loads.ts';
 import { describeApi } from './openapi.ts';
 import { addPageRoute } from './page.ts';
 import type { Parts } from './parts.ts';
+import { Places } from './places.ts';
 import { addProbeRoutes } from './probes.ts';
 import { addOptionsRoute, addReceiptRoute, addStatusRoutes, addVerifyRoute } from './reads.ts';
 import { addRecordsRoute } from './records.ts';
 import { knownError, refusalBody, statusOf } from './refusal.ts';
 import { sharedSchemas } from './schemas.ts';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    places: Places;
+  }
+}
 
 export interface AppOptions extends ServerOptions {
   /** What GET /v1/options shows; it must hold no secret. Absent: no such route. */
@@ -51,6 +64,7 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<Fasti
   app.setSerializerCompiler(() => JSON.stringify);
   addHooks(app, parts);
   await guardAccess(app, options.tokens ?? []);
+  keepLetIn(app, options.connectionsMax ?? limits.connectionsMax);
   await describeApi(app);
   addBodyParser(app, parts);
   const loads = new Loads();
@@ -73,9 +87,10 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<Fasti
 }
 
 function newApp(options: ServerOptions): FastifyInstance {
+  const requestMsMax = options.requestMsMax ?? limits.requestMsMax;
   const nodeOptions: NodeServerOptions = {
     maxHeaderSize: limits.headerBytesMax,
-    headersTimeout: options.requestMsMax ?? limits.requestMsMax,
+    headersTimeout: requestMsMax,
     // Bodies have their own clocks (body.ts): a load may last for hours, a request may not.
     requestTimeout: 0,
     keepAliveTimeout: keepAliveMs,
@@ -84,9 +99,14 @@ function newApp(options: ServerOptions): FastifyInstance {
   const tls = options.tls && { cert: pem(options.tls.cert), key: pem(options.tls.key) };
   const serverFactory = (listener: RequestListener): Server => {
     const server = tls
-      ? createTlsServer({ ...nodeOptions, ...tls }, listener)
-      : createServer(nodeOptions, listener);
-    server.maxConnections = options.connectionsMax ?? limits.connectionsMax;
+      ? createTlsServer(
+          { ...nodeOptions, ...tls, handshakeTimeout: requestMsMax },
+          withoutCrowd(listener),
+        )
+      : createServer(nodeOptions, withoutCrowd(listener));
+    // Their bytes have a bound; beyond a number of its own Node drops headers without a word.
+    server.maxHeadersCount = 0;
+    endSilent(server, requestMsMax);
     return server;
   };
   return fastify({
@@ -102,6 +122,15 @@ function newApp(options: ServerOptions): FastifyInstance {
     frameworkErrors: (error, request, reply) => {
       refuse(error, request, reply);
     },
+  });
+}
+
+/** To be called when the hook that lets requests in is there. */
+function keepLetIn(app: FastifyInstance, connectionsMax: number): void {
+  const places = new Places(app.server, connectionsMax);
+  app.decorate('places', places);
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.access) places.letIn(request.raw.socket, reply.raw);
   });
 }
 

@@ -7,24 +7,70 @@ import type { Readable } from 'node:stream';
 import { createGunzip, type Gunzip } from 'node:zlib';
 import { HoldfastError } from '../errors.ts';
 
-/** Bytes of bodies that all requests together hold in memory. */
+/** What one body that is arriving holds of the memory of all. */
+export interface Share {
+  bytes: number;
+  /** Called where it has to make room. */
+  readonly refuse: () => void;
+}
+
+/**
+ * Bytes of bodies that all requests together hold in memory. Where they would pass the bound, the
+ * largest of those that are still arriving is refused: so bodies that stall with all they can get
+ * never shut out small ones.
+ */
 export class BodyMemory {
   bytes = 0;
   readonly bytesMax: number;
+  readonly #arriving = new Set<Share>();
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
   }
 
-  /** False, and nothing taken, where the bound would be passed. */
-  take(bytes: number): boolean {
-    if (this.bytes + bytes > this.bytesMax) return false;
+  /** For a body that begins to arrive: to be ended by `keep` or by `drop`. */
+  open(refuse: () => void): Share {
+    const share = { bytes: 0, refuse };
+    this.#arriving.add(share);
+    return share;
+  }
+
+  /** False, and nothing taken, where no larger body can make room, or where it was refused. */
+  take(share: Share, bytes: number): boolean {
+    if (!this.#arriving.has(share)) return false;
+    while (this.bytes + bytes > this.bytesMax) {
+      const largest = this.#largest(share.bytes + bytes);
+      if (!largest) return false;
+      this.drop(largest);
+      largest.refuse();
+    }
     this.bytes += bytes;
+    share.bytes += bytes;
     return true;
+  }
+
+  /** It has arrived: its bytes stay taken until they are given back. */
+  keep(share: Share): void {
+    this.#arriving.delete(share);
+  }
+
+  /** Takes nothing more, and gives back what it has. */
+  drop(share: Share): void {
+    this.#arriving.delete(share);
+    this.give(share.bytes);
+    share.bytes = 0;
   }
 
   give(bytes: number): void {
     this.bytes -= bytes;
+  }
+
+  #largest(bytesMin: number): Share | undefined {
+    let largest: Share | undefined;
+    for (const share of this.#arriving) {
+      if (share.bytes > (largest?.bytes ?? bytesMin)) largest = share;
+    }
+    return largest;
   }
 }
 
@@ -72,10 +118,12 @@ export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promis
   const gunzip = inflater(raw);
   if (Number(raw.headers['content-length'] ?? 0) > bounds.bytesMax) throw tooLarge(bounds.bytesMax);
   const chunks: Buffer[] = [];
-  let length = 0;
+  let share: Share | undefined;
   let timer: NodeJS.Timeout | undefined;
   try {
     await new Promise<void>((resolve, reject) => {
+      const own = bounds.memory.open(() => reject(overloaded()));
+      share = own;
       timer = setTimeout(() => reject(late(bounds.msMax, 'The body did not arrive')), bounds.msMax);
       raw.on('error', () => reject(cut()));
       if (raw.destroyed && !raw.complete) return reject(cut());
@@ -83,20 +131,20 @@ export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promis
       gunzip?.on('error', (error) => reject(gzipError(error)));
       source.on('end', resolve);
       source.on('data', (chunk: Buffer) => {
-        if (length + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));
-        if (!bounds.memory.take(chunk.length)) return reject(overloaded());
-        length += chunk.length;
+        if (own.bytes + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));
+        if (!bounds.memory.take(own, chunk.length)) return reject(overloaded());
         chunks.push(chunk);
       });
     });
   } catch (error) {
-    bounds.memory.give(length);
+    if (share) bounds.memory.drop(share);
     throw error;
   } finally {
     clearTimeout(timer);
     detach(raw, gunzip);
   }
-  return Buffer.concat(chunks, length);
+  if (share) bounds.memory.keep(share);
+  return Buffer.concat(chunks);
 }
 
 const overloaded = (): HoldfastError =>

@@ -1,10 +1,14 @@
 // What happens on a connection outside of a well-formed exchange: bytes that are not HTTP, headers
-// that do not end, and bodies whose answer was given before they had arrived.
-import type { ServerResponse } from 'node:http';
+// that do not end, answers that nobody reads, and bodies whose answer was given before they had
+// arrived.
+import type { RequestListener, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { HoldfastError } from '../errors.ts';
 import { refusalBody, statusOf } from './refusal.ts';
+
+/** Requests of one connection that may be in hand at once, or be answered in one turn. */
+const pipelinedMax = 16;
 
 /** How long the rest of a body may take that nobody reads any more. */
 const lingerMs = 2_000;
@@ -14,6 +18,46 @@ const answering = new WeakMap<Socket, ServerResponse>();
 
 export function noteAnswer(request: FastifyRequest, reply: FastifyReply): void {
   answering.set(request.raw.socket, reply.raw);
+}
+
+/**
+ * Bounds what one connection can ask for at once. Node hands out all requests that stand in the
+ * 64 KiB that it has read, before it looks at another connection or at how much nobody reads: 1,400
+ * small ones, which take 0.1 s and answer with up to 11 MB.
+ */
+export function withoutCrowd(listener: RequestListener): RequestListener {
+  const inHand = new WeakMap<Socket, number>();
+  return (request, response) => {
+    const { socket } = request;
+    const count = (inHand.get(socket) ?? 0) + 1;
+    inHand.set(socket, count);
+    if (count > pipelinedMax) {
+      // Not before the parser is done with those bytes: it might be given to another connection.
+      if (count === pipelinedMax + 1) setImmediate(() => socket.destroy());
+      return;
+    }
+    // Only in the turn after its answer does a request make room for another.
+    const done = (): void => {
+      inHand.set(socket, (inHand.get(socket) ?? 1) - 1);
+    };
+    response.once('close', () => setImmediate(done));
+    listener(request, response);
+  };
+}
+
+/**
+ * Ends a connection on which nothing has moved for the server's time: whoever keeps one open reads
+ * what comes, or asks. Without this an answer that nobody reads would stay for good.
+ */
+export function endSilent(server: Server, msMax: number): void {
+  server.timeout = msMax;
+  server.on('timeout', (socket: Socket) => {
+    const answer = answering.get(socket);
+    // Headers and bodies that do not come have their own clocks; an answer may take its time.
+    const isWaitedFor =
+      answer === undefined || !(answer.writableEnded || socket.writableLength > 0);
+    if (!isWaitedFor) socket.destroy();
+  });
 }
 
 /** Status line and error of what Node's HTTP parser or its clock refused. */

@@ -87,7 +87,7 @@ async function drain(
 ): Promise<void> {
   by.closing.abort();
   const patience = setTimeout(() => by.closed.abort(), by.drainMs);
-  const end = setTimeout(() => app.server.closeAllConnections(), by.drainMs + lastAnswersMs);
+  const end = setTimeout(() => app.places.endAll(), by.drainMs + lastAnswersMs);
   try {
     await app.close();
   } finally {

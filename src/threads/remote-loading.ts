@@ -13,14 +13,14 @@ interface Waiter {
 const ownCalls = new Set(['openStream', 'extend', 'hurry']);
 
 /**
- * Starts the loader thread. `onDeath` is called once if the thread ends without having been
- * stopped: nothing acknowledged is lost by it, but nothing is merged any more, so the process
- * should leave.
+ * Starts the loader thread. `onDeath` is called if the thread ends without having been stopped, or
+ * if what it told cannot be taken in: nothing acknowledged is lost by it, but nothing is merged or
+ * remembered any more, so the process should leave.
  */
 export function startLoaderThread(
   start: LoaderThreadStart,
   events: LoadingEvents,
-  onDeath: (error: HoldfastError) => void,
+  onDeath: (error: Error) => void,
 ): LoadingCalls {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const worker = new Worker(new URL(`./loader.${extension}`, import.meta.url), {
@@ -41,9 +41,17 @@ export function startLoaderThread(
     waiting.clear();
     if (!isStopping) onDeath(death);
   };
+  /** Thrown from here, an error would end the process that we are a guest in. */
+  const tell = (event: string, args: readonly unknown[]): void => {
+    try {
+      listeners[event]?.(...args);
+    } catch (error) {
+      onDeath(error instanceof Error ? error : new Error(String(error)));
+    }
+  };
   worker.on('message', (answer: Answer) => {
     if ('event' in answer) {
-      listeners[answer.event]?.(...answer.args);
+      tell(answer.event, answer.args);
       return;
     }
     const waiter = waiting.get(answer.id);

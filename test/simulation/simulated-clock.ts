@@ -1,5 +1,6 @@
 // Virtual time, moved by hand: nothing sleeps for real, and the seed decides the random numbers
-// and who of those that wake at the same instant wakes first.
+// and who of those that wake at the same instant wakes first. A process has a view of its own
+// (`process`), which can be ended or stopped while the rest of the world goes on.
 import type { Clock } from '../../src/clock.ts';
 import { Random } from './random.ts';
 
@@ -12,7 +13,74 @@ export interface SimulatedClockOptions {
 interface Sleeper {
   readonly at: number;
   readonly rank: number;
+  readonly of: ProcessClock | undefined;
   readonly wake: () => void;
+  /** Node keeps a composed signal for ever that somebody listens to (AbortSignal.any). */
+  readonly deafen: () => void;
+}
+
+interface Task {
+  readonly of: ProcessClock | undefined;
+  readonly run: () => void;
+}
+
+/** A process's view of the clock. */
+export class ProcessClock implements Clock {
+  readonly #clock: SimulatedClock;
+  #isEnded = false;
+  #stoppedUntilMs = 0;
+
+  constructor(clock: SimulatedClock) {
+    this.#clock = clock;
+  }
+
+  /** The process is gone: what waits here, now or later, is never woken. */
+  end(): void {
+    this.#isEnded = true;
+    this.#clock.abandon(this);
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** As by SIGSTOP: until that time nothing of it is woken. */
+  stopUntil(ms: number): void {
+    this.#stoppedUntilMs = Math.max(this.#stoppedUntilMs, ms);
+  }
+
+  get stoppedUntilMs(): number {
+    return this.#stoppedUntilMs;
+  }
+
+  wallMs(): number {
+    return this.#clock.wallMs();
+  }
+
+  monotonicMs(): number {
+    return this.#clock.monotonicMs();
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    if (this.#isEnded) return new Promise(() => undefined);
+    return this.#clock.sleep(ms, signal, this);
+  }
+
+  soon(task: () => void): void {
+    if (!this.#isEnded) this.#clock.soon(task, this);
+  }
+
+  random(): number {
+    return this.#clock.random();
+  }
+
+  random32(): number {
+    return this.#clock.random32();
+  }
+
+  uuid(): string {
+    return this.#clock.uuid();
+  }
 }
 
 /** Lets every promise that can go on do so; microtasks end before the next turn begins. */
@@ -23,7 +91,7 @@ export class SimulatedClock implements Clock {
   #nowMs = 0;
   #wallMs: number;
   #sleepers: Sleeper[] = [];
-  #tasks: (() => void)[] = [];
+  #tasks: Task[] = [];
   readonly #work = new Set<Promise<unknown>>();
 
   constructor({ seed = 1, wallMs = Date.UTC(2026, 0, 1) }: SimulatedClockOptions = {}) {
@@ -44,15 +112,23 @@ export class SimulatedClock implements Clock {
     return this.#nowMs;
   }
 
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  /** A view of its own for a process. */
+  process(): ProcessClock {
+    return new ProcessClock(this);
+  }
+
+  sleep(ms: number, signal?: AbortSignal, of?: ProcessClock): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();
       const sleeper: Sleeper = {
         at: this.#nowMs + Math.max(ms, 0),
         rank: this.#random.next32(),
+        of,
+        deafen: () => signal?.removeEventListener('abort', sleeper.wake),
         wake: () => {
-          signal?.removeEventListener('abort', sleeper.wake);
-          this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
+          sleeper.deafen();
+          const at = this.#sleepers.indexOf(sleeper);
+          if (at !== -1) this.#sleepers.splice(at, 1);
           resolve();
         },
       };
@@ -61,8 +137,8 @@ export class SimulatedClock implements Clock {
     });
   }
 
-  soon(task: () => void): void {
-    this.#tasks.push(task);
+  soon(run: () => void, of?: ProcessClock): void {
+    this.#tasks.push({ of, run });
   }
 
   random(): number {
@@ -118,10 +194,11 @@ export class SimulatedClock implements Clock {
     }
   }
 
-  /** The process died: what waits here is never woken. */
-  abandon(): void {
-    this.#sleepers = [];
-    this.#tasks = [];
+  /** The process died: what waits here is never woken; without one, nothing at all is. */
+  abandon(of?: ProcessClock): void {
+    for (const sleeper of this.#sleepers) if (!of || sleeper.of === of) sleeper.deafen();
+    this.#sleepers = of ? this.#sleepers.filter((sleeper) => sleeper.of !== of) : [];
+    this.#tasks = of ? this.#tasks.filter((task) => task.of !== of) : [];
   }
 
   /** Runs what is ready; where nothing was, wakes the next sleeper, up to `until`. */
@@ -131,14 +208,38 @@ export class SimulatedClock implements Clock {
       await Promise.allSettled(this.#work);
       await settle();
     }
-    const tasks = this.#tasks.splice(0);
-    for (const task of tasks) task();
-    if (tasks.length > 0) return true;
-    const [next] = this.#sleepers.toSorted((a, b) => a.at - b.at || a.rank - b.rank);
-    if (!next || next.at > until) return false;
-    this.#nowMs = Math.max(this.#nowMs, next.at);
+    const tasks = this.#tasks.filter((task) => !this.#isStopped(task));
+    if (tasks.length > 0) {
+      this.#tasks = this.#tasks.filter((task) => this.#isStopped(task));
+      for (const task of tasks) task.run();
+      return true;
+    }
+    const next = this.#next();
+    if (!next || dueMs(next) > until) return false;
+    this.#nowMs = Math.max(this.#nowMs, dueMs(next));
     next.wake();
     await settle();
     return true;
   }
+
+  #isStopped({ of }: Task): boolean {
+    return of !== undefined && of.stoppedUntilMs > this.#nowMs;
+  }
+
+  #next(): Sleeper | undefined {
+    let first: Sleeper | undefined;
+    for (const one of this.#sleepers) {
+      if (!first) first = one;
+      else if (dueMs(one) < dueMs(first)) first = one;
+      else if (dueMs(one) === dueMs(first) && one.rank < first.rank) first = one;
+    }
+    // What a stopped process had ready runs once it goes on.
+    const wakes = this.#tasks.map(({ of }) => of?.stoppedUntilMs ?? this.#nowMs);
+    const wakeMs = Math.min(...wakes);
+    if (wakes.length === 0 || (first && dueMs(first) <= wakeMs)) return first;
+    const nothing = () => undefined;
+    return { at: wakeMs, rank: 0, of: undefined, wake: nothing, deafen: nothing };
+  }
 }
+
+const dueMs = ({ at, of }: Sleeper): number => Math.max(at, of?.stoppedUntilMs ?? 0);

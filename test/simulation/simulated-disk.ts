@@ -41,18 +41,29 @@ let databasesMade = 0;
 class SimulatedDatabase {
   readonly #uri = `file:holdfast-simulated-${++databasesMade}?mode=memory&cache=shared`;
   readonly #anchor = new DatabaseSync(this.#uri);
+  /** The disks that have it. */
+  #holders = 1;
 
   connect(): DatabaseSync {
     return new DatabaseSync(this.#uri);
   }
 
   close(): void {
-    this.#anchor.close();
+    this.#holders--;
+    if (this.#holders === 0) this.#anchor.close();
   }
 
-  copy(): SimulatedDatabase {
+  /** For an image of a disk: a copy is made by whoever opens it while others have it, too. */
+  shared(): SimulatedDatabase {
+    this.#holders++;
+    return this;
+  }
+
+  own(): SimulatedDatabase {
+    if (this.#holders === 1) return this;
     const copy = new SimulatedDatabase();
     this.#anchor.exec(`VACUUM INTO '${copy.#uri}'`);
+    this.close();
     return copy;
   }
 }
@@ -93,6 +104,12 @@ export class SimulatedDisk implements Disk {
     this.#plans.push({ ...plan });
   }
 
+  /** No fault strikes any more, and there is room. */
+  heal(): void {
+    this.#plans = [];
+    this.capacityBytes = Number.POSITIVE_INFINITY;
+  }
+
   /** Ends the process that uses this disk: from now on every operation throws. */
   die(): void {
     this.#isDead = true;
@@ -112,6 +129,11 @@ export class SimulatedDisk implements Disk {
   /** The disk that the next process finds after this one died. */
   kill(): SimulatedDisk {
     this.die();
+    return this.snapshot();
+  }
+
+  /** A copy as it is shown now; its lock is nobody's. */
+  snapshot(): SimulatedDisk {
     return this.#image((file) => file.copy(), undefined);
   }
 
@@ -157,7 +179,7 @@ export class SimulatedDisk implements Disk {
       // What a power cut left is on the platter.
       if (keep) copy.sync();
     }
-    for (const [path, database] of this.#databases) image.#databases.set(path, database.copy());
+    for (const [path, database] of this.#databases) image.#databases.set(path, database.shared());
     return image;
   }
 
@@ -187,7 +209,8 @@ export class SimulatedDisk implements Disk {
     return directory;
   }
 
-  #usedBytes(): number {
+  /** Of all files, as they are seen. */
+  get usedBytes(): number {
     const files = [...this.#directories.values()].flatMap(({ names }) => [...names.values()]);
     return files.reduce((sum, file) => sum + file.size, 0);
   }
@@ -264,7 +287,7 @@ export class SimulatedDisk implements Disk {
     if (fault && fault !== 'short' && faultsOf('write').includes(fault)) {
       throw failure(fault, 'write', path);
     }
-    const room = this.capacityBytes - this.#usedBytes() + file.size - position;
+    const room = this.capacityBytes - this.usedBytes + file.size - position;
     const fitting = Math.min(bytes.length, Math.max(room, file.size - position));
     if (bytes.length > 0 && fitting <= 0) throw failure('ENOSPC', 'write', path);
     const taken = fault === 'short' ? Math.ceil(fitting / 2) : fitting;
@@ -307,7 +330,7 @@ export class SimulatedDisk implements Disk {
 
   freeBytes(directory: string): number {
     this.#beginOrFail('freeBytes', directory);
-    return Math.max(0, this.capacityBytes - this.#usedBytes());
+    return Math.max(0, this.capacityBytes - this.usedBytes);
   }
 
   lock(path: string): DiskLock | undefined {
@@ -336,7 +359,7 @@ export class SimulatedDisk implements Disk {
   database(path: string): DatabaseSync {
     this.#beginOrFail('database', path);
     const key = normalize(path);
-    const database = this.#databases.get(key) ?? new SimulatedDatabase();
+    const database = this.#databases.get(key)?.own() ?? new SimulatedDatabase();
     this.#databases.set(key, database);
     this.#touch(path);
     const connection = database.connect();

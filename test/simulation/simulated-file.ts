@@ -29,15 +29,24 @@ export class SimulatedFile {
   #size = 0;
   #durable: Uint8Array = new Uint8Array(0);
   #pending: { readonly at: number; readonly bytes: Uint8Array }[] = [];
+  /** Whether a copy of this file shows the same bytes: they are copied before they change. */
+  #isCacheShared = false;
+  #isDurableShared = false;
 
   get size(): number {
     return this.#size;
   }
 
   write(bytes: Uint8Array, at: number): void {
+    this.#ownCache();
     this.#growTo(at + bytes.length);
     this.#cache.set(bytes, at);
     this.#pending.push({ at, bytes: bytes.slice() });
+  }
+
+  #ownCache(): void {
+    if (this.#isCacheShared) this.#cache = this.#cache.slice();
+    this.#isCacheShared = false;
   }
 
   #growTo(size: number): void {
@@ -60,10 +69,12 @@ export class SimulatedFile {
   }
 
   sync(): void {
-    if (this.#size > this.#durable.length) {
+    if (this.#pending.length === 0) return;
+    if (this.#size > this.#durable.length || this.#isDurableShared) {
       const grown = new Uint8Array(this.#size);
       grown.set(this.#durable);
       this.#durable = grown;
+      this.#isDurableShared = false;
     }
     for (const { at, bytes } of this.#pending) this.#durable.set(bytes, at);
     this.#pending = [];
@@ -73,7 +84,9 @@ export class SimulatedFile {
   loseUnsynced(survival: Survival): void {
     const left = this.#platter(survival);
     this.#durable = left;
-    this.#cache = left.slice();
+    this.#cache = left;
+    this.#isDurableShared = true;
+    this.#isCacheShared = true;
     this.#size = left.length;
     this.#pending = [];
   }
@@ -81,9 +94,13 @@ export class SimulatedFile {
   /** The same file after the process died: the page cache is as it was. */
   copy(): SimulatedFile {
     const file = new SimulatedFile();
-    file.#cache = this.#cache.slice(0, this.#size);
+    for (const one of [this, file]) {
+      one.#isCacheShared = true;
+      one.#isDurableShared = true;
+    }
+    file.#cache = this.#cache;
     file.#size = this.#size;
-    file.#durable = this.#durable.slice();
+    file.#durable = this.#durable;
     file.#pending = [...this.#pending];
     return file;
   }
@@ -97,7 +114,7 @@ export class SimulatedFile {
 
   /** The platter, with those of the pending writes that reached it, sector by sector. */
   #platter({ path, keep, random }: Survival): Uint8Array {
-    if (this.#pending.length === 0) return this.#durable.slice();
+    if (this.#pending.length === 0) return this.#durable;
     const before = this.#durable.length;
     const seen = new Uint8Array(this.#size);
     seen.set(this.#durable);

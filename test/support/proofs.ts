@@ -1,10 +1,13 @@
 // A campaign as a test: nothing lost, nothing doubled, nothing failed, and enough of it done.
 import assert from 'node:assert/strict';
-import type { Campaign, CampaignResult } from '../../prove/campaign.ts';
+import type { Campaign, CampaignOptions, CampaignResult } from '../../prove/campaign.ts';
 
 /** Runs the short version; says what was seen where it fails. */
-export async function proved(campaign: Campaign): Promise<CampaignResult> {
-  const result = await campaign.run({ seed: 1 });
+export async function proved(
+  campaign: Campaign,
+  options: Partial<CampaignOptions> = {},
+): Promise<CampaignResult> {
+  const result = await campaign.run({ seed: 1, ...options });
   const { lost, doubled, failed, runs, seen, reduced } = result;
   assert.deepEqual(failed, [], JSON.stringify(seen));
   assert.deepEqual({ lost, doubled }, { lost: 0, doubled: 0 });

@@ -1,0 +1,177 @@
+// The clients of a simulation: each sends its requests one after another to whatever process lives,
+// sends again what it may, and remembers what it was told. What it was told is all the judge knows.
+import { createHash } from 'node:crypto';
+import { errorTable, HoldfastError } from '../../src/errors.ts';
+import type { Holdfast, WriteOptions } from '../../src/types.ts';
+import { Random } from '../../test/simulation/random.ts';
+import type { SimulatedClock } from '../../test/simulation/simulated-clock.ts';
+import { Violation } from '../oracle.ts';
+import type { Plan, RequestPlan, RowPlan } from './plan.ts';
+
+/** What became of a request, as its client knows it. */
+export type Fate = 'acknowledged' | 'unknown' | 'not written';
+
+/** A process as clients see it. */
+export interface Served {
+  readonly holdfast: Holdfast;
+  /** Resolves when it is gone; its connections break. */
+  readonly gone: Promise<void>;
+  readonly isGone: () => boolean;
+}
+
+export interface ClientParts {
+  readonly plan: Plan;
+  readonly clock: SimulatedClock;
+  /** The process that lives, or the next one. */
+  readonly served: () => Promise<Served>;
+  readonly see: (what: string) => void;
+  readonly trace: (line: string) => void;
+  /** A client that waited until its rows had their ends is told so: now they must be there. */
+  readonly onSettled: (request: RequestPlan) => void;
+}
+
+const poisonMark = 'poison';
+
+export const isPoison = (note: unknown): boolean =>
+  typeof note === 'string' && note.startsWith(poisonMark);
+
+/** The row that is sent. */
+export function rowOf(stream: string, { id, version, bytes, isPoison: isBad }: RowPlan) {
+  const note = `${isBad ? poisonMark : 'row'} ${id} of ${stream}, ${version} `;
+  return { id, version, note: note.padEnd(bytes, '.') };
+}
+
+/** No answer came through. */
+class Unheard extends Error {}
+class Gone extends Unheard {}
+class Impatient extends Unheard {}
+
+export class Clients {
+  readonly fates = new Map<RequestPlan, Fate>();
+  readonly #parts: ClientParts;
+  readonly #random: Random;
+  /** No client gives up any more. */
+  isCalm = false;
+  /** Requests that somebody waits for. */
+  inFlight = 0;
+
+  constructor(parts: ClientParts) {
+    this.#parts = parts;
+    this.#random = new Random(BigInt(parts.plan.seed)).fork(4);
+  }
+
+  /** All clients, each to the end of its list. */
+  async run(): Promise<void> {
+    const { requests } = this.#parts.plan;
+    const clients = new Set(requests.map(({ client }) => client));
+    await Promise.all(
+      [...clients].map((client) => this.#client(requests.filter((one) => one.client === client))),
+    );
+  }
+
+  async #client(requests: readonly RequestPlan[]): Promise<void> {
+    const { clock, trace, see } = this.#parts;
+    for (const request of requests) {
+      await clock.sleep(request.pauseMs);
+      const fate = await this.#sendUntilKnown(request);
+      this.fates.set(request, fate);
+      trace(`${clock.monotonicMs()} ${request.stream} ${requestName(request)} ${fate}`);
+      see(`requests ${fate}`);
+    }
+  }
+
+  async #sendUntilKnown(request: RequestPlan): Promise<Fate> {
+    const { clock, see, served } = this.#parts;
+    const isRepeatable = request.key !== undefined || request.isLoad;
+    for (let tries = 0; ; tries++) {
+      const server = await served();
+      const { holdfast, isGone } = server;
+      this.inFlight++;
+      try {
+        const isKnown = await this.#heard(server, request, this.#send(request, holdfast));
+        if (isKnown) see('requests known again');
+        if (request.isUnheard && tries === 0) throw new Gone();
+        await this.#abuse(request, server);
+        return 'acknowledged';
+      } catch (error) {
+        // What a dead process still says is not heard.
+        const isTold = error instanceof HoldfastError && !isGone();
+        if (!isTold && !isGone() && !(error instanceof Unheard)) throw error;
+        // What is settled was journaled, whatever came in its way: that is told, too.
+        const outcome = isTold ? error.outcome : 'unknown';
+        if (outcome === 'written' && !request.isLoad) return 'acknowledged';
+        // The client's own fault: the simulation's, then.
+        if (isTold && errorTable[error.code].kind === 'caller') throw error;
+        if (!isRepeatable && outcome === 'unknown') return 'unknown';
+        if (!isRepeatable && tries > 3) return 'not written';
+      } finally {
+        this.inFlight--;
+      }
+      await clock.sleep(this.#random.between(1, 20));
+    }
+  }
+
+  /** Sends it; whether it was known already. */
+  async #send(request: RequestPlan, holdfast: Holdfast): Promise<boolean> {
+    const { stream, key, rows, isSettled, isLoad } = request;
+    const sent = rows.map((row) => rowOf(stream, row));
+    if (isLoad) return this.#load(request, sent, holdfast);
+    const mustSettle = isSettled && !this.isCalm;
+    const options: WriteOptions = {
+      ...(key === undefined ? {} : { idempotencyKey: key }),
+      ...(mustSettle ? { level: 'settled' } : {}),
+      atBound: this.#random.chance(0.5) ? 'refuse' : 'wait',
+    };
+    const { repeated, settled, confirmed } = await holdfast.write(stream, sent, options);
+    // Nobody asks for these promises here.
+    settled.catch(() => undefined);
+    confirmed.catch(() => undefined);
+    if (mustSettle) this.#parts.onSettled(request);
+    return repeated;
+  }
+
+  async #load(request: RequestPlan, sent: readonly object[], holdfast: Holdfast): Promise<boolean> {
+    const bytes = Buffer.from(sent.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    const digest = createHash('sha256').update(bytes).digest('hex');
+    const options = { format: 'ndjson', source: { size: bytes.length, digest } } as const;
+    const state = await holdfast.beginLoad(request.stream, options);
+    if (state.result) return true;
+    async function* rest() {
+      yield bytes.subarray(state.offset);
+    }
+    await holdfast.continueLoad(state, rest(), options);
+    this.#parts.see('loads');
+    this.#parts.onSettled(request);
+    return state.offset > 0;
+  }
+
+  /** What is answered, unless the process is gone or the client loses its patience first. */
+  #heard<T>({ gone }: Served, { patienceMs }: RequestPlan, answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      answer.then(resolve, reject);
+      void gone.then(() => reject(new Gone()));
+      if (patienceMs === undefined || this.isCalm) return;
+      void this.#parts.clock.sleep(patienceMs).then(() => reject(new Impatient()));
+    });
+  }
+
+  /** Other rows under a key that is known must be refused (O8). */
+  async #abuse(request: RequestPlan, server: Served): Promise<void> {
+    const { stream, key, isAbused, isLoad } = request;
+    if (!isAbused || key === undefined || isLoad) return;
+    const rows = [{ id: -1, version: 0, note: 'other rows under a known key' }];
+    const abuse = server.holdfast.write(stream, rows, { idempotencyKey: key });
+    try {
+      await this.#heard(server, { ...request, patienceMs: 50 }, abuse);
+    } catch (error) {
+      if (error instanceof HoldfastError && error.code === 'HF_KEY_REUSED') {
+        this.#parts.see('keys refused to other rows');
+      }
+      return;
+    }
+    throw new Violation('wrong', `other rows were taken under ${key} of ${stream}`);
+  }
+}
+
+const requestName = ({ key, rows }: RequestPlan): string =>
+  key ?? `rows ${rows.map(({ id }) => id).join()}`;

@@ -1,0 +1,147 @@
+// The events of a plan, brought about when their time comes: deaths and stops of the process,
+// faults of its disk, faults of the target, jumps of the wall clock.
+import { column, optional } from '../../test/support/rows.ts';
+import type { EventKind, EventPlan } from './plan.ts';
+import { columns, type Life, type World } from './world.ts';
+
+type Of<K extends EventKind> = Extract<EventPlan, { readonly kind: K }>;
+
+/** A process that was told to die at an operation that it never came to dies after this. */
+const lingerMs = 30;
+/** So far a standby is behind when all is well. */
+const followMs = 2;
+
+export class Events {
+  readonly #world: World;
+  /** In order of time; what has happened is gone. */
+  readonly #left: EventPlan[];
+  /** What was told to die: all that comes after is for the process that follows it. */
+  #dying: Life | undefined;
+  /** Ends of what lasts: later than the event that began it. */
+  readonly #lasting: Promise<void>[] = [];
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#left = [...world.plan.events];
+    world.target.follow(followMs);
+  }
+
+  /** From the first to the last, and until nothing of them lasts any more. */
+  async run(): Promise<void> {
+    const { clock, target } = this.#world;
+    for (let next = this.#left[0]; next; next = this.#left[0]) {
+      // What has come due and could not happen waits for the next process.
+      await clock.sleep(Math.max(1, next.at - clock.monotonicMs()));
+      this.#due();
+    }
+    await Promise.all(this.#lasting);
+    target.heal();
+  }
+
+  /** What has come due strikes the process that is about to open. */
+  beforeLife(): void {
+    this.#due();
+  }
+
+  #due(): void {
+    const { clock } = this.#world;
+    for (;;) {
+      const [next] = this.#left;
+      const { life } = this.#world;
+      if (!next || next.at > clock.monotonicMs() || !life || life === this.#dying) return;
+      this.#left.shift();
+      this.#world.trace(`${clock.monotonicMs()} ${JSON.stringify(next)}`);
+      this.#world.see(`events: ${next.kind}`);
+      this.#happen(next);
+    }
+  }
+
+  #happen(event: EventPlan): void {
+    const kinds: { readonly [K in EventKind]: (event: Of<K>) => void } = {
+      die: (death) => this.#die(death),
+      close: ({ drainMs }) => this.#world.life?.close(drainMs),
+      stop: ({ ms }) => this.#world.life?.clock.stopUntil(this.#world.clock.monotonicMs() + ms),
+      twin: ({ ms }) => this.#lasting.push(this.#world.twin(ms)),
+      jump: ({ ms }) => this.#world.clock.jump(ms),
+      disk: (fault) => this.#breakDisk(fault),
+      full: (full) => this.#full(full),
+      target: (fault) => this.#breakTarget(fault),
+      down: ({ ms }) => this.#world.target.down(ms),
+      'read-only': ({ ms }) => this.#world.target.readOnly(ms),
+      crash: () => this.#world.target.crash(),
+      lag: ({ ms }) => this.#lag(ms),
+      failover: () => this.#failover(),
+      alter: (change) => this.#alter(change),
+      drop: (change) => this.#drop(change),
+    };
+    const happen = kinds[event.kind] as (event: EventPlan) => void;
+    happen(event);
+  }
+
+  #breakDisk({ fault, after, isLasting }: Of<'disk'>): void {
+    const { disk } = this.#world;
+    disk.inject({ fault, at: disk.operations + 1 + after, isLasting });
+  }
+
+  #breakTarget({ fault, after, calls }: Of<'target'>): void {
+    const { target } = this.#world;
+    for (let call = 1; call <= calls; call++) target.inject(target.calls + after + call, fault);
+  }
+
+  #lag(ms: number): void {
+    const { target } = this.#world;
+    target.follow(undefined);
+    this.#later(ms, () => target.follow(followMs));
+  }
+
+  #later(ms: number, then: () => void): void {
+    this.#lasting.push(this.#world.clock.sleep(ms).then(then));
+  }
+
+  #die({ after, end }: Of<'die'>): void {
+    const { disk, life } = this.#world;
+    this.#world.end = end;
+    this.#dying = life;
+    if (after > 0) {
+      disk.inject({ fault: 'die', at: disk.operations + after });
+      this.#later(lingerMs, () => disk.die());
+    } else disk.die();
+  }
+
+  #full({ bytes, ms }: Of<'full'>): void {
+    const { disk } = this.#world;
+    disk.capacityBytes = disk.usedBytes + bytes;
+    this.#later(ms, () => {
+      this.#world.disk.capacityBytes = Number.POSITIVE_INFINITY;
+    });
+  }
+
+  /** Where nothing keeps what the target would lose, its standby has everything. */
+  #failover(): void {
+    const { target, plan } = this.#world;
+    if (plan.confirm !== 'standby' && !plan.keepsAll) target.replicate();
+    const { commits } = target.store;
+    target.failover();
+    if (target.store.commits < commits) this.#world.see('rewinds');
+  }
+
+  /** Somebody adds a column, and takes it away again. */
+  #alter({ table, ms }: Of<'alter'>): void {
+    const { target } = this.#world;
+    if (!target.store.tables.has(table)) return;
+    target.alterTable(table, [...columns, extra]);
+    this.#later(ms, () => {
+      if (target.store.tables.has(table)) target.alterTable(table, columns);
+    });
+  }
+
+  /** The table is gone for a while, as where somebody renames it. */
+  #drop({ table, ms }: Of<'drop'>): void {
+    const { target } = this.#world;
+    if (!target.store.tables.has(table)) return;
+    const dropped = target.dropTable(table);
+    this.#later(ms, () => target.putBack(table, dropped));
+  }
+}
+
+const extra = { column: column('extra', { kind: 'text' }, optional), value: 'a default' };

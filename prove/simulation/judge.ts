@@ -1,0 +1,177 @@
+// The judge of a simulation: from what clients were told, what may and what must stand in the
+// tables, among the dead letters and in the books at the end. It knows the stream's rules and the
+// clients' requests, and nothing of how the product works.
+import assert from 'node:assert/strict';
+import type { StreamStatus } from '../../src/types.ts';
+import type { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
+import { checkBooks, Violation } from '../oracle.ts';
+import { type Fate, rowOf } from './clients.ts';
+import type { Plan, RequestPlan, RowPlan, StreamPlan } from './plan.ts';
+
+type Sent = ReturnType<typeof rowOf>;
+
+interface Told {
+  readonly row: RowPlan;
+  readonly sent: Sent;
+  readonly fate: Fate;
+}
+
+const textOf = ({ id, version, note }: Sent): string => `${id} ${version} ${note}`;
+
+export class Judge {
+  readonly #plan: Plan;
+  readonly #target: SimulatedTarget;
+  readonly #fates: ReadonlyMap<RequestPlan, Fate>;
+
+  constructor(plan: Plan, target: SimulatedTarget, fates: ReadonlyMap<RequestPlan, Fate>) {
+    this.#plan = plan;
+    this.#target = target;
+    this.#fates = fates;
+  }
+
+  /** Everything is settled, and nothing goes on. */
+  check(books: Readonly<Record<string, StreamStatus>>): void {
+    for (const stream of this.#plan.streams) {
+      const told = this.#told(stream);
+      const found = this.#rows(stream.name);
+      if (stream.isKeyed) this.#checkKeyed(stream, told, found);
+      else this.#checkLoose(stream, told, found);
+      const status = books[stream.name];
+      assert(status, `stream ${stream.name} has books`);
+      this.#checkBooks(stream, told, status);
+    }
+  }
+
+  /** A client was just told that the rows of its request have their ends. */
+  checkSettled({ stream: name, rows }: RequestPlan): void {
+    const stream = this.#plan.streams.find((one) => one.name === name);
+    if (!stream) throw new Error(`there is no stream ${name}`);
+    // It may be settled and the table renamed since.
+    if (!this.#target.store.tables.has(name)) return;
+    const there = new Set(this.#rows(name).map(({ id }) => id));
+    const letters = new Set(this.#letters(name));
+    for (const row of rows) {
+      if (there.has(row.id) || letters.has(textOf(rowOf(name, row)))) continue;
+      throw new Violation('lost', `row ${row.id} of ${name} was called settled and is not there`);
+    }
+  }
+
+  #rows(table: string): Sent[] {
+    return this.#target.rows(table).map(({ id, version, note }) => ({
+      id: Number(id),
+      version: Number(version),
+      note: String(note),
+    }));
+  }
+
+  #letters(stream: string): string[] {
+    return [...this.#target.store.letters.values()]
+      .filter((letter) => letter.stream === stream)
+      .map(({ row }) => textOf(JSON.parse(row ?? '{}') as Sent));
+  }
+
+  #told({ name }: StreamPlan): Told[] {
+    return this.#plan.requests
+      .filter(({ stream }) => stream === name)
+      .flatMap((request) => {
+        const fate = this.#fates.get(request) ?? 'unknown';
+        return request.rows.map((row) => ({ row, sent: rowOf(name, row), fate }));
+      });
+  }
+
+  /** Each acknowledged row once, each unanswered one at most once, nothing else. */
+  #checkLoose({ name }: StreamPlan, told: readonly Told[], found: readonly Sent[]): void {
+    const counts = countTexts([...found.map(textOf), ...this.#letters(name)]);
+    for (const { sent, fate } of told) {
+      const count = counts.get(textOf(sent)) ?? 0;
+      counts.delete(textOf(sent));
+      const where = `row ${sent.id} of ${name}, ${fate}`;
+      if (count > 1) throw new Violation('doubled', `${where}, is there ${count} times`);
+      if (count === 0 && fate === 'acknowledged') throw new Violation('lost', `${where}`);
+      if (count === 1 && fate === 'not written') throw new Violation('wrong', `${where}, is there`);
+    }
+    const [strange] = counts.keys();
+    if (strange !== undefined) throw new Violation('wrong', `${name} has ${strange}: never sent`);
+  }
+
+  #checkKeyed(stream: StreamPlan, told: readonly Told[], found: readonly Sent[]): void {
+    const { name } = stream;
+    const letters = countTexts(this.#letters(name));
+    const byId = new Map<number, Told[]>();
+    for (const one of told) byId.set(one.sent.id, [...(byId.get(one.sent.id) ?? []), one]);
+    const there = new Map<number, Sent>();
+    for (const row of found) {
+      if (there.has(row.id)) throw new Violation('doubled', `row ${row.id} of ${name}`);
+      there.set(row.id, row);
+    }
+    for (const [id, rows] of byId) {
+      checkKey({ stream, rows, found: there.get(id), letters });
+      there.delete(id);
+    }
+    const [strange] = there.values();
+    if (strange) throw new Violation('wrong', `${name} has ${textOf(strange)}: never sent`);
+    for (const text of letters.keys()) {
+      if (told.some(({ sent }) => textOf(sent) === text)) continue;
+      throw new Violation('wrong', `a dead letter of ${name} was never sent: ${text}`);
+    }
+  }
+
+  #checkBooks({ name }: StreamPlan, told: readonly Told[], books: StreamStatus): void {
+    checkBooks(name, books);
+    const { accepted, inFlight, oldestMs, merged, deadLetters } = books;
+    const least = told.filter(({ fate }) => fate === 'acknowledged').length;
+    const most = told.filter(({ fate }) => fate !== 'not written').length;
+    if (accepted < least) throw new Violation('lost', `${name} accepted ${accepted} of ${least}`);
+    if (accepted > most) throw new Violation('doubled', `${name} accepted ${accepted} of ${most}`);
+    assert.deepEqual([inFlight, oldestMs], [0, 0], `${name} has nothing in flight, of no age`);
+    const letters = this.#letters(name).length;
+    assert.equal(deadLetters, letters, `${name}: dead letters in the books and in the table`);
+    const rows = this.#rows(name).length;
+    if (merged < rows) throw new Violation('wrong', `${name}: ${rows} rows, ${merged} merged`);
+  }
+}
+
+interface Key {
+  readonly stream: StreamPlan;
+  /** All rows of one key that were sent. */
+  readonly rows: readonly Told[];
+  readonly found: Sent | undefined;
+  readonly letters: ReadonlyMap<string, number>;
+}
+
+/** What stands under one key, by the stream's rule. */
+function checkKey({ stream: { name, policy }, rows, found, letters }: Key): void {
+  const where = `key ${rows[0]?.sent.id} of ${name} (${policy})`;
+  const fit = rows.filter(({ row }) => !row.isPoison);
+  const certain = fit.filter(({ fate }) => fate === 'acknowledged');
+  const possible = fit.filter(({ fate }) => fate !== 'not written');
+  for (const { row, sent, fate } of rows) {
+    if (!row.isPoison || fate !== 'acknowledged') continue;
+    if (!letters.has(textOf(sent)))
+      throw new Violation('lost', `${where}: refused, no dead letter`);
+  }
+  if (!found) {
+    if (certain.length > 0) throw new Violation('lost', `${where} was acknowledged`);
+    return;
+  }
+  if (!possible.some(({ sent }) => textOf(sent) === textOf(found))) {
+    throw new Violation('wrong', `${where} has ${textOf(found)}, which it cannot have`);
+  }
+  if (policy === 'update' || policy === 'newest') {
+    const newest = Math.max(...certain.map(({ row }) => row.version));
+    if (found.version < newest) {
+      throw new Violation('lost', `${where} has version ${found.version}, ${newest} was written`);
+    }
+  }
+  if (policy !== 'dead-letter') return;
+  for (const { sent } of certain) {
+    if (textOf(sent) === textOf(found) || letters.has(textOf(sent))) continue;
+    throw new Violation('lost', `${where}: other content, and no dead letter`);
+  }
+}
+
+function countTexts(texts: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+  return counts;
+}

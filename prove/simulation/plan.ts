@@ -1,0 +1,300 @@
+// What a seed stands for: the streams, what clients send, and what goes wrong when, as plain values
+// in the order of virtual time. Each seed first draws which kinds of faults there are at all and
+// how dense they are (a swarm): everything at once would hide most of it behind constant failure.
+import type { Route } from '../../src/target/target.ts';
+import { Random } from '../../test/simulation/random.ts';
+import type { Fault } from '../../test/simulation/simulated-fault.ts';
+import type { TargetFault } from '../../test/simulation/simulated-target.ts';
+
+type Policy = 'dead-letter' | 'ignore' | 'update' | 'newest';
+
+export interface StreamPlan {
+  readonly name: string;
+  /** Without a key nothing but Holdfast keeps a row from coming twice. */
+  readonly isKeyed: boolean;
+  readonly policy: Policy;
+  readonly route: Route;
+  readonly isLogged: boolean;
+  readonly lanes: number;
+  readonly loaders: number;
+  readonly mergers: number;
+  readonly mergeEveryMs: number;
+  readonly batchRowsMax: number;
+}
+
+export interface RowPlan {
+  readonly id: number;
+  readonly version: number;
+  /** The table refuses it. */
+  readonly isPoison?: true;
+  /** Bytes of its note. */
+  readonly bytes: number;
+}
+
+export interface RequestPlan {
+  readonly client: number;
+  readonly stream: string;
+  /** Idempotency-Key; without one a request that was not answered is not sent again. */
+  readonly key?: string;
+  readonly rows: readonly RowPlan[];
+  /** Before it is sent. */
+  readonly pauseMs: number;
+  /** Waits until the rows have their ends. */
+  readonly isSettled?: true;
+  /** Sent as a load of NDJSON, which goes on where it was cut off. */
+  readonly isLoad?: true;
+  /** The first answer does not come through. */
+  readonly isUnheard?: true;
+  /** Then other rows are sent under its key, which must be refused. */
+  readonly isAbused?: true;
+  /** After that the client gives up, and sends it again while the first may still be on its way. */
+  readonly patienceMs?: number;
+}
+
+export type EventPlan = { readonly at: number } & (
+  | { readonly kind: 'die'; readonly after: number; readonly end: 'kill' | 'power cut' }
+  | { readonly kind: 'close'; readonly drainMs: number }
+  | { readonly kind: 'stop'; readonly ms: number }
+  | { readonly kind: 'twin'; readonly ms: number }
+  | { readonly kind: 'jump'; readonly ms: number }
+  | {
+      readonly kind: 'disk';
+      readonly fault: Fault;
+      readonly after: number;
+      readonly isLasting: boolean;
+    }
+  | { readonly kind: 'full'; readonly bytes: number; readonly ms: number }
+  | {
+      readonly kind: 'target';
+      readonly fault: TargetFault;
+      readonly after: number;
+      readonly calls: number;
+    }
+  | { readonly kind: 'down'; readonly ms: number }
+  | { readonly kind: 'read-only'; readonly ms: number }
+  | { readonly kind: 'crash' }
+  | { readonly kind: 'lag'; readonly ms: number }
+  | { readonly kind: 'failover' }
+  | { readonly kind: 'alter'; readonly table: string; readonly ms: number }
+  | { readonly kind: 'drop'; readonly table: string; readonly ms: number }
+);
+
+export type EventKind = EventPlan['kind'];
+
+export interface Plan {
+  /** Decimal, of 64 bits: drives the clock, the disk and the target. */
+  readonly seed: string;
+  readonly streams: readonly StreamPlan[];
+  readonly confirm: 'commit' | 'standby';
+  /** Everything stays in the journal: then a failover may forget what was confirmed, too. */
+  readonly keepsAll: boolean;
+  readonly latencyMsMax: number;
+  readonly requests: readonly RequestPlan[];
+  readonly events: readonly EventPlan[];
+}
+
+const clientsMax = 4;
+
+function drawStream(random: Random, index: number): StreamPlan {
+  const isKeyed = random.chance(0.6);
+  const policies: readonly Policy[] = ['dead-letter', 'dead-letter', 'ignore', 'update', 'newest'];
+  const route = random.chance(0.4) ? 'staged' : 'direct';
+  const lanes = random.between(1, 4);
+  return {
+    name: `s${index}`,
+    isKeyed,
+    policy: isKeyed ? random.pick(policies) : 'dead-letter',
+    route,
+    isLogged: route === 'direct' || random.chance(0.6),
+    lanes,
+    loaders: random.between(1, Math.min(2, lanes)),
+    mergers: random.between(1, 2),
+    mergeEveryMs: random.pick([5, 20, 80]),
+    batchRowsMax: random.pick([1, 3, 10, 1000]),
+  };
+}
+
+interface Bodies {
+  /** Of its note, a row's bytes at most. */
+  readonly bytesMax: number;
+  readonly poison: number;
+  readonly repeats: number;
+}
+
+/** Rows of one request. Ids of `update` belong to one client each: their order is its order. */
+function drawRows(
+  random: Random,
+  stream: StreamPlan,
+  { client, number, bodies }: { client: number; number: number; bodies: Bodies },
+): RowPlan[] {
+  const count = random.pick([1, 1, 2, 4, 6]);
+  const isOwn = stream.policy === 'update' || stream.policy === 'newest';
+  const seen = new Set<number>();
+  return Array.from({ length: count }, (_, i): RowPlan => {
+    const isRepeat = stream.isKeyed && random.chance(bodies.repeats);
+    const shared = isOwn ? 100_000 * (client + 1) : 100_000 * clientsMax * 2;
+    const fresh = 1_000 * (number + 1) + i;
+    const id = isRepeat ? shared + random.below(6) : fresh;
+    // Two rows of one key in one request would have one version.
+    const own = seen.has(id) ? fresh : id;
+    seen.add(own);
+    // Under the default rule most rows that come again are equal.
+    const isEqual = stream.policy === 'dead-letter' && random.chance(0.7);
+    return {
+      id: own,
+      version: isEqual ? 0 : number + 1,
+      bytes: own === fresh ? random.between(1, bodies.bytesMax) : 20,
+      ...(random.chance(bodies.poison) ? { isPoison: true as const } : {}),
+    };
+  });
+}
+
+function drawRequests(random: Random, streams: readonly StreamPlan[], untilMs: number) {
+  const clients = random.between(1, clientsMax);
+  const count = random.between(4, 20);
+  const bodies = {
+    bytesMax: random.pick([40, 300, 2_500]),
+    poison: random.pick([0, 0, 0.05, 0.3]),
+    repeats: random.pick([0, 0.2, 0.6]),
+  };
+  const pauseMsMax = (2 * untilMs * clients) / count;
+  return Array.from({ length: count }, (_, number): RequestPlan => {
+    const client = number % clients;
+    const stream = random.pick(streams);
+    // Without a key, what is not known to be written cannot be sent again.
+    const isKeyed = stream.policy === 'update' || random.chance(0.8);
+    const isLoad = random.chance(0.1);
+    const isSettled = random.chance(0.2);
+    const isImpatient = !isLoad && (isSettled || random.chance(0.1));
+    return {
+      client,
+      stream: stream.name,
+      ...(isKeyed ? { key: `key ${number}` } : {}),
+      rows: drawRows(random, stream, { client, number, bodies }),
+      pauseMs: random.chance(0.3) ? 0 : random.below(pauseMsMax),
+      ...(isSettled ? { isSettled } : {}),
+      ...(isLoad ? { isLoad } : {}),
+      ...(random.chance(0.1) ? { isUnheard: true as const } : {}),
+      ...(random.chance(0.1) ? { isAbused: true as const } : {}),
+      ...(isImpatient ? { patienceMs: random.between(1, 60) } : {}),
+    };
+  });
+}
+
+/** How often each kind of event comes, for one seed: many kinds never. */
+type Density = (kind: EventKind) => number;
+
+const diskFaults: readonly Fault[] = ['EIO', 'ENOSPC', 'EROFS', 'EMFILE', 'short'];
+const targetFaults: readonly TargetFault[] = [
+  'lost',
+  'ambiguous, committed',
+  'ambiguous, not committed',
+  'transient',
+  'deadlock',
+  'serialization',
+  'hold',
+  'readonly',
+  'hang',
+  'hang, committed',
+  'late',
+  'late, locked',
+  'die',
+  'die, committed',
+];
+
+interface Moment {
+  readonly random: Random;
+  readonly at: number;
+  readonly streams: readonly StreamPlan[];
+}
+
+/** What an event of each kind is; deaths are drawn apart. */
+const drawEvent: Readonly<Record<EventKind, (moment: Moment) => EventPlan>> = {
+  die: ({ random, at }) => {
+    const end = random.chance(0.5) ? 'kill' : 'power cut';
+    return { at, kind: 'die', after: random.chance(0.2) ? 0 : random.below(40), end };
+  },
+  close: ({ random, at }) => ({ at, kind: 'close', drainMs: random.pick([0, 20, 10_000]) }),
+  stop: ({ random, at }) => ({ at, kind: 'stop', ms: random.pick([5, 50, 5_000]) }),
+  twin: ({ random, at }) => ({ at, kind: 'twin', ms: random.between(1, 80) }),
+  jump: ({ random, at }) => {
+    const ms = random.pick([1, 1_000, 60_000, 3_600_000, 12 * 3_600_000]);
+    return { at, kind: 'jump', ms: random.chance(0.5) ? -ms : ms };
+  },
+  disk: ({ random, at }) => ({
+    at,
+    kind: 'disk',
+    fault: random.pick(diskFaults),
+    after: random.below(30),
+    isLasting: random.chance(0.2),
+  }),
+  full: ({ random, at }) => ({
+    at,
+    kind: 'full',
+    bytes: random.pick([0, 1_000, 40_000, 70_000]),
+    ms: random.between(5, 100),
+  }),
+  target: ({ random, at }) => ({
+    at,
+    kind: 'target',
+    fault: random.pick(targetFaults),
+    after: random.below(6),
+    calls: random.pick([1, 1, 2, 8]),
+  }),
+  down: ({ random, at }) => ({ at, kind: 'down', ms: random.pick([5, 30, 200]) }),
+  'read-only': ({ random, at }) => ({ at, kind: 'read-only', ms: random.pick([5, 30, 200]) }),
+  crash: ({ at }) => ({ at, kind: 'crash' }),
+  lag: ({ random, at }) => ({ at, kind: 'lag', ms: random.between(5, 120) }),
+  failover: ({ at }) => ({ at, kind: 'failover' }),
+  alter: ({ random, at, streams }) => ({
+    at,
+    kind: 'alter',
+    table: random.pick(streams).name,
+    ms: random.between(1, 60),
+  }),
+  drop: ({ random, at, streams }) => ({
+    at,
+    kind: 'drop',
+    table: random.pick(streams).name,
+    ms: random.between(1, 60),
+  }),
+};
+
+const kinds = Object.keys(drawEvent) as EventKind[];
+
+function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: number): EventPlan[] {
+  const density: Density = (kind) => {
+    if (kind === 'die') return 0;
+    return random.chance(0.65) ? 0 : random.pick([1, 1, 2, 4]);
+  };
+  const events = kinds.flatMap((kind) =>
+    Array.from({ length: density(kind) }, () =>
+      drawEvent[kind]({ random, at: random.below(untilMs), streams }),
+    ),
+  );
+  // Half of the deaths come in a recovery: the moment at which the process before died.
+  let at = random.below(untilMs / 2);
+  const deaths = random.between(3, 5);
+  for (let death = 0; death < deaths; death++) {
+    events.push(drawEvent.die({ random, at, streams }));
+    if (random.chance(0.6)) at = Math.min(untilMs, at + random.below(untilMs / 2));
+  }
+  return events.sort((a, b) => a.at - b.at);
+}
+
+/** The plan of a seed: always the same. */
+export function drawPlan(seed: bigint): Plan {
+  const root = new Random(seed);
+  const random = root.fork(1);
+  const streams = Array.from({ length: random.between(1, 3) }, (_, i) => drawStream(random, i));
+  const untilMs = random.pick([40, 150, 600]);
+  return {
+    seed: String(seed),
+    streams,
+    confirm: random.chance(0.5) ? 'standby' : 'commit',
+    keepsAll: random.chance(0.4),
+    latencyMsMax: random.pick([0, 2, 10, 40]),
+    requests: drawRequests(root.fork(2), streams, untilMs),
+    events: drawEvents(root.fork(3), streams, untilMs),
+  };
+}

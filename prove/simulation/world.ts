@@ -1,0 +1,332 @@
+// One seed's world: a disk, a clock and a target that are simulated, the whole product between them
+// in one process after another, the clients that write to it, and the events of the plan. It ends
+// when everything that can break has stopped breaking, and all that was accepted has its end.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
+import { HoldfastError } from '../../src/errors.ts';
+import { open } from '../../src/holdfast.ts';
+import type { OpenOptions } from '../../src/options.ts';
+import type { Holdfast, Status } from '../../src/types.ts';
+import { ProcessTarget } from '../../test/simulation/process-target.ts';
+import { type ProcessClock, SimulatedClock } from '../../test/simulation/simulated-clock.ts';
+import { SimulatedDisk } from '../../test/simulation/simulated-disk.ts';
+import { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
+import { column } from '../../test/support/rows.ts';
+import { checkBooks, Violation } from '../oracle.ts';
+import { Clients, isPoison, type Served } from './clients.ts';
+import { Events } from './events.ts';
+import { Judge } from './judge.ts';
+import type { Plan, StreamPlan } from './plan.ts';
+
+const segmentBytes = 64 * 1024;
+const directory = '/journal';
+/** Once nothing breaks any more, everything must be settled within this (O10). */
+const settleMsMax = 10 * 60 * 1000;
+
+export const columns = [
+  { column: column('id', { kind: 'int', bytes: 8 }) },
+  { column: column('version', { kind: 'int', bytes: 8 }) },
+  { column: column('note', { kind: 'text' }) },
+];
+
+function optionsOf({ streams, confirm, keepsAll }: Plan): OpenOptions {
+  return {
+    journal: directory,
+    // Never connected to: the simulated target takes its place.
+    target: 'postgres://simulated/shop',
+    confirm,
+    streams: Object.fromEntries(streams.map((stream) => [stream.name, streamOptions(stream)])),
+    limits: {
+      segmentBytes,
+      bytesMax: (keepsAll ? 40 : 10) * segmentBytes,
+      retentionMsMin: keepsAll ? 24 * 60 * 60 * 1000 : 0,
+      retentionBytesMin: keepsAll ? 40 * segmentBytes : 0,
+    },
+  };
+}
+
+function streamOptions(stream: StreamPlan): OpenOptions['streams'][string] {
+  const { name, isKeyed, policy, lanes, loaders, batchRowsMax, route, isLogged } = stream;
+  const { mergers, mergeEveryMs } = stream;
+  return {
+    table: name,
+    ...(isKeyed ? { key: ['id'] } : {}),
+    onConflict: policy === 'newest' ? { newest: 'version' } : policy,
+    lanes,
+    loaders,
+    batchRowsMax,
+    ...(route === 'staged'
+      ? { route, staging: isLogged ? 'logged' : 'unlogged', mergers, mergeEveryMs }
+      : {}),
+  };
+}
+
+type End = 'died' | 'ended' | 'failed' | 'was forsaken';
+
+/** A process of the product. */
+export interface Life {
+  readonly disk: SimulatedDisk;
+  readonly clock: ProcessClock;
+  /** What ends it as its owner asks: a shutdown that drains so long. */
+  readonly close: (drainMs: number) => void;
+  /** Its owner's copy takes its place, and it goes on for a while without clients. */
+  readonly forsake: () => void;
+}
+
+export interface Outcome {
+  /** The same seed and the same product give the same one. */
+  readonly hash: string;
+  readonly seen: Readonly<Record<string, number>>;
+}
+
+export class World {
+  readonly plan: Plan;
+  readonly clock: SimulatedClock;
+  readonly target: SimulatedTarget;
+  disk: SimulatedDisk;
+  /** The process that lives, if one does. */
+  life: Life | undefined;
+  /** What its end leaves to the next. */
+  end: 'kill' | 'power cut' = 'kill';
+  readonly #options: OpenOptions;
+  readonly #clients: Clients;
+  readonly #judge: Judge;
+  readonly #trace: string[] = [];
+  readonly #seen: Record<string, number> = {};
+  #served: Served | undefined;
+  #arrivals: ((served: Served) => void)[] = [];
+  #isOver = false;
+  #status: Status | undefined;
+
+  constructor(plan: Plan) {
+    this.plan = plan;
+    const seed = Number(BigInt.asUintN(32, BigInt(plan.seed)));
+    const clock = new SimulatedClock({ seed });
+    this.clock = clock;
+    this.disk = new SimulatedDisk({ seed });
+    this.target = new SimulatedTarget({
+      clock,
+      latencyMsMax: plan.latencyMsMax,
+      standby: plan.confirm === 'standby',
+      onDeath: () => this.disk.die(),
+    });
+    for (const { name, isKeyed } of plan.streams) {
+      const refuse = ({ note }: { readonly [name: string]: unknown }) =>
+        isPoison(note) ? 'This row is refused.' : undefined;
+      this.target.createTable(name, { columns, key: isKeyed ? ['id'] : [], refuse });
+    }
+    this.#options = optionsOf(plan);
+    this.#clients = new Clients({
+      plan,
+      clock,
+      served: () => this.#whoServes(),
+      see: (what) => this.see(what),
+      trace: (line) => this.trace(line),
+      // What a failover took away comes back; until then it may be called settled and be gone.
+      onSettled: (request) => {
+        if (!this.#seen['rewinds']) this.#judge.checkSettled(request);
+      },
+    });
+    this.#judge = new Judge(plan, this.target, this.#clients.fates);
+  }
+
+  see(what: string, count = 1): void {
+    this.#seen[what] = (this.#seen[what] ?? 0) + count;
+  }
+
+  trace(line: string): void {
+    this.#trace.push(line);
+  }
+
+  async run(): Promise<Outcome> {
+    try {
+      await this.clock.run(this.#whole());
+    } finally {
+      this.disk.dispose();
+      this.clock.abandon();
+    }
+    this.see('calls of the target', this.target.calls);
+    this.trace(this.target.trace.join());
+    const hash = createHash('sha256').update(this.#trace.join('\n')).digest('hex').slice(0, 16);
+    return { hash, seen: this.#seen };
+  }
+
+  async #whole(): Promise<void> {
+    const events = new Events(this);
+    const clients = this.#clients.run();
+    // Their rejections are told by the race below.
+    clients.catch(() => undefined);
+    const lives = this.#lives(events);
+    lives.catch(() => undefined);
+    const attack = (async () => {
+      await events.run();
+      this.#clients.isCalm = true;
+      await clients;
+    })();
+    // Whatever of these fails first has found something.
+    await Promise.race([attack, lives]);
+    this.#isOver = true;
+    this.disk.heal();
+    this.life?.close(settleMsMax);
+    await lives;
+    assert(this.#status, 'the last process told how it stands');
+    this.#judge.check(this.#status.streams);
+  }
+
+  #whoServes(): Promise<Served> {
+    if (this.#served) return Promise.resolve(this.#served);
+    return new Promise((resolve) => this.#arrivals.push(resolve));
+  }
+
+  #serve(served: Served | undefined): void {
+    this.#served = served;
+    if (!served) return;
+    for (const arrive of this.#arrivals.splice(0)) arrive(served);
+  }
+
+  /** One process after another, until the last one was closed in good order and all is settled. */
+  async #lives(events: Events): Promise<void> {
+    for (let number = 0; ; number++) {
+      const how = await this.#live(events);
+      this.see(`lives that ${how}`);
+      if (this.#status) return;
+      // A process that cannot open is started again and again, a little later.
+      if (how === 'failed') await this.clock.sleep(20);
+      assert(number < 1_000, 'a process can be opened at last');
+    }
+  }
+
+  async #live(events: Events): Promise<End> {
+    const { disk } = this;
+    const clock = this.clock.process();
+    const { promise: closing, resolve: close } = Promise.withResolvers<number>();
+    const { promise: gone, resolve: tellGone } = Promise.withResolvers<void>();
+    const { promise: forsaken, resolve: forsake } = Promise.withResolvers<End>();
+    this.life = { disk, clock, close, forsake: () => forsake('was forsaken') };
+    this.end = 'kill';
+    events.beforeLife();
+    const target = new ProcessTarget(this.target, clock);
+    const life = (async (): Promise<'ended' | 'failed'> => {
+      const holdfast = await open(this.#options, { disk, clock, target });
+      this.#serve({ holdfast, gone, isGone: () => disk.isDead });
+      return this.#use(holdfast, clock, closing);
+    })();
+    const died = disk.died.then(() => 'died' as const);
+    const end = await Promise.race([life, died, forsaken]).catch((error: unknown) => {
+      if (disk.isDead) return 'died' as const;
+      if (isExpected(error)) return 'failed' as const;
+      throw error;
+    });
+    life.catch(() => undefined);
+    this.#serve(undefined);
+    tellGone();
+    this.life = undefined;
+    if (end === 'was forsaken') return end;
+    clock.end();
+    this.#leave(disk);
+    return end;
+  }
+
+  /** Until it fails or is closed; at the end of all, until everything is settled. */
+  async #use(
+    holdfast: Holdfast,
+    clock: ProcessClock,
+    closing: Promise<number>,
+  ): Promise<'ended' | 'failed'> {
+    const failed = holdfast.failed.then(() => 'failed' as const);
+    const drainMs = await Promise.race([this.#isOver ? settleMsMax : closing, failed]);
+    const how = this.#isOver
+      ? await Promise.race([this.#settle(holdfast, clock), failed])
+      : drainMs;
+    if (typeof how === 'number') {
+      await holdfast.close({ drainMs: how });
+      return 'ended';
+    }
+    if (how === 'failed') await checkRefusing(holdfast, this.plan);
+    else this.see('fenced by a twin, and started again');
+    await holdfast.close({ drainMs: 0 });
+    return 'failed';
+  }
+
+  /**
+   * A copy of the machine is started while the first one still runs: both have the same records,
+   * and the same lanes. Clients have turned away from the first; what it had taken was answered.
+   */
+  async twin(ms: number): Promise<void> {
+    const { life: first } = this;
+    const served = this.#served;
+    if (!first || !served) return;
+    this.#serve(undefined);
+    for (let waits = 0; this.#clients.inFlight > 0 && waits < 20; waits++)
+      await this.clock.sleep(2);
+    if (this.life !== first || first.disk.isDead) return;
+    if (this.#clients.inFlight > 0) return this.#serve(served);
+    this.see('twins');
+    this.disk = first.disk.snapshot();
+    first.forsake();
+    await this.clock.sleep(ms);
+    first.disk.die();
+    first.clock.end();
+    first.disk.dispose();
+  }
+
+  #leave(disk: SimulatedDisk): void {
+    for (const { operation, path, position = '', length = '' } of disk.trace) {
+      if (!path.endsWith('owner.json')) {
+        this.trace(`${operation} ${basename(path)} ${position} ${length}`);
+      }
+    }
+    if (this.disk === disk) this.disk = this.end === 'kill' ? disk.kill() : disk.crash();
+    this.see(`ends by ${this.end}`);
+    disk.dispose();
+  }
+
+  /** Waits until nothing is in flight, then asks the product's own opinion (O10, O13). */
+  async #settle(holdfast: Holdfast, clock: ProcessClock): Promise<number | 'fenced'> {
+    const until = clock.monotonicMs() + settleMsMax;
+    let settled: Status;
+    for (;;) {
+      const status = await holdfast.status();
+      const all = Object.entries(status.streams);
+      for (const [name, books] of all) checkBooks(name, books);
+      if (all.every(([, { inFlight, state }]) => inFlight === 0 && state === 'running')) {
+        settled = status;
+        break;
+      }
+      // A twin that took its lanes over late: whoever is meant to have them must be started again.
+      const isFenced = all.some(([, { reason = '' }]) => reason.includes('belongs to epoch'));
+      if (isFenced && this.#seen['twins']) return 'fenced';
+      if (clock.monotonicMs() > until) {
+        throw new Violation('lost', `not settled: ${JSON.stringify(status.streams)}`);
+      }
+      await clock.sleep(50);
+    }
+    const { ok, differences } = await holdfast.verify();
+    if (!ok) throw new Violation('wrong', `verify: ${JSON.stringify(differences)}`);
+    this.#status = settled;
+    return settleMsMax;
+  }
+}
+
+/** Once the journal has failed, nothing is taken any more (O5). */
+async function checkRefusing(holdfast: Holdfast, { streams }: Plan): Promise<void> {
+  const refused = holdfast.write(streams[0]?.name ?? '', { id: -1, version: 0, note: 'too late' });
+  const error = await refused.then(
+    () => undefined,
+    (why: unknown) => why,
+  );
+  if (error instanceof HoldfastError && error.outcome === 'not written') return;
+  throw new Violation('wrong', 'a journal that has failed takes rows');
+}
+
+const expected = new Set(
+  ['HF_JOURNAL_FAILED', 'HF_JOURNAL_FULL', 'HF_TARGET', 'EIO', 'ENOSPC', 'EROFS', 'EMFILE'].concat([
+    'EDQUOT',
+    'EFBIG',
+  ]),
+);
+
+/** With what a process may leave when what is below it fails. */
+const isExpected = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && expected.has(String(error.code));
