@@ -55,6 +55,11 @@ const targetFaults: readonly TargetFault[] = [
   'transient',
   'hold',
   'readonly',
+  'deadlock',
+  'hang',
+  'hang, committed',
+  'late',
+  'late, locked',
   'die',
   'die, committed',
 ];
@@ -124,6 +129,9 @@ async function attackTarget(world: World, { tally, ...of }: TargetCase & Counted
   const how = await world.runUntilFailure({ settles: true });
   const struck = world.target.trace[at - 1] ?? '';
   if (fault.startsWith('ambiguous') && struck.startsWith('merge')) tally.see('ambiguous commits');
+  const { done, refused, ended } = world.target.server.late;
+  tally.see('late calls that were done', done);
+  tally.see('late calls that were refused or ended', refused + ended);
   if (how === 'died') tally.see('deaths in a call of the target');
   world.target.heal();
   world.leave((disk) => (at % 2 === 0 ? disk.kill() : disk.crash()));
@@ -196,7 +204,9 @@ async function run(options: CampaignOptions) {
     'lasting faults': 0.2,
     'lives that failed': 0.1,
     'full disks that were survived': 0.005,
-    'ambiguous commits': 0.02,
+    'ambiguous commits': 0.01,
+    'late calls that were done': 0.005,
+    'late calls that were refused or ended': 0.005,
     'deaths in a call of the target': 0.01,
     'with acknowledgements before it': 0.3,
     'faults: real': 0.001,

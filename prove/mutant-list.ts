@@ -1,5 +1,6 @@
 // Broken builds, each a textual change of one source file, and what must notice it. The text must
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
+import { protocolMutants } from './protocol-mutants.ts';
 
 /** A campaign, run briefly; or tests of a file, by the beginning of their names. */
 export type Killer =
@@ -399,6 +400,7 @@ export const mutants: readonly Mutant[] = [
   ...recoveryMutants,
   ...pathMutants,
   ...targetMutants,
+  ...protocolMutants,
   ...serverMutants,
   ...realMutants,
 ];

@@ -3,6 +3,7 @@
 // unbroken copy is put to the same question first and must pass: so a kill is a kill.
 import { execFile } from 'node:child_process';
 import {
+  chmodSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -31,6 +32,9 @@ class Copy {
     for (const name of copied) cpSync(join(root, name), join(this.path, name), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(this.path, 'node_modules'));
     mkdirSync(join(this.path, 'tmp'));
+    // Servers of the tests may run as a user of their own.
+    chmodSync(this.path, 0o755);
+    chmodSync(join(this.path, 'tmp'), 0o1777);
   }
 
   /** Whether the killer found fault with the copy as it is, and what it said. */
@@ -66,7 +70,7 @@ export function mutated(source: string, { name, file, search, replace }: Mutant)
   const places = source.split(search).length - 1;
   if (places !== 1) throw new Error(`"${name}": its text occurs ${places} times in ${file}`);
   const changed = source.split(search).join(replace);
-  stripTypeScriptTypes(changed);
+  if (file.endsWith('.ts')) stripTypeScriptTypes(changed);
   return changed;
 }
 

@@ -78,7 +78,7 @@ test('what was acknowledged is there after a kill, and the journal goes on behin
   folder.remove();
 });
 
-test('a last group cut at any byte is cut whole, and never half of it', async () => {
+test('a last group cut at any byte is cut whole, and never half of it (P15)', async () => {
   const folder = temporaryFolder();
   const killed = await killedJournal(folder.path, [7, 9]);
   const path = lastSegment(killed);
@@ -155,7 +155,7 @@ test('a missing segment and a repeated one are corruption', async () => {
   folder.remove();
 });
 
-test('a second process gets a clear error with the pid of the owner', async () => {
+test('a second process gets a clear error with the pid of the owner (P21)', async () => {
   const folder = temporaryFolder();
   const journal = await Journal.open(journalOptions(folder.path));
   await assert.rejects(Journal.open(journalOptions(folder.path)), (error: unknown) => {
@@ -217,7 +217,7 @@ test('short writes are continued', async () => {
   folder.remove();
 });
 
-test('a full disk at the roll refuses as not written, and goes on when space is free', async () => {
+test('a full disk at the roll refuses as not written, and goes on after it (P16)', async () => {
   const folder = temporaryFolder();
   const state = { isFull: false };
   const disk = diskWith({
@@ -301,7 +301,7 @@ test('a journal that is closed within the last bytes of a segment is closed well
   folder.remove();
 });
 
-test('a copy of the suspect tail that was cut short brings no group back', async () => {
+test('a copy of the suspect tail that was cut short brings no group back (P17)', async () => {
   const folder = temporaryFolder();
   const killed = await killedJournal(folder.path, [10, 500, 3]);
   const path = lastSegment(killed);

@@ -1,11 +1,13 @@
 // The harness itself: that its oracle and its models can tell right from wrong.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { Tally } from '../prove/campaign.ts';
+import { campaigns } from '../prove/campaigns.ts';
 import { readImage } from '../prove/crash-image.ts';
 import type { Logged } from '../prove/disk-log.ts';
+import { equivalent, mutants } from '../prove/mutant-list.ts';
 import { checkBooks, checkTable, Violation } from '../prove/oracle.ts';
 import { Platter } from '../prove/platter.ts';
 import { promiseOf, withPromise } from '../prove/promise.ts';
@@ -97,6 +99,53 @@ test('two logs that differ in a byte, or a call that was not asked for, are told
   assert.equal(firstUnasked(log(1), ['create a', 'sync directory', ...calls.slice(1)]), undefined);
   assert.match(firstUnasked(log(1), calls.slice(0, 2)) ?? '', /"sync a"/);
   assert.match(firstUnasked(log(1), [...calls, 'remove a']) ?? '', /"remove a" beside/);
+});
+
+const root = join(import.meta.dirname, '..');
+const protocol = readFileSync(join(root, 'docs/protocol.md'), 'utf8');
+
+/** The cells of the document's rows, without the heads. */
+const rows = protocol
+  .split('\n')
+  .filter((line) => /^\| (?!-|rule |broken build )/.test(line))
+  .map((line) => line.split(' | ').map((cell) => cell.replaceAll(/^\| | \|$/g, '')));
+
+const quoted = (cell: string): string[] =>
+  [...cell.matchAll(/"([^"]+)"/g)].map(([, name]) => name ?? '');
+
+test('each rule of the protocol has its place, its attack and its mutant, and they exist', () => {
+  const rules = rows.filter(([name]) => /^P\d+ /.test(name ?? ''));
+  const numbers = rules.map(([name]) => Number(/\d+/.exec(name ?? '')?.[0]));
+  assert.deepEqual(
+    numbers,
+    Array.from({ length: 21 }, (_, i) => i + 1),
+  );
+  for (const [name, kept = '', attacked = ''] of rules) {
+    const places = [...kept.matchAll(/`([^`]+)`/g)].map(([, path]) => path ?? '');
+    assert(places.length > 0, name);
+    for (const path of places) assert(existsSync(join(root, path)), `${name}: ${path}`);
+    const attacks = [...attacked.matchAll(/`(test[^`]+)` "([^"]+)"|`prove (\w+)`/g)];
+    assert(attacks.length > 0, name);
+    for (const [, path, title = '', campaign] of attacks) {
+      const isThere =
+        path === undefined
+          ? campaigns.some((one) => one.name === campaign)
+          : readFileSync(join(root, path), 'utf8').includes(title);
+      assert(isThere, `${name}: ${path ?? campaign} ${title}`);
+    }
+  }
+});
+
+test('each mutant that the protocol names is one', () => {
+  const known = new Set([...mutants.map(({ name }) => name), ...Object.keys(equivalent)]);
+  for (const cells of rows) {
+    const named = quoted(cells.at(-1) ?? '');
+    assert(
+      named.some((name) => name in equivalent === false),
+      `${cells[0]}: a mutant that dies`,
+    );
+    for (const name of named) assert(known.has(name), `${cells[0]}: "${name}"`);
+  }
 });
 
 test('the README promises what the last proof has shown, and nothing else', () => {

@@ -4,10 +4,12 @@ import { systemClock } from '../src/clock.ts';
 import { postgresTarget } from '../src/target/postgres/target.ts';
 import type { Route } from '../src/target/target.ts';
 import { dayOf, type StagedSlice, stagedCells } from './simulation/simulated-stage.ts';
-import type { Cell, SimulatedStore, StoredRow } from './simulation/simulated-store.ts';
+import { claimKey } from './simulation/simulated-staging.ts';
+import type { Cell, StoredRow } from './simulation/simulated-store.ts';
 import { SimulatedTarget } from './simulation/simulated-target.ts';
 import { mariadbGround } from './support/mariadb-ground.ts';
 import {
+  connect as connectPostgres,
   createDatabase,
   hasPostgres,
   type PostgresVersion,
@@ -54,6 +56,21 @@ async function postgresGround(version: PostgresVersion, route: Route): Promise<G
       lose: async (stream, id) => {
         await sql(`DELETE FROM "holdfast_stage_${stream}" WHERE id = ${id}`);
       },
+      retag: async (stream) => {
+        await sql(`UPDATE "holdfast_stage_${stream}" SET holdfast_digest = holdfast_digest + 1`);
+      },
+      claimed: async (stream, lane, work) => {
+        const other = await connectPostgres(url);
+        await other.query('BEGIN');
+        await other.query(`SELECT 1 FROM holdfast_claims
+          WHERE stream = '${stream}' AND lane = ${lane} FOR UPDATE`);
+        try {
+          await work();
+        } finally {
+          await other.query('ROLLBACK');
+          await other.end();
+        }
+      },
       age: async (stream, days) => {
         const table = `holdfast_stage_${stream}`;
         const [row = {}] = await sql(`SELECT to_char(day, 'YYYYMMDD') AS suffix, day::text AS first,
@@ -73,7 +90,8 @@ async function postgresGround(version: PostgresVersion, route: Route): Promise<G
 }
 
 async function simulatedGround(route: Route): Promise<Ground> {
-  const target = new SimulatedTarget({ clock: systemClock });
+  // What comes late here comes after its test.
+  const target = new SimulatedTarget({ clock: systemClock, lateMsMax: 1e9 });
   const int = { kind: 'int', bytes: 8 } as const;
   const optional = { nullable: true, hasDefault: true };
   const columns = [
@@ -108,12 +126,12 @@ async function simulatedGround(route: Route): Promise<Ground> {
     drop: async (table) => {
       target.dropTable(table);
     },
-    staged: simulatedStaging(target.store),
+    staged: simulatedStaging(target),
     close: () => target.close(),
   };
 }
 
-function simulatedStaging(store: SimulatedStore): StagedGround {
+function simulatedStaging({ store, server }: SimulatedTarget): StagedGround {
   const slicesOf = (stream: string) => [...(store.stages.get(stream)?.slices.values() ?? [])];
   const replace = (stream: string, to: (slice: StagedSlice) => StagedSlice): void => {
     for (const slices of slicesOf(stream)) slices.splice(0, slices.length, ...slices.map(to));
@@ -125,6 +143,24 @@ function simulatedStaging(store: SimulatedStore): StagedGround {
         ...slice,
         rows: slice.rows.filter((row) => stagedCells(slice, row)['id'] !== id),
       }));
+    },
+    claimed: async (stream, lane, work) => {
+      const caller = {
+        id: 'another',
+        life: server.life,
+        isGone: false,
+        gone: AbortSignal.any([]),
+      };
+      const claims = () => [claimKey(stream, lane)];
+      const body = () => undefined;
+      server.inject(server.trace.length + 1, 'late, locked');
+      const claiming = server.call(caller, { name: 'other', writes: true, claims, body });
+      await assert.rejects(claiming, { kind: 'ambiguous' });
+      await work();
+      server.terminate(caller.id);
+    },
+    retag: async (stream) => {
+      replace(stream, (slice) => ({ ...slice, digest: slice.digest + 1 }));
     },
     age: async (stream, days) => {
       const stage = store.stages.get(stream);

@@ -48,9 +48,11 @@ export class Feed {
   seek(settled: ArrayLike<number>): void {
     this.#taken.set(settled);
     const { disk, directory, stream } = this.#options;
+    let oldest: CheckpointNote | undefined;
     for (const { number } of streamFiles(disk, directory, stream).reverse()) {
       this.#enter(number);
       const note = this.#checkpoint();
+      oldest = note;
       const mark = note.marks.find(({ stream }) => stream === this.#options.stream);
       const isBefore = mark?.last.every(
         (last, lane) => !this.#options.serves(lane) || last <= (settled[lane] ?? 0),
@@ -58,6 +60,7 @@ export class Feed {
       // A segment that does not know the stream began before its first record.
       if (isBefore ?? true) return;
     }
+    if (oldest) this.#mustContinue(oldest);
   }
 
   /** Goes to the beginning of a segment, to read all that the stream has from there on. */
@@ -109,13 +112,7 @@ export class Feed {
     if (!isRecords || stream !== this.#options.stream || !this.#options.serves(lane)) return 'more';
     const taken = this.#taken[lane] ?? 0;
     if (first + rowCount - 1 <= taken) return 'more';
-    if (first !== taken + 1) {
-      throw new HoldfastError(
-        'HF_CORRUPT',
-        `Lane ${lane} is settled to ${taken} and the journal goes on at ${first}: ` +
-          'the records between are not in the journal any more.',
-      );
-    }
+    if (first !== taken + 1) throw gone(lane, taken, first);
     const answer = sink(this.#whole(reader, head.offset));
     if (answer !== 'later') this.#taken[lane] = first + rowCount - 1;
     return answer;
@@ -129,11 +126,25 @@ export class Feed {
 
   #learn({ window, start, end, header }: ReadBlock): void {
     const payload = window.bytes.subarray(start, end);
-    const note =
-      header.kind === blockKind.checkpoint
-        ? decodeNote<CheckpointNote>(payload).dictionary
-        : decodeNote<DictionaryNote>(payload);
-    this.dictionary.learn(note);
+    if (header.kind === blockKind.dictionary) {
+      this.dictionary.learn(decodeNote<DictionaryNote>(payload));
+      return;
+    }
+    const note = decodeNote<CheckpointNote>(payload);
+    this.dictionary.learn(note.dictionary);
+    this.#mustContinue(note);
+  }
+
+  /**
+   * What a segment has behind it was taken, or is gone: a target may have gone back further than
+   * the journal reaches (P3), and no later record need be there to show it.
+   */
+  #mustContinue({ marks }: CheckpointNote): void {
+    const mark = marks.find(({ stream }) => stream === this.#options.stream);
+    mark?.last.forEach((last, lane) => {
+      const taken = this.#taken[lane] ?? 0;
+      if (this.#options.serves(lane) && last > taken) throw gone(lane, taken, last + 1);
+    });
   }
 
   #checkpoint(): CheckpointNote {
@@ -167,3 +178,10 @@ export class Feed {
     );
   }
 }
+
+const gone = (lane: number, taken: number, next: number): HoldfastError =>
+  new HoldfastError(
+    'HF_CORRUPT',
+    `Lane ${lane} is settled to ${taken} and the journal goes on at ${next}: ` +
+      'the records between are not in the journal any more.',
+  );

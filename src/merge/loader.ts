@@ -99,8 +99,8 @@ export class Loader {
    * damaged.
    */
   async run(lanes: readonly LaneState[]): Promise<void> {
-    this.#adopt(lanes);
     try {
+      this.#adopt(lanes);
       while (!this.#stop.signal.aborted) {
         await this.#pollConfirming();
         const batch = this.#take();

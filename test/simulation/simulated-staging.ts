@@ -35,7 +35,7 @@ export interface StagingParts {
 const read = { writes: false } as const;
 const write = { writes: true } as const;
 
-const claimKey = (stream: string, lane: number): string => `${lane} ${stream}`;
+export const claimKey = (stream: string, lane: number): string => `${lane} ${stream}`;
 
 export class SimulatedStaging implements seam.Staging {
   readonly #parts: StagingParts;

@@ -2,8 +2,8 @@
 import { systemClock } from '../../src/clock.ts';
 import { mysqlTarget } from '../../src/target/mysql/target.ts';
 import type { Route } from '../../src/target/target.ts';
-import { createMariadb, type MariadbVersion, query, startMariadb } from './mariadb.ts';
-import type { Ground } from './target-stream.ts';
+import { connect, createMariadb, type MariadbVersion, query, startMariadb } from './mariadb.ts';
+import type { Ground, StagedGround } from './target-stream.ts';
 
 /** MySQL 5.6 reads a CHECK and forgets it: triggers stand in for it there. */
 const hasChecks = (version: MariadbVersion): boolean => version !== 'MySQL 5.6';
@@ -51,29 +51,50 @@ export async function mariadbGround(
     drop: async (table) => {
       await sql(`DROP TABLE ${table}`);
     },
-    staged: {
-      wipe: async (stream) => {
-        await sql(`TRUNCATE \`holdfast_stage_${stream}\``);
-      },
-      lose: async (stream, id) => {
-        await sql(`DELETE FROM \`holdfast_stage_${stream}\` WHERE id = ${id}`);
-      },
-      age: async (stream, days) => {
-        const table = `\`holdfast_stage_${stream}\``;
-        const [row = {}] = await sql(`SELECT UTC_DATE() + 0 AS today,
-          (UTC_DATE() - INTERVAL ${days} DAY) + 0 AS day,
-          UTC_DATE() - INTERVAL ${days} DAY AS first,
-          UTC_DATE() - INTERVAL ${days - 1} DAY AS next, UTC_DATE() + INTERVAL 1 DAY AS tomorrow`);
-        const text = (name: string) => String(row[name]);
-        await sql(`ALTER TABLE ${table} REORGANIZE PARTITION p${text('today')} INTO (
-            PARTITION p${text('day')} VALUES LESS THAN ('${text('next')}'),
-            PARTITION p${text('today')} VALUES LESS THAN ('${text('tomorrow')}'));
-          UPDATE ${table} SET holdfast_day = '${text('first')}'`);
-      },
-    },
+    staged: stagedOn(url),
     close: async () => {
       await target.close();
       await server.stop();
+    },
+  };
+}
+
+function stagedOn(url: string): StagedGround {
+  const sql = (text: string) => query(url, text);
+  return {
+    wipe: async (stream) => {
+      await sql(`TRUNCATE \`holdfast_stage_${stream}\``);
+    },
+    lose: async (stream, id) => {
+      await sql(`DELETE FROM \`holdfast_stage_${stream}\` WHERE id = ${id}`);
+    },
+    retag: async (stream) => {
+      const table = `\`holdfast_stage_${stream}\``;
+      await sql(`UPDATE ${table} SET holdfast_digest = holdfast_digest + 1`);
+    },
+    claimed: async (stream, lane, work) => {
+      const other = await connect(url);
+      await other.query('START TRANSACTION');
+      await other.query(`SELECT 1 FROM holdfast_claims
+        WHERE stream = '${stream}' AND lane = ${lane} FOR UPDATE`);
+      try {
+        await work();
+      } finally {
+        await other.query('ROLLBACK');
+        await other.end();
+      }
+    },
+    age: async (stream, days) => {
+      const table = `\`holdfast_stage_${stream}\``;
+      const [row = {}] = await sql(`SELECT UTC_DATE() + 0 AS today,
+        (UTC_DATE() - INTERVAL ${days} DAY) + 0 AS day,
+        UTC_DATE() - INTERVAL ${days} DAY AS first,
+        UTC_DATE() - INTERVAL ${days - 1} DAY AS next, UTC_DATE() + INTERVAL 1 DAY AS tomorrow`);
+      const text = (name: string) => String(row[name]);
+      await sql(`ALTER TABLE ${table} REORGANIZE PARTITION p${text('today')} INTO (
+          PARTITION p${text('day')} VALUES LESS THAN ('${text('next')}'),
+          PARTITION p${text('today')} VALUES LESS THAN ('${text('tomorrow')}'));
+        UPDATE ${table} SET holdfast_day = '${text('first')}'`);
     },
   };
 }

@@ -227,10 +227,15 @@ export async function createDatabase(server: PostgresServer, name: string): Prom
   return server.url.replace(/\/postgres$/, `/${name}`);
 }
 
-/** Statements on a connection of their own; the rows of the last one. */
-export async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
+export async function connect(url: string): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
+  return client;
+}
+
+/** Statements on a connection of their own; the rows of the last one. */
+export async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
+  const client = await connect(url);
   try {
     const result: unknown = await client.query(text);
     const last = (Array.isArray(result) ? result.at(-1) : result) as pg.QueryResult;

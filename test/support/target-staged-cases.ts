@@ -139,6 +139,35 @@ async function lost(ground: Ground, rung: 'optimistic' | 'merge'): Promise<void>
   assert.deepEqual(await stream.settle(rung, again), times('merged', 10));
 }
 
+async function retagged(ground: Ground, rung: 'optimistic' | 'merge'): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  await stream.stage([{ id: 1n }, { id: 2n }]);
+  await staged(ground).retag(stream.id.stream);
+  const [merged] = await stream.mergeAll(rung);
+  assert.deepEqual([merged?.records, merged?.lost], [0, 2]);
+  assert.deepEqual(await ground.rows(stream.table.name), []);
+  stream.next[0] = 1;
+  assert.deepEqual(await stream.settle(rung, [{ id: 1n }, { id: 2n }]), times('merged', 2));
+}
+
+async function claimed(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  await stream.stage([{ id: 1n }, { id: 1n }], [{ id: 2n }]);
+  await staged(ground).claimed(stream.id.stream, 0, async () => {
+    const merged = await stream.mergeAll();
+    assert.deepEqual(
+      merged.map(({ records }) => records),
+      [1],
+      'the other lane alone',
+    );
+    assert.equal(await stream.staging.dedupe(stream.staged, 0, 10), undefined);
+    assert.deepEqual(ids(await ground.rows(stream.table.name)), [2]);
+  });
+  await stream.mergeAll();
+  assert.deepEqual(ids(await ground.rows(stream.table.name)), [1, 2]);
+  await stream.audit();
+}
+
 async function altered(ground: Ground): Promise<void> {
   const stream = await newStream(ground, 'keyed');
   await stream.stage([{ id: 1n, note: 'a' }]);
@@ -344,14 +373,21 @@ export const stagedCases: readonly Case[] = [
   ['a lane that has moved refuses the staging of a batch', moved],
   ['a later claim fences who stages, not who merges', fenced],
   ['a resolved batch is found staged, or not', resolved],
-  ['an emptied staging table is noticed and nothing is passed over', emptied],
+  ['an emptied staging table is noticed and nothing is passed over (P14)', emptied],
   ['a dead letter is replayed when its record is settled, not before', tooSoon],
   ...rungs.map(
-    (rung): Case => [`one lost row sends its lane back (${rung})`, (g) => lost(g, rung)],
+    (rung): Case => [`one lost row sends its lane back (P14, ${rung})`, (g) => lost(g, rung)],
+  ),
+  ...rungs.map(
+    (rung): Case => [
+      `rows of another batch are not the ledger’s (P14, ${rung})`,
+      (g) => retagged(g, rung),
+    ],
   ),
   ['a table that was altered takes rows of both shapes', altered],
   ['rows of all writers are merged by anybody', writers],
-  ['mergers side by side merge each row once', together],
+  ['a lane that another one has claimed is left alone (P14)', claimed],
+  ['mergers side by side merge each row once (P14)', together],
   ['a stream changes its route when nothing waits, with its totals', routes],
   ['rules change when nothing waits', otherRules],
   ['duplicates are collapsed as a merge would have ended them', collapsed],

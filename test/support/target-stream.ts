@@ -46,6 +46,10 @@ export interface StagedGround {
   wipe(stream: string): Promise<void>;
   /** Takes out the staged row with this id. */
   lose(stream: string, id: number): Promise<void>;
+  /** Makes the staged rows those of other batches: their digests are not the ledger's. */
+  retag(stream: string): Promise<void>;
+  /** Somebody else has the claim on a lane number meanwhile. */
+  claimed(stream: string, lane: number, work: () => Promise<void>): Promise<void>;
   /** Makes the rows that are staged now some days older. */
   age(stream: string, days: number): Promise<void>;
 }

@@ -1,0 +1,343 @@
+// Broken builds that each lack a rule of docs/protocol.md, where the rule lives in the SQL of a
+// real server, or in code that no campaign strikes at in particular. Mutants of one server share a
+// killer: its control is then run once.
+import type { Killer, Mutant } from './mutant-list.ts';
+
+const tests = (test: string, names: string): Killer => ({ test, names });
+const protocol = (names: string): Killer => tests('test/protocol.test.ts', names);
+const sqlite = (names: string): Killer => tests('test/target.test.ts', `SQLite ${names}`);
+
+const postgres = tests(
+  'test/target.test.ts',
+  'PostgreSQL 18 (a lane that has moved|a later claim|an altered table|other content|update: )',
+);
+const postgresStaged = tests(
+  'test/target.test.ts',
+  'PostgreSQL 18, staged (a later claim|one lost row|rows of another|a lane that another)',
+);
+const postgresOwn = tests(
+  'test/postgres.test.ts',
+  '(a deferred constraint|a row that a trigger|what the database cannot spell)',
+);
+const mariadb = tests(
+  'test/target.test.ts',
+  'MariaDB 10.11 (a lane that has|a later claim|an altered table|other content|rows refused f)',
+);
+const mariadbStaged = tests(
+  'test/target.test.ts',
+  'MariaDB 10.11, staged (rows of another|a lane that another)',
+);
+
+const guardSql = 'sql/postgres/2-guard.sql';
+
+const postgresMutants: readonly Mutant[] = [
+  {
+    name: 'PostgreSQL: the guard does not look where the lane stands',
+    file: guardSql,
+    search:
+      ' OR found_lane.epoch <> batch_epoch\n      OR found_lane.settled <> batch_firsts[place] - 1',
+    replace: ' OR found_lane.epoch <> batch_epoch',
+    killer: postgres,
+  },
+  {
+    name: 'PostgreSQL: no guard',
+    file: 'src/target/postgres/merge.ts',
+    search: `CALL holdfast_guard(\${guard.join(', ')})\`;`,
+    replace: `SET LOCAL work_mem = '\${guard.length}MB'\`;`,
+    killer: postgres,
+  },
+  {
+    name: 'PostgreSQL: no epoch check',
+    file: guardSql,
+    search: 'IF found_lane.epoch > batch_epoch THEN',
+    replace: 'IF found_lane.epoch < 0 THEN',
+    killer: postgres,
+  },
+  {
+    name: 'PostgreSQL: the fingerprint is not compared',
+    file: guardSql,
+    search: 'IF fingerprint IS DISTINCT FROM batch_fingerprint THEN',
+    replace: 'IF fingerprint IS NULL THEN',
+    killer: postgres,
+  },
+  {
+    name: 'PostgreSQL: ON CONFLICT DO NOTHING without a look at the content',
+    file: 'src/target/postgres/place.ts',
+    search: "if (verdict === 'equal') this.#end(seq, rowEnd.duplicate);",
+    replace: "if (verdict !== 'absent') this.#end(seq, rowEnd.duplicate);",
+    killer: postgres,
+  },
+  {
+    name: 'PostgreSQL: under update the first row of a key stays',
+    file: 'src/target/postgres/place-sql.ts',
+    search: "if (meeting === 'update') return 'seq DESC';",
+    replace: "if (meeting === 'update') return 'seq';",
+    killer: postgres,
+  },
+  {
+    name: 'PostgreSQL: a suspect keeps its locks',
+    file: 'src/target/postgres/lanes.ts',
+    search: '    await terminate(connection, options.suspect);\n',
+    replace: "    if (tries < 0) await terminate(connection, '');\n",
+    killer: tests('test/postgres-faults.test.ts', 'an old session that wakes up'),
+  },
+  {
+    name: 'PostgreSQL: constraints stay deferred',
+    file: 'src/target/postgres/merge.ts',
+    search: ' SET CONSTRAINTS ALL IMMEDIATE;',
+    replace: '',
+    killer: postgresOwn,
+  },
+  {
+    name: 'PostgreSQL: rows that were not stored are not missed',
+    file: 'src/target/postgres/merge.ts',
+    search: "    if (stored === rows.length) continue;\n    throw new TargetError('row'",
+    replace: "    if (stored >= 0) continue;\n    throw new TargetError('row'",
+    killer: postgresOwn,
+  },
+  {
+    name: 'PostgreSQL: a dead letter is kept as text alone',
+    file: 'src/target/postgres/place.ts',
+    search: 'const isText = storable(json, encoding) === json;',
+    replace: 'const isText = storable(json, encoding).length > 0;',
+    killer: postgresOwn,
+  },
+];
+
+const stagedMutants: readonly Mutant[] = [
+  {
+    name: 'PostgreSQL: the staged digest is not compared',
+    file: 'src/target/postgres/staging/rows.ts',
+    search: ' AND s.holdfast_digest = r.digest`;',
+    replace: '`;',
+    killer: postgresStaged,
+  },
+  {
+    name: 'PostgreSQL: staged rows are not counted',
+    file: 'src/target/postgres/staging/rows.ts',
+    search: 'found[place] !== batch.rows',
+    replace: 'found[place] === undefined',
+    killer: postgresStaged,
+  },
+  {
+    name: 'PostgreSQL: mergers claim nothing',
+    file: 'src/target/postgres/staging/turn.ts',
+    search: ' FOR UPDATE OF c SKIP LOCKED`',
+    replace: '`',
+    killer: postgresStaged,
+  },
+  {
+    name: 'PostgreSQL: no epoch check where a batch is staged',
+    file: 'sql/postgres/3-staging.sql',
+    search: 'IF found_lane.epoch > batch_epoch THEN',
+    replace: 'IF found_lane.epoch < 0 THEN',
+    killer: postgresStaged,
+  },
+  {
+    name: 'MariaDB: the staged digest is not compared',
+    file: 'src/target/mysql/staging/rows.ts',
+    search: ` AND s.holdfast_digest = \${digest}\``,
+    replace: ` AND \${digest} = \${digest}\``,
+    killer: mariadbStaged,
+  },
+  {
+    name: 'MariaDB: mergers claim nothing',
+    file: 'src/target/mysql/staging/turn.ts',
+    search: ` FOR UPDATE \${canSkip ? 'SKIP LOCKED' : ''}\``,
+    replace: '`',
+    killer: mariadbStaged,
+  },
+];
+
+const mariadbMutants: readonly Mutant[] = [
+  {
+    name: 'MariaDB: the guard does not look where the lane stands',
+    file: 'src/target/mysql/lanes.ts',
+    search: '=== batch.epoch && Number(row?.[mark]) === first - 1) continue;',
+    replace: '=== batch.epoch && Number(row?.[mark]) + first > 0) continue;',
+    killer: mariadb,
+  },
+  {
+    name: 'MariaDB: no epoch check',
+    file: 'src/target/mysql/lanes.ts',
+    search: 'if (epoch <= batch.epoch) continue;',
+    replace: 'if (epoch <= batch.epoch + 9) continue;',
+    killer: mariadb,
+  },
+  {
+    name: 'MariaDB: the fingerprint is not compared',
+    file: 'src/target/mysql/lanes.ts',
+    search: 'if (fingerprintOf(shown?.rows[0]) !== of.table.fingerprint) throw',
+    replace: "if (fingerprintOf(shown?.rows[0]) === '') throw",
+    killer: mariadb,
+  },
+  {
+    name: 'MariaDB: INSERT IGNORE: what LOAD DATA warns of is not read',
+    file: 'src/target/mysql/rows.ts',
+    search: 'if (affected === rows.length && warnings === 0) return;',
+    replace: 'if (affected <= rows.length && warnings >= 0) return;',
+    killer: mariadb,
+  },
+  {
+    name: 'MariaDB: a duplicate without a look at its content',
+    file: 'src/target/mysql/place.ts',
+    search:
+      "if (verdict === 'equal') this.#end(ord, rowEnd.duplicate);\n" +
+      "    else if (verdict === 'older')",
+    replace:
+      "if (verdict !== 'newer') this.#end(ord, rowEnd.duplicate);\n" +
+      "    else if (verdict === 'older')",
+    killer: mariadb,
+  },
+  {
+    name: 'MariaDB: a suspect keeps its locks',
+    file: 'src/target/mysql/lanes.ts',
+    search: '    await terminate(connection, options);\n',
+    replace: "    if (tries < 0) await terminate(connection, { suspect: '', own: '' });\n",
+    killer: tests('test/mariadb-faults.test.ts', 'an old session that wakes up'),
+  },
+];
+
+const sqliteMutants: readonly Mutant[] = [
+  {
+    name: 'SQLite: the fingerprint is not compared',
+    file: 'src/target/sqlite/lanes.ts',
+    search: 'if (known.of(connection, table.name) === table.fingerprint) return;',
+    replace: "if (known.of(connection, table.name) !== '') return;",
+    killer: sqlite('(an altered table|ignore: |a replayed|a replay never|a dropped)'),
+  },
+  {
+    name: 'SQLite: what loses by the rules counts as a duplicate',
+    file: 'src/target/sqlite/rows.ts',
+    search: "if (policy === 'ignore') return rowEnd.superseded;",
+    replace: "if (policy === 'ignore') return rowEnd.duplicate;",
+    killer: sqlite('(an altered table|ignore: |a replayed|a replay never|a dropped)'),
+  },
+  {
+    name: 'SQLite: a dead letter may be replayed and dropped again',
+    file: 'src/target/sqlite/letters.ts',
+    search: "if (letter?.state === 'dead') return;",
+    replace: 'if (letter) return;',
+    killer: sqlite('(an altered table|ignore: |a replayed|a replay never|a dropped)'),
+  },
+  {
+    name: 'SQLite: a replay overwrites what came later',
+    file: 'src/target/sqlite/letters.ts',
+    search: "if (batch.rules.onConflict !== 'update') return batch;",
+    replace: "if (batch.rules.onConflict !== 'ignore') return batch;",
+    killer: sqlite('(an altered table|ignore: |a replayed|a replay never|a dropped)'),
+  },
+];
+
+const coreMutants: readonly Mutant[] = [
+  {
+    name: 'a position of another history counts',
+    file: 'src/confirm.ts',
+    search: "open.identity !== identity || open.position === '';",
+    replace: "open.position === '' || identity === '';",
+    killer: tests('test/confirm.test.ts', 'a (record|history|position)'),
+  },
+  {
+    name: 'confirmed although nothing was read after the position',
+    file: 'src/confirm.ts',
+    search: "this.#level !== 'standby' || (await covers(session, stream, due));",
+    replace: "this.#level !== 'standby' || (await covers(session, stream, []));",
+    killer: tests('test/confirm.test.ts', 'a (record|history|position)'),
+  },
+  {
+    name: 'a gap before the oldest segment is waited at',
+    file: 'src/merge/feed.ts',
+    search: 'if (this.#options.serves(lane) && last > taken) throw',
+    replace: 'if (this.#options.serves(lane) && last < 0) throw',
+    killer: protocol(''),
+  },
+  {
+    name: 'a target that is ahead of the journal is believed',
+    file: 'src/merge/stream-loading.ts',
+    search: 'staged > (settings.last[lane] ?? 0));',
+    replace: 'staged > (settings.last[lane] ?? 0) + 1_000_000);',
+    killer: protocol(''),
+  },
+  {
+    name: 'a journal that numbered on is believed',
+    file: 'src/merge/age.ts',
+    search: 'return block.last === row.last && sum.digest !== row.digest;',
+    replace: 'return block.last === row.last && sum.digest < 0;',
+    killer: protocol(''),
+  },
+  {
+    name: 'streams wait for each other',
+    file: 'src/merge/loading.ts',
+    search: 'const running = loading.run();',
+    replace: 'const running = Promise.resolve(this.#running.at(-1)).then(() => loading.run());',
+    killer: protocol(''),
+  },
+  {
+    name: 'the ledger is never pruned',
+    file: 'src/upkeep.ts',
+    search: '    if (clock.monotonicMs() < pruneAt) continue;',
+    replace: '    if (clock.monotonicMs() < pruneAt * 1_000) continue;',
+    killer: protocol(''),
+  },
+  {
+    name: 'the ledger is pruned further than the journal is',
+    file: 'src/upkeep.ts',
+    search: 'last: Math.min(last, stream.marks.confirmed[lane] ?? 0),',
+    replace: 'last: Math.max(last, stream.marks.confirmed[lane] ?? 0),',
+    killer: protocol(''),
+  },
+  {
+    name: 'twins do not wait for each other',
+    file: 'src/writing.ts',
+    search: '    this.#inFlight.set(name, journaled);\n',
+    replace: '',
+    killer: protocol(''),
+  },
+  {
+    name: 'a chunk is written over while the socket has it',
+    file: 'src/target/postgres/copy.ts',
+    search:
+      '    if (this.#length > 0) yield this.#chunk.subarray(0, this.#length);\n' +
+      '    this.#chunk = Buffer.allocUnsafe(chunkBytes);\n',
+    replace: '    if (this.#length > 0) yield this.#chunk.subarray(0, this.#length);\n',
+    killer: protocol(''),
+  },
+  {
+    name: 'rows of a key go in one wave whatever their columns',
+    file: 'src/merge/waves.ts',
+    search: '    if (before.set !== set) before.wave++;\n',
+    replace: '',
+    killer: tests('test/waves.test.ts', ''),
+  },
+  {
+    name: 'keys that are equal in other bytes are hashed apart',
+    file: 'src/accept/lanes.ts',
+    search: "  column.bytewiseEqual || column.type.kind === 'numeric';",
+    replace: "  column.bytewiseEqual || column.type.kind !== 'numeric';",
+    killer: protocol(''),
+  },
+  {
+    name: 'sequences are given before a group has its place',
+    file: 'src/journal/journal.ts',
+    search: '        this.#queue.putBack(taken);\n        this.#roll();',
+    replace:
+      '        formGroup(taken.map(({ parcel }) => parcel), this.#place(), this.#out);\n' +
+      '        this.#queue.putBack(taken);\n        this.#roll();',
+    killer: tests('test/journal.test.ts', 'a full disk at the roll'),
+  },
+  {
+    name: 'a held stream pins the segments of everybody',
+    file: 'src/journal/retention.ts',
+    search: 'if (!this.#isShort() || !open.every((stream) => this.isHeld(stream))) return false;',
+    replace: 'if (open.length > 0) return false;',
+    killer: tests('test/held.test.ts', 'a held stream pins'),
+  },
+];
+
+export const protocolMutants: readonly Mutant[] = [
+  ...postgresMutants,
+  ...mariadbMutants,
+  ...stagedMutants,
+  ...sqliteMutants,
+  ...coreMutants,
+];

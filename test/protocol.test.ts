@@ -1,0 +1,261 @@
+// Scenarios of docs/protocol.md that need the whole product, and no real server: over a simulated
+// disk, clock and target.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { open } from '../src/holdfast.ts';
+import type { OpenOptions } from '../src/options.ts';
+import { plainRows } from '../src/target/postgres/copy.ts';
+import type { Holdfast, StreamStatus } from '../src/types.ts';
+import { SimulatedClock } from './simulation/simulated-clock.ts';
+import { SimulatedDisk } from './simulation/simulated-disk.ts';
+import { SimulatedTarget } from './simulation/simulated-target.ts';
+import { batchOf } from './support/batches.ts';
+import { column } from './support/rows.ts';
+
+const columns = [
+  { column: column('id', { kind: 'int', bytes: 8 }) },
+  { column: column('note', { kind: 'text' }) },
+];
+const streams = {
+  a: { table: 'a', key: ['id'], lanes: 2 },
+  b: { table: 'b', key: ['id'], lanes: 2 },
+};
+const options: OpenOptions = {
+  journal: '/journal',
+  target: 'postgres://simulated/shop',
+  streams,
+  limits: {
+    segmentBytes: 64 * 1024,
+    bytesMax: 8 * 64 * 1024,
+    retentionMsMin: 0,
+    retentionBytesMin: 0,
+  },
+};
+
+/** One clock and one target; each life has the disk that it is given. */
+class Shop {
+  readonly clock = new SimulatedClock();
+  readonly target = new SimulatedTarget({ clock: this.clock, latencyMsMax: 4 });
+
+  constructor() {
+    for (const table of ['a', 'b']) this.target.createTable(table, { columns, key: ['id'] });
+  }
+
+  /** What the process leaves behind, as often as it is asked for. */
+  async live(disk: SimulatedDisk, work: (holdfast: Holdfast) => Promise<void>) {
+    const { clock, target } = this;
+    const life = async (): Promise<void> => {
+      const holdfast = await open(options, { disk, clock, target });
+      try {
+        await work(holdfast);
+      } finally {
+        await holdfast.close({ drainMs: 0 });
+      }
+    };
+    await clock.run(life());
+    return () => disk.kill();
+  }
+
+  /** Rows of 2 KB: a segment holds about thirty. */
+  async write(holdfast: Holdfast, stream: string, ids: readonly number[]): Promise<void> {
+    for (const id of ids) {
+      await holdfast.write(stream, { id, note: `note ${id} `.padEnd(2_000, 'x') });
+    }
+  }
+
+  async until(
+    holdfast: Holdfast,
+    stream: string,
+    isThere: (status: StreamStatus) => boolean,
+  ): Promise<StreamStatus> {
+    let last: StreamStatus | undefined;
+    for (let waits = 0; waits < 500; waits++) {
+      last = (await holdfast.status()).streams[stream];
+      if (last && isThere(last)) return last;
+      await this.clock.sleep(50);
+    }
+    return assert.fail(`it never comes to that: ${JSON.stringify(last)}`);
+  }
+
+  settled(holdfast: Holdfast, stream: string): Promise<StreamStatus> {
+    return this.until(holdfast, stream, ({ inFlight, state }) => {
+      return inFlight === 0 && state === 'running';
+    });
+  }
+
+  ids(table: string): number[] {
+    const ids = this.target.rows(table).map(({ id }) => Number(id));
+    return ids.sort((one, other) => one - other);
+  }
+}
+
+const range = (count: number, first = 0): number[] =>
+  Array.from({ length: count }, (_, i) => first + i);
+const isHeld = ({ state }: StreamStatus): boolean => state === 'held';
+
+test('a target that went back has its rows from the retained journal (P3)', async () => {
+  const shop = new Shop();
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.write(holdfast, 'a', range(20));
+    await shop.settled(holdfast, 'a');
+    shop.target.failover(5);
+    assert(shop.ids('a').length < 20, 'the failover took rows with it');
+    await shop.clock.sleep(5_000);
+    await shop.settled(holdfast, 'a');
+  });
+  assert.deepEqual(shop.ids('a'), range(20));
+});
+
+test('a target that went back behind the journal is told, nothing passed over (P3)', async () => {
+  for (const after of ['nothing', 'a', 'b'] as const) {
+    const shop = new Shop();
+    await shop.live(new SimulatedDisk(), async (holdfast) => {
+      await shop.write(holdfast, 'a', range(4));
+      await shop.settled(holdfast, 'a');
+      const { commits } = shop.target.store;
+      await shop.write(holdfast, 'a', range(100, 4));
+      await shop.settled(holdfast, 'a');
+      // With what is written to `b` all that the journal had of `a` goes.
+      await shop.write(holdfast, 'b', range(100));
+      await shop.settled(holdfast, 'b');
+      await shop.clock.sleep(2_000);
+      shop.target.failover(shop.target.store.commits - commits);
+      if (after !== 'nothing') await shop.write(holdfast, after, range(1, 500));
+      const { reason, inFlight } = await shop.until(holdfast, 'a', isHeld);
+      assert.match(reason ?? '', /not in the journal any more/);
+      assert.equal(inFlight, after === 'a' ? 101 : 100);
+    });
+    assert.deepEqual(shop.ids('a'), range(4));
+  }
+});
+
+test('numbers go on where they were, though the target is away at the start (P4)', async () => {
+  const shop = new Shop();
+  const left = await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.write(holdfast, 'a', range(100));
+    await shop.settled(holdfast, 'a');
+    // The records of `a` are in dropped segments now.
+    await shop.write(holdfast, 'b', range(150));
+    await shop.settled(holdfast, 'b');
+  });
+  shop.target.down();
+  await shop.live(left(), async (holdfast) => {
+    await shop.write(holdfast, 'a', range(10, 100));
+    shop.target.up();
+    const { accepted, merged } = await shop.settled(holdfast, 'a');
+    assert.deepEqual([accepted, merged], [110, 110]);
+  });
+  assert.deepEqual(shop.ids('a'), range(110));
+});
+
+test('an older copy of the journal is found, also when it numbered on (P4)', async () => {
+  const shop = new Shop();
+  const first = await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.write(holdfast, 'a', range(10));
+    await shop.settled(holdfast, 'a');
+  });
+  const [copy, numbered] = [first(), first()];
+  await shop.live(first(), async (holdfast) => {
+    await shop.write(holdfast, 'a', range(10, 10));
+    await shop.settled(holdfast, 'a');
+  });
+  await shop.live(copy, async (holdfast) => {
+    const { reason } = await shop.until(holdfast, 'a', isHeld);
+    assert.match(reason ?? '', /older than its target/);
+  });
+  shop.target.down();
+  await shop.live(numbered, async (holdfast) => {
+    await shop.write(holdfast, 'a', range(20, 50));
+    shop.target.up();
+    const { reason } = await shop.until(holdfast, 'a', (status) => {
+      return isHeld(status) && /older/.test(status.reason ?? '');
+    });
+    assert.match(reason ?? '', /other records/);
+  });
+  assert.deepEqual(shop.ids('a'), range(20), 'what was journaled instead is not passed over');
+});
+
+test('keys that may be equal in other bytes share one lane (P9)', async () => {
+  const shop = new Shop();
+  const folded = { column: column('id', { kind: 'text' }, { bytewiseEqual: false }) };
+  shop.target.createTable('a', { columns: [folded], key: ['id'] });
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await holdfast.write('a', [{ id: 'abc' }, { id: 'ABC' }, { id: 'x' }]);
+    const { lanes } = await shop.settled(holdfast, 'a');
+    assert.equal(lanes, 1);
+  });
+});
+
+test('a stream whose table is gone stops no other (P12)', async () => {
+  const shop = new Shop();
+  const left = await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.write(holdfast, 'a', range(1));
+    await shop.settled(holdfast, 'a');
+  });
+  const table = shop.target.dropTable('a');
+  await shop.live(left(), async (holdfast) => {
+    await shop.write(holdfast, 'a', range(5, 1));
+    await shop.write(holdfast, 'b', range(5));
+    await shop.settled(holdfast, 'b');
+    await shop.until(holdfast, 'a', isHeld);
+    shop.target.putBack('a', table);
+    await shop.settled(holdfast, 'a');
+  });
+  assert.deepEqual([shop.ids('a'), shop.ids('b')], [range(6), range(5)]);
+});
+
+test('the ledger is pruned to what the journal retains, and no further (P13)', async () => {
+  const shop = new Shop();
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    for (const id of range(200)) {
+      await shop.write(holdfast, 'a', [id]);
+      await shop.clock.sleep(10);
+    }
+    await shop.settled(holdfast, 'a');
+    const { store } = shop.target;
+    const booked = (): number =>
+      [...store.members('a')].reduce((sum, { key }) => sum + store.entries(key).length, 0);
+    const before = booked();
+    await shop.clock.sleep(130_000);
+    const after = booked();
+    assert(after > 0 && after < before / 2, `of ${before} rows of the ledger ${after} are left`);
+    const { merged, unaccounted } = await shop.settled(holdfast, 'a');
+    assert.deepEqual([merged, unaccounted], [200, 0]);
+    const { ok, differences } = await holdfast.verify();
+    assert(ok, JSON.stringify(differences));
+  });
+});
+
+test('twins with one key are journaled once, whichever answer they wait for (P20)', async () => {
+  const shop = new Shop();
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    const row = { id: 1, note: 'once' };
+    const once = () => holdfast.write('a', row, { idempotencyKey: 'k' });
+    const [first, second] = await Promise.all([once(), once()]);
+    assert.equal(first.id, second.id);
+    const { accepted, merged } = await shop.settled(holdfast, 'a');
+    assert.deepEqual([accepted, merged], [1, 1]);
+  });
+});
+
+test('what is on its way to the target is not written over before it is sent (P19)', () => {
+  const journaled = {
+    name: 'a',
+    columns: columns.map((of) => of.column),
+    keys: [['id']],
+    fingerprint: '',
+    warnings: [],
+  };
+  const rules = { stream: 'a', key: ['id'], onConflict: 'dead-letter' } as const;
+  // Backwards, so that no two rows go together.
+  const records = range(5_000).map((i) => ({ id: BigInt(5_000 - i), note: `note ${i}` }));
+  const batch = batchOf({ writer: 'w', epoch: 1, rules, journaled }, [
+    { lane: 0, first: 1, records },
+  ]);
+  // A socket may keep every chunk until the last one is there.
+  const sent = Buffer.concat([...plainRows(batch, batch.order)]);
+  const tuples = [...batch.order].map((row) =>
+    batch.bytes.subarray(batch.starts[row], batch.tupleEnds[row]),
+  );
+  assert(sent.subarray(19, -2).equals(Buffer.concat(tuples)), 'it is sent as it lies in memory');
+});
