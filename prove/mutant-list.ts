@@ -1,5 +1,6 @@
 // Broken builds, each a textual change of one source file, and what must notice it. The text must
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
+import { realMutants, serverMutants } from './outer-mutants.ts';
 import { protocolMutants } from './protocol-mutants.ts';
 
 /** A campaign, run briefly; or tests of a file, by the beginning of their names. */
@@ -332,66 +333,6 @@ const targetMutants: readonly Mutant[] = [
       '        this.#field(place, cell);\n        provided++;\n' +
       '      } else if (this.#required[place]) return this.#missing(place);\n    }\n',
     killer: sqlite('absent columns'),
-  },
-];
-
-const http = (only: string): Killer => ({ campaign: 'http', count: 1, only });
-const serverMutants: readonly Mutant[] = [
-  {
-    name: 'HTTP: bytes are not counted after inflating',
-    file: 'src/server/body.ts',
-    search:
-      'if (own.bytes + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));',
-    replace: '',
-    killer: http('lie: a bomb'),
-  },
-  {
-    name: 'HTTP: a route that anybody may ask',
-    file: 'src/server/probes.ts',
-    search: "config: { rights: ['read'] }",
-    replace: "config: { rights: 'nobody asks' }",
-    killer: http('route'),
-  },
-  {
-    name: 'HTTP: tokens are not compared',
-    file: 'src/server/tokens.ts',
-    search: 'if (timingSafeEqual(entry.digest, digest)) found',
-    replace: 'if (entry.digest.length === digest.length) found',
-    killer: http('route'),
-  },
-  {
-    name: 'HTTP: large numbers go through a double',
-    file: 'src/accept/numeric.ts',
-    search: 'const exact = given.toBigInt();',
-    replace: 'const exact = BigInt(Number(given.toBigInt()));',
-    killer: http('body: numbers'),
-  },
-  {
-    name: 'HTTP: headers beyond 2,000 are dropped',
-    file: 'src/server/app.ts',
-    search: 'server.maxHeadersCount = 0;',
-    replace: '',
-    killer: http('lie: a token behind'),
-  },
-  {
-    name: 'HTTP: strangers keep the places',
-    file: 'src/server/places.ts',
-    search: 'const [name] = this.#strangers.size > 0 ? this.#strangers : this.#idle;',
-    replace: 'const name = undefined as string | undefined;',
-    killer: { test: 'test/server-connections.test.ts', names: 'at the bound' },
-  },
-];
-
-const real = (names: string): Killer => ({ campaign: 'faults', count: 1, only: `real${names}` });
-
-/** What only the real disk, the kernel, or a second process can tell. */
-const realMutants: readonly Mutant[] = [
-  {
-    name: 'the real lock is no lock',
-    file: 'src/disk.ts',
-    search: 'BEGIN EXCLUSIVE',
-    replace: 'BEGIN',
-    killer: real('one directory'),
   },
 ];
 

@@ -1,0 +1,63 @@
+// Broken builds of what stands around the core: the server, and the disk as it really is.
+import type { Killer, Mutant } from './mutant-list.ts';
+
+const http = (only: string): Killer => ({ campaign: 'http', count: 1, only });
+/** Each has something to say to a client that does not behave. */
+export const serverMutants: readonly Mutant[] = [
+  {
+    name: 'HTTP: bytes are not counted after inflating',
+    file: 'src/server/body.ts',
+    search:
+      'if (own.bytes + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));',
+    replace: '',
+    killer: http('lie: a bomb'),
+  },
+  {
+    name: 'HTTP: a route that anybody may ask',
+    file: 'src/server/probes.ts',
+    search: "config: { rights: ['read'] }",
+    replace: "config: { rights: 'nobody asks' }",
+    killer: http('route'),
+  },
+  {
+    name: 'HTTP: tokens are not compared',
+    file: 'src/server/tokens.ts',
+    search: 'if (timingSafeEqual(entry.digest, digest)) found',
+    replace: 'if (entry.digest.length === digest.length) found',
+    killer: http('route'),
+  },
+  {
+    name: 'HTTP: large numbers go through a double',
+    file: 'src/accept/numeric.ts',
+    search: 'const exact = given.toBigInt();',
+    replace: 'const exact = BigInt(Number(given.toBigInt()));',
+    killer: http('body: numbers'),
+  },
+  {
+    name: 'HTTP: headers beyond 2,000 are dropped',
+    file: 'src/server/app.ts',
+    search: 'server.maxHeadersCount = 0;',
+    replace: '',
+    killer: http('lie: a token behind'),
+  },
+  {
+    name: 'HTTP: strangers keep the places',
+    file: 'src/server/places.ts',
+    search: 'const [name] = this.#strangers.size > 0 ? this.#strangers : this.#idle;',
+    replace: 'const name = undefined as string | undefined;',
+    killer: { test: 'test/server-connections.test.ts', names: 'at the bound' },
+  },
+];
+
+const real = (names: string): Killer => ({ campaign: 'faults', count: 1, only: `real${names}` });
+
+/** What only the real disk, the kernel, or a second process can tell. */
+export const realMutants: readonly Mutant[] = [
+  {
+    name: 'the real lock is no lock',
+    file: 'src/disk.ts',
+    search: 'BEGIN EXCLUSIVE',
+    replace: 'BEGIN',
+    killer: real('one directory'),
+  },
+];
