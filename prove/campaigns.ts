@@ -1,5 +1,6 @@
 // All campaigns, in the order in which `npm run prove` goes through them.
 import type { Campaign } from './campaign.ts';
+import { commitsCampaign } from './commits.ts';
 import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
 import { killsCampaign } from './kills.ts';
@@ -11,5 +12,6 @@ export const campaigns: readonly Campaign[] = [
   faultsCampaign,
   flipsCampaign,
   killsCampaign,
+  commitsCampaign,
   mutantsCampaign,
 ];

@@ -214,7 +214,7 @@ export async function startPostgres(version: PostgresVersion = '18'): Promise<Po
   await appendFile(
     join(server.dataFolder, 'postgresql.conf'),
     `\nport = ${server.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n` +
-      "wal_level = replica\nshared_buffers = '32MB'\nmax_connections = 100\n",
+      "wal_level = replica\nshared_buffers = '32MB'\nmax_connections = 300\n",
   );
   await own(server.dataFolder);
   await server.start();
