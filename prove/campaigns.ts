@@ -1,6 +1,7 @@
 // All campaigns, in the order in which `npm run prove` goes through them.
 import type { Campaign } from './campaign.ts';
 import { commitsCampaign } from './commits.ts';
+import { failoversCampaign } from './failovers.ts';
 import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
 import { killsCampaign } from './kills.ts';
@@ -13,5 +14,6 @@ export const campaigns: readonly Campaign[] = [
   flipsCampaign,
   killsCampaign,
   commitsCampaign,
+  failoversCampaign,
   mutantsCampaign,
 ];

@@ -21,6 +21,7 @@ function shapeOf({ text, isRows }: Turn): string {
   const shape = text
     .replaceAll(/'(?:[^']|'')*'/g, "''")
     .replaceAll(/X''|0x[0-9a-f]+|[0-9a-f]{12,}|\d+/gi, '#')
+    .replaceAll(/#(?:, ?#)+/g, '#')
     .replaceAll(/\s+/g, ' ')
     .trim();
   return isRows ? `rows of ${shape}` : shape;

@@ -126,9 +126,10 @@ async function marksOf(scenario: Scenario, ground: Ground): Promise<Mark[]> {
   world.proxy.onTurn = (turn) => listener.hear(turn);
   await world.write(scenario.sent);
   await world.settle();
+  const marks = listener.marks();
   await world.check(ground.primary);
   await world.close();
-  return listener.marks();
+  return marks;
 }
 
 /** Whether a name is meant by what was asked for, or nothing was asked of its kind. */
