@@ -112,20 +112,23 @@ export class World {
     enough.abort();
   }
 
-  /** Every row is at its end, once, wherever `server` was while it was on its way. */
-  async check(server: DatabaseServer): Promise<void> {
-    const stream = this.#name;
-    const found = await server.sql(`SELECT id, note FROM ${stream}`);
+  /** Each row is there once, and no other; how many of them were merged. */
+  async checkRows(server: DatabaseServer): Promise<number> {
+    const table = this.#name;
+    const rows = await server.sql(`SELECT id, note FROM ${table}`);
+    const found = rows.map(({ id, note }) => ({ id: Number(id), note }));
     const merged = this.#sent.flatMap(({ id, note, end }) =>
       end === 'merged' && id !== null ? [{ id, note }] : [],
     );
     const there = [...this.scenario.before, ...merged];
-    checkTable({
-      table: stream,
-      found: found.map(({ id, note }) => ({ id: Number(id), note })),
-      sent: there,
-      acknowledged: there,
-    });
+    checkTable({ table, found, sent: there, acknowledged: there });
+    return merged.length;
+  }
+
+  /** Every row is at its end, once, wherever `server` was while it was on its way. */
+  async check(server: DatabaseServer): Promise<void> {
+    const stream = this.#name;
+    const merged = await this.checkRows(server);
     const count = (end: RowEndName): number => this.#sent.filter((row) => row.end === end).length;
     const letters = await asked(() => this.#holdfast.deadLetters.list({ stream }));
     const notes = letters.map(({ row, raw }) => row ?? Buffer.from(raw).toString()).map(noteOf);
@@ -134,7 +137,7 @@ export class World {
     const status = await streamWhere(this.#holdfast, stream, ({ inFlight }) => inFlight === 0);
     checkBooks(stream, status, {
       accepted: this.#sent.length,
-      merged: merged.length,
+      merged,
       duplicates: count('duplicate'),
       superseded: 0,
       deadLetters: kept.length,

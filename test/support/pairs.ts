@@ -79,7 +79,6 @@ async function postgresPair(): Promise<Pair> {
   const second = await first.standby();
   const primary = asServer('PostgreSQL', first);
   const standby = asServer('PostgreSQL', second);
-  let isStill = false;
   return {
     primary,
     standby,
@@ -89,12 +88,12 @@ async function postgresPair(): Promise<Pair> {
       while ((await standby.sql(reached))[0]?.['reached'] !== true) await pause(10);
     },
     standStill: async () => {
-      isStill = true;
-      await second.immediate();
+      await standby.sql("ALTER SYSTEM SET primary_conninfo = ''");
+      await standby.sql('SELECT pg_reload_conf()');
+      while ((await standby.sql('SELECT 1 FROM pg_stat_wal_receiver')).length > 0) await pause(10);
     },
     failOver: async () => {
       await first.kill();
-      if (isStill) await second.start();
       // Without waiting there: its snapshot would stand in the way of the replay that it waits for.
       await standby.sql('SELECT pg_promote(false)');
       const isStandby = 'SELECT pg_is_in_recovery() AS "isIt"';
