@@ -3,6 +3,7 @@
 // unbroken copy is put to the same question first and must pass: so a kill is a kill.
 import { execFile } from 'node:child_process';
 import {
+  chmodSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -15,6 +16,7 @@ import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { madeOnceFolder } from '../test/support/machine.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Tally } from './campaign.ts';
 import { equivalent, type Killer, type Mutant, mutants } from './mutant-list.ts';
 
@@ -31,6 +33,8 @@ class Copy {
     for (const name of copied) cpSync(join(root, name), join(this.path, name), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(this.path, 'node_modules'));
     mkdirSync(join(this.path, 'tmp'));
+    // Servers run as users of their own.
+    chmodSync(this.path, 0o711);
   }
 
   /** Whether the killer found fault with the copy as it is, and what it said. */
@@ -92,7 +96,12 @@ function runNode(args: readonly string[], cwd: string) {
       cwd,
       timeout: killerMsMax,
       maxBuffer: 64 * 1024 * 1024,
-      env: { ...process.env, TMPDIR: join(cwd, 'tmp'), NODE_TEST_CONTEXT: undefined },
+      env: {
+        ...process.env,
+        TMPDIR: join(cwd, 'tmp'),
+        HOLDFAST_MADE_ONCE: madeOnceFolder,
+        NODE_TEST_CONTEXT: undefined,
+      },
     };
     execFile(process.execPath, args, options, (error, stdout, stderr) => {
       const code = error ? Number(error.code ?? -1) : 0;
