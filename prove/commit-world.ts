@@ -131,9 +131,9 @@ export class World {
     const merged = await this.checkRows(server);
     const count = (end: RowEndName): number => this.#sent.filter((row) => row.end === end).length;
     const letters = await asked(() => this.#holdfast.deadLetters.list({ stream }));
-    const notes = letters.map(({ row, raw }) => row ?? Buffer.from(raw).toString()).map(noteOf);
+    const notes = letters.map(({ row, raw }) => noteOf(row ?? Buffer.from(raw).toString()));
     const kept = this.#sent.filter(({ end }) => end === 'deadLetter').map(({ note }) => note);
-    assert.deepEqual(notes.sort(), kept.sort(), `the dead letters of ${stream}`);
+    assert.deepEqual(notes.toSorted(byText), kept.toSorted(byText), `dead letters of ${stream}`);
     const status = await streamWhere(this.#holdfast, stream, ({ inFlight }) => inFlight === 0);
     checkBooks(stream, status, {
       accepted: this.#sent.length,
@@ -167,4 +167,6 @@ async function asked<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-const noteOf = (row: string): unknown => (JSON.parse(row) as { readonly note?: unknown }).note;
+const noteOf = (row: string): string => String((JSON.parse(row) as { note?: unknown }).note);
+
+const byText = (a: string, b: string): number => a.localeCompare(b);

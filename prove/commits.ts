@@ -35,6 +35,14 @@ interface Case {
 const worldsAtOnce = 6;
 const worldsEach = 16;
 
+/** What happens to a server under a group of worlds. */
+interface Fortune {
+  /** Once all are struck; the server that they are on then. */
+  readonly befall: () => Promise<DatabaseServer>;
+  /** Before they write. */
+  readonly prepare?: () => Promise<void>;
+}
+
 interface Struck {
   readonly one: Case;
   readonly world: World;
@@ -61,24 +69,19 @@ class Attack {
     const left = [...cases];
     const work = async (): Promise<void> => {
       for (let one = left.shift(); one && !this.isOver; one = left.shift()) {
-        await this.group(ground, [one], async () => ground.primary);
+        await this.group(ground, [one], { befall: async () => ground.primary });
       }
     };
     await Promise.all(Array.from({ length: worldsAtOnce }, work));
   }
 
   /** Strikes all, lets `befall` happen to their server, and looks at the one that it leads to. */
-  async group(
-    ground: Ground,
-    cases: readonly Case[],
-    befall: () => Promise<DatabaseServer>,
-    beforeWriting: () => Promise<void> = async () => undefined,
-  ): Promise<void> {
+  async group(ground: Ground, cases: readonly Case[], { befall, prepare }: Fortune): Promise<void> {
     const struck: Struck[] = [];
     try {
       // The first makes Holdfast's own tables; and not all at once.
       for (const one of cases) struck.push(await this.#begin(ground, one));
-      await beforeWriting();
+      await prepare?.();
       await Promise.all(struck.map(({ world }) => world.write(world.scenario.sent)));
       await Promise.all(
         struck.map(({ world, strike }) => Promise.race([strike.hit, world.settle()])),
@@ -135,7 +138,7 @@ async function marksOf(scenario: Scenario, ground: Ground): Promise<Mark[]> {
   return marks;
 }
 
-/** Whether a name is meant by what was asked for, or nothing was asked of its kind. */
+/** Whether a name is meant by what was asked for (parts, by '; '), or no other of its kind is. */
 const isMeant = (name: string, names: readonly string[], only: string): boolean =>
   only.includes(name) || !names.some((other) => only.includes(other));
 
@@ -158,7 +161,7 @@ async function casesOf(ground: Ground, round: number, only: string): Promise<Cas
       });
     }
   }
-  return cases.filter(({ name }) => name.includes(only));
+  return cases.filter(({ name }) => only.split('; ').every((part) => name.includes(part)));
 }
 
 const chunks = (cases: readonly Case[], size: number): Case[][] =>
@@ -169,11 +172,12 @@ const chunks = (cases: readonly Case[], size: number): Case[][] =>
 async function restart(attack: Attack, ground: Ground, cases: readonly Case[]): Promise<void> {
   for (const some of chunks(cases, worldsEach)) {
     if (attack.isOver) return;
-    await attack.group(ground, some, async () => {
+    const befall = async (): Promise<DatabaseServer> => {
       await ground.primary.kill();
       await ground.primary.start();
       return ground.primary;
-    });
+    };
+    await attack.group(ground, some, { befall });
   }
 }
 
@@ -188,7 +192,8 @@ async function failOver(attack: Attack, engine: Engine, cases: readonly Case[]):
         await pair.failOver();
         return pair.standby;
       };
-      await attack.group({ engine, ...pair }, some, befall, () => leave(pair, isBehind));
+      const prepare = () => leave(pair, isBehind);
+      await attack.group({ engine, ...pair }, some, { befall, prepare });
     } finally {
       await pair.stop();
     }
@@ -270,8 +275,8 @@ async function run(options: CampaignOptions) {
 export const commitsCampaign: Campaign = {
   name: 'commits',
   unit: 'statements of a batch struck',
-  countShort: 400,
-  countLong: 4_000,
-  countPart: 1_000,
+  countShort: 300,
+  countLong: 3_000,
+  countPart: 750,
   run,
 };

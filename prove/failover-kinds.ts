@@ -101,13 +101,14 @@ async function synchronous(world: FailoverWorld): Promise<void> {
 
 /** The old primary comes back while the new one is away: it must not be written to. */
 async function comesBack(world: FailoverWorld): Promise<void> {
-  const { primary, standby, standStill, failOver } = world.pair;
+  const { pair } = world;
+  const { primary, standby } = pair;
   await world.create();
   await world.open();
   await world.write(100, 'settled');
   await world.pair.catchUp();
-  await standStill();
-  await failOver();
+  await pair.standStill();
+  await pair.failOver();
   await world.write(100, 'settled');
   await standby.kill();
   await primary.start();

@@ -29,10 +29,10 @@ const states = { campaign: 'states', count: 20_000 } as const;
 const faults = { campaign: 'faults', count: 250 } as const;
 const target = { campaign: 'faults', count: 150, only: 'target' } as const;
 const failover = { campaign: 'faults', count: 75, only: 'failover' } as const;
-const commits = (only: string): Killer => ({ campaign: 'commits', count: 20, only });
+const commits = (only: string): Killer => ({ campaign: 'commits', count: 6, only });
 const failovers = (only: string): Killer => ({ campaign: 'failovers', count: 1, only });
-const onPostgres = commits('PostgreSQL, new rows, no key, same server');
-const onMariadb = commits('MariaDB, new rows, no key, same server');
+const onPostgres = commits('PostgreSQL, new rows, no key; same server; before');
+const onMariadb = commits('MariaDB, new rows, no key; same server; before');
 const flips = { campaign: 'flips', count: 7_000 } as const;
 const sqlite = (names: string): Killer => ({
   test: 'test/target.test.ts',

@@ -23,7 +23,7 @@ export interface Strike {
   readonly hit: Promise<Turn>;
 }
 
-export interface StrikeOptions {
+interface StrikeOptions {
   /** From then on nobody gets through, until `up`. */
   readonly isLasting?: boolean;
 }
