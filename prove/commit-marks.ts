@@ -1,6 +1,6 @@
 // The statements of a batch, found by listening to one that nothing disturbs: so that none can be
-// forgotten. A mark is a statement's shape, without its names and numbers, and which of those of the
-// same shape is meant.
+// forgotten. A mark is a statement's shape, without its names and numbers, and which of those of
+// the same shape is meant.
 import type { Turn } from '../test/support/turns.ts';
 
 export interface Mark {

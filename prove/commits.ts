@@ -1,12 +1,12 @@
 // Campaign `commits`: the whole product in front of a real server, and each statement of its
 // transactions struck once: cut before it reaches the server, after it was done, in the middle of
-// its answer, or left without one; or a COMMIT comes late. Meanwhile the server stays, is killed and started again, or is
-// lost and its standby takes over, with or without the last commits. Then the fault is gone: every
-// row must come to its end once, with or without a key, and the books must say so.
+// its answer, or left without one; or a COMMIT comes late. Meanwhile the server stays, is killed
+// and started again, or is lost and its standby takes over, with or without the last commits. Then
+// the fault is gone: every row must come to its end once, with or without a key, and the books must
+// say so.
 //
-// What this shows: the answer to a commit may be lost at any byte. It shows it for these versions of
-// the servers and drivers, one batch at a time.
-
+// What this shows: the answer to a commit may be lost at any byte. It shows it for these versions
+// of the servers and drivers, one batch at a time.
 import { Random } from '../test/simulation/random.ts';
 import { hasMariadb } from '../test/support/mariadb.ts';
 import type { DatabaseServer, Engine } from '../test/support/pairs.ts';
@@ -31,7 +31,7 @@ interface Case {
   readonly fate: Fate;
 }
 
-/** Worlds beside each other on a server that stays, and those that share a restart or a failover. */
+/** Worlds at once on a server that stays, and those that share a restart or a failover. */
 const worldsAtOnce = 6;
 const worldsEach = 16;
 
@@ -72,7 +72,7 @@ class Attack {
         await this.group(ground, [one], { befall: async () => ground.primary });
       }
     };
-    await Promise.all(Array.from({ length: worldsAtOnce }, work));
+    await allEnded(Array.from({ length: worldsAtOnce }, work));
   }
 
   /** Strikes all, lets `befall` happen to their server, and looks at the one that it leads to. */
@@ -88,7 +88,7 @@ class Attack {
       );
       const server = await befall();
       for (const { world } of struck) world.proxy.up();
-      await Promise.all(struck.map((own) => this.#judge(own, server)));
+      await allEnded(struck.map((own) => this.#judge(own, server)));
     } finally {
       await Promise.all(struck.map(({ world }) => world.close()));
     }
@@ -238,15 +238,15 @@ async function attackEngine(engine: Engine, whole: Whole): Promise<void> {
         await failOver(attack, engine, of('failed over'));
         await failOver(attack, engine, of('failed over, behind'));
       };
-      await settled([single(), paired()]);
+      await allEnded([single(), paired()]);
     }
   } finally {
     await primary.stop();
   }
 }
 
-/** Waits for all of them, whatever becomes of one; then throws what the first threw. */
-async function settled(all: readonly Promise<void>[]): Promise<void> {
+/** Whatever becomes of one, the others use the servers until they end. */
+async function allEnded(all: readonly Promise<void>[]): Promise<void> {
   const ends = await Promise.allSettled(all);
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }
@@ -259,7 +259,7 @@ async function run(options: CampaignOptions) {
   if (here.length < meant.length) tally.reduce('there is no MariaDB on this machine');
   const each = Math.ceil(count / here.length);
   const attack = (): Promise<void> =>
-    settled(
+    allEnded(
       here.map((engine) => attackEngine(engine, { ...options, tally, count: each, total: count })),
     );
   if (only !== '') return tally.result(attack);

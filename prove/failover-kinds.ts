@@ -22,7 +22,7 @@ async function loseSome(world: FailoverWorld): Promise<void> {
   await world.pair.failOver();
 }
 
-/** Only a primary of PostgreSQL knows what its standby has; elsewhere the journal just keeps all. */
+/** Only a primary of PostgreSQL knows what its standby has; elsewhere the journal keeps all. */
 const carefully = ({ pair }: FailoverWorld) =>
   pair.primary.engine === 'PostgreSQL' ? ({ confirm: 'standby', keepsNothing: true } as const) : {};
 

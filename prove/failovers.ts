@@ -1,7 +1,8 @@
-// Campaign `failovers`: a real primary is killed and its standby takes over, mostly without the last
-// commits. Each run is one failover under streams of every route. What the database lost must come
-// back from the journal, each row once; what was acknowledged as confirmed must be there although
-// the journal has dropped it; what a standby has or lacks must not pass for the truth meanwhile.
+// Campaign `failovers`: a real primary is killed and its standby takes over, mostly without the
+// last commits. Each run is one failover under streams of every route. What the database lost must
+// come back from the journal, each row once; what was acknowledged as confirmed must be there
+// although the journal has dropped it; what a standby has or lacks must not pass for the truth
+// meanwhile.
 //
 // What this shows: the promise behind I4 and P3 on these servers, whose tools of failover are a
 // signal and a statement. It says nothing of anybody's own tools.

@@ -1,6 +1,8 @@
 // Broken builds, each a textual change of one source file, and what must notice it. The text must
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
 
+import { serverMutants } from './server-mutants.ts';
+
 /** A campaign, run briefly; or tests of a file, by the beginning of their names. */
 export type Killer =
   | { readonly campaign: string; readonly count: number; readonly only?: string }
@@ -29,10 +31,6 @@ const states = { campaign: 'states', count: 20_000 } as const;
 const faults = { campaign: 'faults', count: 250 } as const;
 const target = { campaign: 'faults', count: 150, only: 'target' } as const;
 const failover = { campaign: 'faults', count: 75, only: 'failover' } as const;
-const commits = (only: string): Killer => ({ campaign: 'commits', count: 6, only });
-const failovers = (only: string): Killer => ({ campaign: 'failovers', count: 1, only });
-const onPostgres = commits('PostgreSQL, new rows, no key; same server; before');
-const onMariadb = commits('MariaDB, new rows, no key; same server; before');
 const flips = { campaign: 'flips', count: 7_000 } as const;
 const sqlite = (names: string): Killer => ({
   test: 'test/target.test.ts',
@@ -335,56 +333,6 @@ const targetMutants: readonly Mutant[] = [
       '        this.#field(place, cell);\n        provided++;\n' +
       '      } else if (this.#required[place]) return this.#missing(place);\n    }\n',
     killer: sqlite('absent columns'),
-  },
-];
-
-const serverMutants: readonly Mutant[] = [
-  {
-    name: 'PostgreSQL: an unanswered COMMIT counts as done',
-    file: 'src/target/postgres/connection.ts',
-    search: "      if (this.isClosed || then !== '') {\n",
-    replace:
-      "      if (this.isClosed) return [{ command: 'COMMIT' } as pg.QueryResult<Row>];\n      if (then !== '') {\n",
-    killer: onPostgres,
-  },
-  {
-    name: 'MariaDB: an unanswered COMMIT counts as done',
-    file: 'src/target/mysql/connection.ts',
-    search: "        this.destroy();\n        throw new TargetError('ambiguous'",
-    replace: "        if (kind === 'lost') return;\n        throw new TargetError('ambiguous'",
-    killer: onMariadb,
-  },
-  {
-    name: 'PostgreSQL: the books outside the transaction of the rows',
-    file: 'src/target/postgres/merge.ts',
-    search: '      await settle(connection, batch, placed);\n',
-    replace:
-      "      await connection.commit();\n      await connection.script('BEGIN');\n" +
-      '      await settle(connection, batch, placed);\n',
-    killer: onPostgres,
-  },
-  {
-    name: 'MariaDB: the books outside the transaction of the rows',
-    file: 'src/target/mysql/merge.ts',
-    search: '      await settle(connection, batch, {',
-    replace:
-      "      await connection.script('COMMIT; START TRANSACTION');\n" +
-      '      await settle(connection, batch, {',
-    killer: onMariadb,
-  },
-  {
-    name: 'PostgreSQL: every standby has everything',
-    file: 'src/target/postgres/session.ts',
-    search: "return row?.['reached'] === true;",
-    replace: 'return row !== undefined;',
-    killer: failovers('PostgreSQL, behind'),
-  },
-  {
-    name: 'PostgreSQL: an old primary is as good as the new one',
-    file: 'src/target/postgres/target.ts',
-    search: '    if (timeline < newest) {',
-    replace: '    if (timeline < 0 * newest) {',
-    killer: failovers('PostgreSQL, comes back'),
   },
 ];
 

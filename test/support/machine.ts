@@ -7,7 +7,7 @@ import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 
-/** Where what is made once a machine is kept; campaigns that have a folder of their own share it. */
+/** Where what is made once a machine is kept; processes with folders of their own share it. */
 export const madeOnceFolder = process.env['HOLDFAST_MADE_ONCE'] ?? tmpdir();
 
 const isRoot = process.getuid?.() === 0;

@@ -1,8 +1,8 @@
 // What a client says to its server, cut into turns: all that it sends until it waits for an answer.
-// PostgreSQL: messages of a type, a length and a body, after a first one without a type; a turn ends
-// with a simple query, a Sync, or the end of a COPY's rows. MySQL: packets of a length, a number and
-// a body; a command is number 0, and the rows of a LOAD DATA LOCAL are packets that end with an
-// empty one.
+// PostgreSQL: messages of a type, a length and a body, after a first one without a type; a turn
+// ends with a simple query, a Sync, or the end of a COPY's rows. MySQL: packets of a length, a
+// number and a body; a command is number 0, and the rows of a LOAD DATA LOCAL are packets that end
+// with an empty one.
 
 export interface Turn {
   /** Which of the proxy's connections. */
