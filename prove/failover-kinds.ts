@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { HoldfastError } from '../src/index.ts';
 import type { Engine } from '../test/support/pairs.ts';
 import { streamOf, streamWhere } from '../test/support/waits.ts';
-import type { FailoverWorld } from './failover-world.ts';
+import { type FailoverWorld, isGone } from './failover-world.ts';
 import { Violation } from './oracle.ts';
 
 export interface Kind {
@@ -48,10 +48,10 @@ async function idle(world: FailoverWorld): Promise<void> {
   await world.write(100, 'settled');
   await loseSome(world);
   const { standby } = world.pair;
-  for (const name of world.names) {
-    await streamWhere(world.holdfast, name, ({ state }) => state === 'running');
-    while ((await world.lacking(standby)) > 0) await streamWhere(world.holdfast, name, () => true);
-  }
+  const comeBack = async (): Promise<void> => {
+    while ((await world.lacking(standby)) > 0);
+  };
+  await world.watched(comeBack());
   await world.check(standby);
 }
 
@@ -88,15 +88,34 @@ async function synchronous(world: FailoverWorld): Promise<void> {
   await primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
   await primary.sql('SELECT pg_reload_conf()');
   await world.open({ confirm: 'standby', keepsNothing: true });
-  const before = world.oldestSegment;
+  const [before] = world.segments;
   do await world.write(100, 'confirmed');
-  while (world.oldestSegment === before);
-  world.see('segments dropped before a failover', world.oldestSegment - before);
+  while (world.segments[0] === before);
+  world.see('confirmed rows not in the journal any more');
   await world.pair.failOver();
   // Before anything can come back from the journal that is still there, too.
   for (const name of world.names) await world.checkRows(standby, name);
   await world.write(100, 'settled');
   await world.check(standby);
+}
+
+/** Where the journal has not kept what the standby lacks, the stream says so and stands still. */
+async function tooLate(world: FailoverWorld): Promise<void> {
+  const { pair } = world;
+  await world.create();
+  await world.open({ keepsNothing: true });
+  await world.write(100, 'settled');
+  await pair.catchUp();
+  await pair.standStill();
+  const newest = world.segments.at(-1) ?? 0;
+  do await world.write(100, 'settled');
+  while ((world.segments[0] ?? 0) <= newest);
+  await loseSome(world);
+  for (const name of world.names) {
+    await streamWhere(world.holdfast, name, ({ reason = '' }) => isGone(reason));
+    await world.checkRows(pair.standby, name, Number.POSITIVE_INFINITY);
+  }
+  world.see('losses that were told');
 }
 
 /** The old primary comes back while the new one is away: it must not be written to. */
@@ -172,6 +191,7 @@ export const kinds: readonly Kind[] = [
   { name: 'unaware', engines: both, run: unaware },
   { name: 'underway', engines: both, run: underway },
   { name: 'lags', engines: both, run: lags },
+  { name: 'too late', engines: both, run: tooLate },
   { name: 'synchronous', engines: ['PostgreSQL'], run: synchronous },
   { name: 'comes back', engines: ['PostgreSQL'], run: comesBack },
 ];

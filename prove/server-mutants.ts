@@ -39,7 +39,7 @@ export const serverMutants: readonly Mutant[] = [
     file: 'src/target/mysql/merge.ts',
     search: '      await settle(connection, batch, {',
     replace:
-      "      await connection.script('COMMIT; START TRANSACTION');\n" +
+      "      await connection.commit();\n      await connection.script('START TRANSACTION');\n" +
       '      await settle(connection, batch, {',
     killer: onMariadb,
   },

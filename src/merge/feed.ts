@@ -103,22 +103,29 @@ export class Feed {
     const { kind, stream, lane, first, rowCount } = head.header;
     if (kind === blockKind.dictionary || kind === blockKind.checkpoint) {
       this.#learn(this.#whole(reader, head.offset));
+      if (kind === blockKind.checkpoint) this.#checkReach();
       return 'more';
     }
     const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
     if (!isRecords || stream !== this.#options.stream || !this.#options.serves(lane)) return 'more';
     const taken = this.#taken[lane] ?? 0;
     if (first + rowCount - 1 <= taken) return 'more';
-    if (first !== taken + 1) {
-      throw new HoldfastError(
-        'HF_CORRUPT',
-        `Lane ${lane} is settled to ${taken} and the journal goes on at ${first}: ` +
-          'the records between are not in the journal any more.',
-      );
-    }
+    if (first !== taken + 1) throw gone(lane, taken, first);
     const answer = sink(this.#whole(reader, head.offset));
     if (answer !== 'later') this.#taken[lane] = first + rowCount - 1;
     return answer;
+  }
+
+  /**
+   * All records before a segment were taken when it begins; else they are gone, even where their
+   * lane has none behind them that could show it.
+   */
+  #checkReach(): void {
+    const mark = this.#checkpoint().marks.find(({ stream }) => stream === this.#options.stream);
+    this.#taken.forEach((taken, lane) => {
+      const last = mark?.last[lane] ?? 0;
+      if (this.#options.serves(lane) && taken < last) throw gone(lane, taken, last + 1);
+    });
   }
 
   #whole(reader: BlockReader, offset: number): ReadBlock {
@@ -167,3 +174,10 @@ export class Feed {
     );
   }
 }
+
+const gone = (lane: number, settled: number, next: number): HoldfastError =>
+  new HoldfastError(
+    'HF_CORRUPT',
+    `Lane ${lane} is settled to ${settled} and the journal goes on at ${next}: ` +
+      'the records between are not in the journal any more.',
+  );
