@@ -275,7 +275,7 @@ async function run(options: CampaignOptions) {
 export const commitsCampaign: Campaign = {
   name: 'commits',
   unit: 'statements of a batch struck',
-  countShort: 300,
+  countShort: 240,
   countLong: 3_000,
   countPart: 750,
   run,
