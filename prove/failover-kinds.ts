@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { HoldfastError } from '../src/index.ts';
 import type { Engine } from '../test/support/pairs.ts';
-import { streamOf, streamWhere } from '../test/support/waits.ts';
+import { streamOf } from '../test/support/waits.ts';
 import type { FailoverWorld } from './failover-world.ts';
 import { Violation } from './oracle.ts';
 
