@@ -267,8 +267,8 @@ async function run(options: CampaignOptions) {
     struck: 0.9,
     'commits struck': 0.05,
     ...Object.fromEntries(here.map((engine) => [`${engine}: struck`, 0.8 / here.length])),
-    ...Object.fromEntries(faults.map((fault) => [`${fault}: struck`, 0.01])),
-    ...Object.fromEntries(fates.map((fate) => [`${fate}: struck`, 0.15])),
+    ...Object.fromEntries(faults.map((fault) => [`${fault}: struck`, 0.001])),
+    ...Object.fromEntries(fates.map((fate) => [`${fate}: struck`, 0.08])),
   });
 }
 
