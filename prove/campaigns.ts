@@ -1,6 +1,8 @@
 // All campaigns, in the order in which `npm run prove` goes through them.
 import type { Campaign } from './campaign.ts';
+import { commitsCampaign } from './commits.ts';
 import { cutsCampaign } from './cuts.ts';
+import { failoversCampaign } from './failovers.ts';
 import { faultsCampaign } from './faults.ts';
 import { flipsCampaign } from './flips.ts';
 import { httpCampaign } from './http.ts';
@@ -16,6 +18,8 @@ export const campaigns: readonly Campaign[] = [
   flipsCampaign,
   killsCampaign,
   cutsCampaign,
+  commitsCampaign,
+  failoversCampaign,
   httpCampaign,
   mutantsCampaign,
 ];

@@ -1,7 +1,8 @@
 // Broken builds, each a textual change of one source file, and what must notice it. The text must
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
-import { realMutants, serverMutants } from './outer-mutants.ts';
+import { httpMutants, realMutants } from './outer-mutants.ts';
 import { protocolMutants } from './protocol-mutants.ts';
+import { serverMutants } from './server-mutants.ts';
 
 /** A campaign, run briefly; or tests of a file, by the beginning of their names. */
 export type Killer =
@@ -343,5 +344,6 @@ export const mutants: readonly Mutant[] = [
   ...targetMutants,
   ...protocolMutants,
   ...serverMutants,
+  ...httpMutants,
   ...realMutants,
 ];

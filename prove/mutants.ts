@@ -16,6 +16,7 @@ import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { madeOnceFolder } from '../test/support/machine.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Tally } from './campaign.ts';
 import { equivalent, type Killer, type Mutant, mutants } from './mutant-list.ts';
 
@@ -96,7 +97,12 @@ function runNode(args: readonly string[], cwd: string) {
       cwd,
       timeout: killerMsMax,
       maxBuffer: 64 * 1024 * 1024,
-      env: { ...process.env, TMPDIR: join(cwd, 'tmp'), NODE_TEST_CONTEXT: undefined },
+      env: {
+        ...process.env,
+        TMPDIR: join(cwd, 'tmp'),
+        HOLDFAST_MADE_ONCE: madeOnceFolder,
+        NODE_TEST_CONTEXT: undefined,
+      },
     };
     execFile(process.execPath, args, options, (error, stdout, stderr) => {
       const code = error ? Number(error.code ?? -1) : 0;

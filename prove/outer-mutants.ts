@@ -3,7 +3,7 @@ import type { Killer, Mutant } from './mutant-list.ts';
 
 const http = (only: string): Killer => ({ campaign: 'http', count: 1, only });
 /** Each has something to say to a client that does not behave. */
-export const serverMutants: readonly Mutant[] = [
+export const httpMutants: readonly Mutant[] = [
   {
     name: 'HTTP: bytes are not counted after inflating',
     file: 'src/server/body.ts',

@@ -10,10 +10,10 @@ import { connect, createMariadb, type MariadbServer, startMariadb } from './supp
 import { Rig } from './support/mariadb-rig.ts';
 import { type Fault, type FaultProxy, startProxy } from './support/proxy.ts';
 import { fails, rungs } from './support/target-stream.ts';
+import type { Turn } from './support/turns.ts';
 
 const rows = [{ id: 1_000_001n }, { id: 1_000_002n }];
-/** COM_QUERY and its text; a row's line. */
-const marks = { commit: '\x03COMMIT', rows: '1000001\n' };
+const commits = ({ text }: Turn): boolean => text === 'COMMIT';
 
 let server: MariadbServer;
 let proxy: FaultProxy;
@@ -22,7 +22,7 @@ let direct: Rig;
 let faulty: Rig;
 before(async () => {
   server = await startMariadb();
-  proxy = await startProxy(server.port, marks);
+  proxy = await startProxy(server.port, 'mysql');
   const url = await createMariadb(server, 'faults');
   direct = new Rig(url, { resolveLockMsMax: 200 });
   const through = url.replace(`:${server.port}/`, `:${proxy.port}/`);
@@ -53,6 +53,7 @@ const newHolder = (): Promise<Connection> => connect(direct.url);
 const cuts: readonly (readonly [Fault, number, string])[] = [
   ['before', 0, 'cut before COMMIT arrives'],
   ['after', 1, 'cut after COMMIT'],
+  ['half', 1, 'cut in the answer to COMMIT'],
   ['hang', 1, 'hanging after COMMIT'],
 ];
 for (const [fault, committed, how] of cuts) {
@@ -62,12 +63,9 @@ for (const [fault, committed, how] of cuts) {
       const stream = await faulty.stream(table);
       const batch = stream.batch(rows);
       const suspect = stream.session.id;
-      // The claim has committed by now.
-      proxy.fault = fault;
-      proxy.hits = 0;
+      const strike = proxy.strike(fault, commits);
       await assert.rejects(stream.merge(rung, rows), fails('ambiguous'));
-      proxy.fault = 'pass';
-      assert.equal(proxy.hits, 1);
+      assert(strike.isHit);
       await assert.rejects(stream.session.lanes(stream.id), fails('lost'));
       stream.session = await direct.connect();
       const lanes = await stream.session.resolve(batch, suspect);
@@ -85,9 +83,8 @@ test('a connection cut among the rows is lost, and nothing is written', async ()
   const table = await looseTable();
   for (const rung of rungs) {
     const stream = await faulty.stream(table);
-    proxy.fault = 'rows';
+    proxy.strike('before', ({ isRows }) => isRows);
     await assert.rejects(stream.merge(rung, rows), fails('lost'));
-    proxy.fault = 'pass';
     stream.session = await direct.connect();
     assert.equal(await stream.settled(), 0);
   }
@@ -101,11 +98,9 @@ test('an old session that wakes up after its batch was sent again is dead (P1)',
   const stream = await patient.stream(table);
   const batch = stream.batch(rows);
   const suspect = stream.session.id;
-  proxy.fault = 'hold';
-  const held = proxy.hit();
+  const { hit } = proxy.strike('hold', commits);
   const merged = stream.merge('optimistic', rows);
-  await held;
-  proxy.fault = 'pass';
+  await hit;
   stream.session.destroy();
   await assert.rejects(merged, fails('ambiguous'));
   await patient.close();
@@ -202,7 +197,7 @@ test('two batches that meet crosswise: one is transient and leaves nothing behin
 });
 
 test('why there is no connection: nobody there, no such database, wrong password', async () => {
-  const closed = await startProxy(1);
+  const closed = await startProxy(1, 'mysql');
   await closed.close();
   const reject = async (url: string, kind: Parameters<typeof fails>[0], code: string) => {
     const target = mysqlTarget(url, { clock: systemClock, connectMsMax: 2000 });

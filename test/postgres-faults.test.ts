@@ -12,15 +12,18 @@ import { createDatabase, type PostgresServer, query, startPostgres } from './sup
 import { Rig } from './support/postgres-rig.ts';
 import { type Fault, type FaultProxy, startProxy } from './support/proxy.ts';
 import { fails, rungs } from './support/target-stream.ts';
+import type { Turn } from './support/turns.ts';
 
 let server: PostgresServer;
 let proxy: FaultProxy;
+/** The statement that ends a transaction, not the words in ON COMMIT DELETE ROWS. */
+const commits = ({ text }: Turn): boolean => text.startsWith('COMMIT;');
 /** Straight to the server, and through the proxy with short deadlines. */
 let direct: Rig;
 let faulty: Rig;
 before(async () => {
   server = await startPostgres();
-  proxy = await startProxy(server.port);
+  proxy = await startProxy(server.port, 'postgres');
   const url = await createDatabase(server, 'faults');
   direct = new Rig(url, { resolveLockMsMax: 200 });
   const through = url.replace(`:${server.port}/`, `:${proxy.port}/`);
@@ -57,6 +60,7 @@ const rows = [{ id: 1n }, { id: 2n }];
 const cuts: readonly (readonly [Fault, number, string])[] = [
   ['before', 0, 'cut before COMMIT arrives'],
   ['after', 1, 'cut after COMMIT'],
+  ['half', 1, 'cut in the answer to COMMIT'],
   ['hang', 1, 'hanging after COMMIT'],
 ];
 for (const [fault, committed, how] of cuts) {
@@ -66,11 +70,9 @@ for (const [fault, committed, how] of cuts) {
       const stream = await faulty.stream(table);
       const batch = stream.batch(rows);
       const suspect = stream.session.id;
-      proxy.fault = fault;
-      proxy.hits = 0;
+      const strike = proxy.strike(fault, commits);
       await assert.rejects(stream.merge(rung, rows), fails('ambiguous'));
-      proxy.fault = 'pass';
-      assert.equal(proxy.hits, 1);
+      assert(strike.isHit);
       await assert.rejects(stream.session.lanes(stream.id), fails('lost'));
       stream.session = await direct.connect();
       const lanes = await stream.session.resolve(batch, suspect);
@@ -88,9 +90,8 @@ test('a connection cut among the rows is lost, and nothing is written', async ()
   const table = await looseTable();
   for (const rung of rungs) {
     const stream = await faulty.stream(table);
-    proxy.fault = 'rows';
+    proxy.strike('before', ({ isRows }) => isRows);
     await assert.rejects(stream.merge(rung, rows), fails('lost'));
-    proxy.fault = 'pass';
     stream.session = await direct.connect();
     assert.equal(await stream.settled(), 0);
   }
@@ -104,11 +105,9 @@ test('an old session that wakes up after its batch was sent again is dead (P1)',
   const stream = await patient.stream(table);
   const batch = stream.batch(rows);
   const suspect = stream.session.id;
-  proxy.fault = 'hold';
-  const held = proxy.hit();
+  const { hit } = proxy.strike('hold', commits);
   const merged = stream.merge('optimistic', rows);
-  await held;
-  proxy.fault = 'pass';
+  await hit;
   stream.session.destroy();
   await assert.rejects(merged, fails('ambiguous'));
   await patient.close();
@@ -166,7 +165,7 @@ test('a lock that somebody else holds is transient, and the session goes on', as
 });
 
 test('why there is no connection: nobody there, no such database, wrong password', async () => {
-  const closed = await startProxy(1);
+  const closed = await startProxy(1, 'postgres');
   await closed.close();
   const reject = async (url: string, kind: Parameters<typeof fails>[0], code: string) => {
     const target = postgresTarget(url, { clock: systemClock, connectMsMax: 2000 });

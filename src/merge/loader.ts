@@ -70,6 +70,8 @@ export class Loader {
   readonly #link: Link;
   #wake: () => void = () => undefined;
   #pollAtMs = 0;
+  /** Sessions that were lost in the middle of a batch; the server may not know it yet. */
+  #suspects: string[] = [];
   /** A batch is about as large as the one before. */
   #bytesHint = 64 * 1024;
 
@@ -201,6 +203,7 @@ export class Loader {
 
   #done(rows: readonly LedgerRow[], commit: Commit): void {
     for (const { lane, last } of rows) this.#staged[lane] = last;
+    this.#suspects = [];
     this.#link.passed();
     this.#parts.route.sent(rows, commit);
   }
@@ -227,12 +230,35 @@ export class Loader {
         await this.#link.failed(error);
         return this.#probe();
       case 'lost':
-      case 'readonly':
+        if (batch && suspect !== '') this.#suspects.push(suspect);
+        await this.#link.failed(error);
+        return 'again';
       case 'transient':
+        await this.#link.failed(error);
+        if (batch) await this.#endSuspect(batch);
+        return 'again';
+      case 'readonly':
       case 'conflict':
       case 'row':
         await this.#link.failed(error);
         return 'again';
+    }
+  }
+
+  /**
+   * What stands in the way may be a session of ours that was lost: behind a broken network its
+   * server goes on waiting for its rows, and keeps the lanes locked, for hours (P1). The first one
+   * lost is the likeliest; whatever becomes of it, the next attempt finds out.
+   */
+  async #endSuspect(batch: Batch): Promise<void> {
+    const suspect = this.#suspects.shift();
+    if (suspect === undefined) return;
+    try {
+      const session = await this.#link.connected();
+      await session.resolve(batch, suspect);
+    } catch (error) {
+      if (!(error instanceof TargetError)) throw error;
+      this.#link.drop();
     }
   }
 

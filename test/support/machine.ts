@@ -5,6 +5,10 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+
+/** Where what is made once a machine is kept; processes with folders of their own share it. */
+export const madeOnceFolder = process.env['HOLDFAST_MADE_ONCE'] ?? tmpdir();
 
 const isRoot = process.getuid?.() === 0;
 

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import mysql from 'mysql2/promise';
-import { freePort, onlyOnce, ownerOf, pause } from './machine.ts';
+import { freePort, madeOnceFolder, onlyOnce, ownerOf, pause } from './machine.ts';
 
 export type MariadbVersion = 'MariaDB 10.11' | 'MariaDB 11.4' | 'MySQL 5.6';
 
@@ -45,7 +45,7 @@ const owner = () => ownerOf('mysql');
 
 /** Where fetch-servers.ts puts what it fetched. */
 export const homeOf = (version: MariadbVersion): string =>
-  join(tmpdir(), `holdfast-${version.toLowerCase().replace(' ', '-')}`);
+  join(madeOnceFolder, `holdfast-${version.toLowerCase().replace(' ', '-')}`);
 
 const installMariadb = (
   script: string,
@@ -118,7 +118,7 @@ async function own(folder: string): Promise<void> {
 async function templateFolder(version: MariadbVersion): Promise<string> {
   const user = process.getuid?.() === 0 ? 'root' : String(process.getuid?.());
   const name = `holdfast-data-${fileOf(version)}-${user}`;
-  return onlyOnce(join(tmpdir(), name), async (folder) => {
+  return onlyOnce(join(madeOnceFolder, name), async (folder) => {
     const { uid, gid } = owner();
     if (uid !== undefined && gid !== undefined) await chown(folder, uid, gid);
     await binaries(version).install(folder);

