@@ -28,12 +28,7 @@ export interface ClientParts {
   readonly trace: (line: string) => void;
   /** A client that waited until its rows had their ends is told so: now they must be there. */
   readonly onSettled: (request: RequestPlan) => void;
-  /** It was told that its process does not have its lanes any more. */
-  readonly onFenced: () => void;
 }
-
-/** Whether a stream is held because somebody else has taken its lanes over. */
-export const isFencing = (reason: string): boolean => reason.includes('belongs to epoch');
 
 const poisonMark = 'poison';
 
@@ -107,7 +102,6 @@ export class Clients {
         if (outcome === 'written' && !request.isLoad) return 'acknowledged';
         // The client's own fault: the simulation's, then.
         if (isTold && errorTable[error.code].kind === 'caller') throw error;
-        if (isTold && isFencing(error.message)) this.#parts.onFenced();
         if (!isRepeatable && outcome === 'unknown') return 'unknown';
         if (!isRepeatable && tries > 3) return 'not written';
       } finally {
