@@ -97,7 +97,7 @@ export class World {
   #served: Served | undefined;
   #arrivals: ((served: Served) => void)[] = [];
   #isOver = false;
-  #unfencing: Promise<void> | undefined;
+  #isUnfencing = false;
   #status: Status | undefined;
 
   constructor(plan: Plan) {
@@ -236,18 +236,15 @@ export class World {
     closing: Promise<number>,
   ): Promise<'ended' | 'failed'> {
     const failed = holdfast.failed.then(() => 'failed' as const);
-    const drainMs = await Promise.race([this.#isOver ? settleMsMax : closing, failed]);
-    const how = this.#isOver
-      ? await Promise.race([this.#settle(holdfast, clock), failed])
-      : drainMs;
-    if (typeof how === 'number') {
-      await holdfast.close({ drainMs: how });
-      return 'ended';
+    const ends: Promise<number | 'failed'>[] = [closing, failed];
+    if (this.#isOver) ends.push(this.#settle(holdfast, clock));
+    let how = await Promise.race(ends);
+    if (how === settleMsMax && !this.#status) {
+      how = await Promise.race([this.#settle(holdfast, clock), failed]);
     }
     if (how === 'failed') await checkRefusing(holdfast, this.plan);
-    else this.see('fenced by a twin, and started again');
-    await holdfast.close({ drainMs: 0 });
-    return 'failed';
+    await holdfast.close({ drainMs: how === 'failed' ? 0 : how });
+    return how === 'failed' ? how : 'ended';
   }
 
   /**
@@ -270,7 +267,9 @@ export class World {
     first.disk.die();
     first.clock.end();
     first.disk.dispose();
-    this.#unfencing ??= this.#unfence();
+    if (this.#isUnfencing) return;
+    this.#isUnfencing = true;
+    void this.#unfence();
   }
 
   /**
