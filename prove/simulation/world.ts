@@ -62,6 +62,12 @@ function streamOptions(stream: StreamPlan): OpenOptions['streams'][string] {
   };
 }
 
+/** What ends a process in good order. */
+interface Ends {
+  readonly closing: Promise<number>;
+  readonly givenUp: Promise<'given up'>;
+}
+
 type End = 'died' | 'ended' | 'failed' | 'was forsaken';
 
 /** A process of the product. */
@@ -70,6 +76,8 @@ export interface Life {
   readonly clock: ProcessClock;
   /** What ends it as its owner asks: a shutdown that drains so long. */
   readonly close: (drainMs: number) => void;
+  /** Its owner gives it up: it is started again. */
+  readonly giveUp: () => void;
   /** Its owner's copy takes its place, and it goes on for a while without clients. */
   readonly forsake: () => void;
 }
@@ -204,14 +212,22 @@ export class World {
     const { promise: closing, resolve: close } = Promise.withResolvers<number>();
     const { promise: gone, resolve: tellGone } = Promise.withResolvers<void>();
     const { promise: forsaken, resolve: forsake } = Promise.withResolvers<End>();
-    this.life = { disk, clock, close, forsake: () => forsake('was forsaken') };
+    const { promise: givenUp, resolve: giveUp } = Promise.withResolvers<'given up'>();
+    this.life = {
+      disk,
+      clock,
+      close,
+      giveUp: () => giveUp('given up'),
+      forsake: () => forsake('was forsaken'),
+    };
     this.end = 'kill';
+    if (this.#isOver) close(settleMsMax);
     events.beforeLife();
     const target = new ProcessTarget(this.target, clock);
-    const life = (async (): Promise<'ended' | 'failed'> => {
+    const life = (async (): Promise<End> => {
       const holdfast = await open(this.#options, { disk, clock, target });
       this.#serve({ holdfast, gone, isGone: () => disk.isDead });
-      return this.#use(holdfast, clock, closing);
+      return this.#use(holdfast, clock, { closing, givenUp });
     })();
     const died = disk.died.then(() => 'died' as const);
     const end = await Promise.race([life, died, forsaken]).catch((error: unknown) => {
@@ -230,21 +246,17 @@ export class World {
   }
 
   /** Until it fails or is closed; at the end of all, until everything is settled. */
-  async #use(
-    holdfast: Holdfast,
-    clock: ProcessClock,
-    closing: Promise<number>,
-  ): Promise<'ended' | 'failed'> {
+  async #use(holdfast: Holdfast, clock: ProcessClock, { closing, givenUp }: Ends) {
     const failed = holdfast.failed.then(() => 'failed' as const);
-    const ends: Promise<number | 'failed'>[] = [closing, failed];
-    if (this.#isOver) ends.push(this.#settle(holdfast, clock));
-    let how = await Promise.race(ends);
-    if (how === settleMsMax && !this.#status) {
-      how = await Promise.race([this.#settle(holdfast, clock), failed]);
+    const broken = Promise.race([failed, givenUp]);
+    let how = await Promise.race([closing, broken]);
+    // Asked to close at the end of all: not before everything is settled.
+    if (typeof how === 'number' && this.#isOver) {
+      how = await Promise.race([this.#settle(holdfast, clock), broken]);
     }
     if (how === 'failed') await checkRefusing(holdfast, this.plan);
-    await holdfast.close({ drainMs: how === 'failed' ? 0 : how });
-    return how === 'failed' ? how : 'ended';
+    await holdfast.close({ drainMs: typeof how === 'number' ? how : 0 });
+    return typeof how === 'number' ? 'ended' : 'failed';
   }
 
   /**
@@ -286,7 +298,7 @@ export class World {
       const all = Object.values(status?.streams ?? {});
       if (!all.some(({ reason = '' }) => reason.includes('belongs to epoch'))) continue;
       this.see('fenced by a twin, and started again');
-      if (served === this.#served) this.life?.close(0);
+      if (served === this.#served) this.life?.giveUp();
     }
   }
 
