@@ -21,6 +21,8 @@ import type { Plan, StreamPlan } from './plan.ts';
 
 const segmentBytes = 64 * 1024;
 const directory = '/journal';
+/** No world lasts longer: what goes on then never ends. */
+const worldMsMax = 20 * 60 * 1000;
 /** Once nothing breaks any more, everything must be settled within this (O10). */
 const settleMsMax = 10 * 60 * 1000;
 
@@ -105,7 +107,6 @@ export class World {
   #served: Served | undefined;
   #arrivals: ((served: Served) => void)[] = [];
   #isOver = false;
-  #isUnfencing = false;
   #status: Status | undefined;
 
   constructor(plan: Plan) {
@@ -150,7 +151,7 @@ export class World {
 
   async run(): Promise<Outcome> {
     try {
-      await this.clock.run(this.#whole());
+      await this.clock.run(this.#whole(), worldMsMax);
     } finally {
       this.disk.dispose();
       this.clock.abandon();
@@ -171,6 +172,7 @@ export class World {
     const attack = (async () => {
       await events.run();
       this.#clients.isCalm = true;
+      void this.#unfence();
       await clients;
     })();
     // Whatever of these fails first has found something.
@@ -279,14 +281,11 @@ export class World {
     first.disk.die();
     first.clock.end();
     first.disk.dispose();
-    if (this.#isUnfencing) return;
-    this.#isUnfencing = true;
-    void this.#unfence();
   }
 
   /**
-   * A call of the first may take its lanes over late. Then its owner finds the other one held, and
-   * starts it again.
+   * A call of a process that is gone may take the lanes over late: of a twin, or of one that died.
+   * Then the owner finds the process that lives held, and starts it again.
    */
   async #unfence(): Promise<void> {
     while (!this.#status) {
@@ -297,7 +296,7 @@ export class World {
       const status = await Promise.race([asked, served.gone]);
       const all = Object.values(status?.streams ?? {});
       if (!all.some(({ reason = '' }) => reason.includes('belongs to epoch'))) continue;
-      this.see('fenced by a twin, and started again');
+      this.see('fenced by one that is gone, and started again');
       if (served === this.#served) this.life?.giveUp();
     }
   }

@@ -57,6 +57,9 @@ export interface LoaderParts extends LinkParts {
   readonly index: number;
 }
 
+const takenOver =
+  'Another process has taken the stream over. Where that one is gone, start this one again.';
+
 /** What to do after an attempt failed. */
 type After = 'again' | 'reread';
 
@@ -225,7 +228,7 @@ export class Loader {
       case 'altered':
         return this.#retrying((session) => this.#describe(session));
       case 'fenced':
-        throw new HoldfastError('HF_TARGET', error.message, { cause: error });
+        throw new HoldfastError('HF_TARGET', `${error.message} ${takenOver}`, { cause: error });
       case 'hold':
         await this.#link.failed(error);
         return this.#probe();
