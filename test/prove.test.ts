@@ -102,13 +102,16 @@ test('two logs that differ in a byte, or a call that was not asked for, are told
 });
 
 const root = join(import.meta.dirname, '..');
-const protocol = readFileSync(join(root, 'docs/protocol.md'), 'utf8');
 
-/** The cells of the document's rows, without the heads. */
-const rows = protocol
-  .split('\n')
-  .filter((line) => /^\| (?!-|rule |broken build )/.test(line))
-  .map((line) => line.split(' | ').map((cell) => cell.replaceAll(/^\| | \|$/g, '')));
+/** The cells of a document's table rows that `pattern` chooses. */
+const rowsOf = (path: string, pattern: RegExp): string[][] =>
+  readFileSync(join(root, path), 'utf8')
+    .split('\n')
+    .filter((line) => pattern.test(line))
+    .map((line) => line.split(' | ').map((cell) => cell.replaceAll(/^\| | \|$/g, '')));
+
+const rows = rowsOf('docs/protocol.md', /^\| (?!-|rule |broken build )/);
+const invariants = rowsOf('ARCHITECTURE.md', /^\| (I\d+|P\d+|damage) /);
 
 const quoted = (cell: string): string[] =>
   [...cell.matchAll(/"([^"]+)"/g)].map(([, name]) => name ?? '');
@@ -136,9 +139,10 @@ test('each rule of the protocol has its place, its attack and its mutant, and th
   }
 });
 
-test('each mutant that the protocol names is one', () => {
+test('each mutant that the protocol and the architecture name is one', () => {
+  assert(invariants.length >= 11, 'each invariant has a row');
   const known = new Set([...mutants.map(({ name }) => name), ...Object.keys(equivalent)]);
-  for (const cells of rows) {
+  for (const cells of [...rows, ...invariants]) {
     const named = quoted(cells.at(-1) ?? '');
     assert(
       named.some((name) => name in equivalent === false),
