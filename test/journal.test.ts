@@ -24,10 +24,14 @@ const hasCode = (code: string) => (error: unknown) =>
   error instanceof HoldfastError && error.code === code;
 
 /** What a kill leaves: the files as they are, without the owner's clean end. */
-async function killedJournal(folder: string, groups: readonly number[]): Promise<string> {
+async function killedJournal(
+  folder: string,
+  groups: readonly number[],
+  segmentBytes = 256 * 1024,
+): Promise<string> {
   const live = join(folder, 'live');
   const killed = join(folder, 'killed');
-  const journal = await Journal.open(journalOptions(live));
+  const journal = await Journal.open(journalOptions(live, { segmentBytes }));
   for (const rows of groups) await journal.submit(parcelOf(journal, rows));
   cpSync(live, killed, { recursive: true });
   rmSync(join(killed, 'lock'));
@@ -76,6 +80,14 @@ test('what was acknowledged is there after a kill, and the journal goes on behin
   assert.equal(records(killed), 517);
   assert.equal(readJournal(systemDisk, killed)?.isClean, true);
   folder.remove();
+});
+
+test('zeros behind blocks larger than the reader’s window are no torn tail', async (t) => {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const killed = await killedJournal(folder.path, [160_000], 16 * 1024 * 1024);
+  assert.equal(records(killed), 160_000);
+  assert.equal(readJournal(systemDisk, killed)?.isTorn, false);
 });
 
 test('a last group cut at any byte is cut whole, and never half of it (P15)', async () => {

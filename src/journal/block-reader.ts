@@ -60,7 +60,7 @@ export class BlockReader {
 
   /** Whether all bytes from `offset` to the end of the file are zero. */
   isZeroFrom(offset: number): boolean {
-    const zeros = new Uint8Array(Math.min(windowBytes, Math.max(0, this.limit - offset)));
+    const zeros = new Uint8Array(Math.min(this.#window.bytes.length, this.limit));
     for (let at = offset; at < this.limit; at = this.#from + this.#filled) {
       if (!this.#cover(at, 1)) return true;
       const part = this.#window.bytes.subarray(at - this.#from, this.#filled);
