@@ -101,6 +101,14 @@ const floors = {
   'ends by power cut': 1,
   'lives that failed': 0.05,
   rewinds: 0.005,
+  twins: 0.05,
+  loads: 0.2,
+  'dead letters': 0.5,
+  'keys refused to other rows': 0.1,
+  'calls struck: ambiguous, committed': 0.02,
+  'calls struck: ambiguous, not committed': 0.02,
+  'late commits done': 0.02,
+  'late commits refused': 0.005,
   'seeds run twice': 0,
 };
 

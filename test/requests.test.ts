@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
+import { HoldfastError } from '../src/errors.ts';
 import { Requests } from '../src/journal/requests.ts';
 
 const note = (id: number, more: object = {}) => ({
@@ -92,4 +93,19 @@ test('a full disk keeps nobody from open requests, nor from closing', () => {
     [2, 3, 4],
   );
   requests.close();
+});
+
+test('who asks of a closed journal is told to ask the next one, and not how it is built', () => {
+  const requests = new Requests(new DatabaseSync(':memory:'), 100);
+  requests.close();
+  const isTold = (error: unknown): boolean =>
+    error instanceof HoldfastError && error.code === 'HF_DRAINING' && error.outcome === 'unknown';
+  for (const ask of [
+    () => requests.byId(1),
+    () => requests.byKey(1, 'k'),
+    () => requests.ofLoad('l'),
+    () => requests.forgetLoad('l'),
+  ]) {
+    assert.throws(ask, isTold);
+  }
 });

@@ -1,5 +1,8 @@
 // The events of a plan, brought about when their time comes: deaths and stops of the process,
 // faults of its disk, faults of the target, jumps of the wall clock.
+
+import type { TargetFault } from '../../test/simulation/simulated-call-fault.ts';
+import type { Struck } from '../../test/simulation/simulated-server.ts';
 import { column, optional } from '../../test/support/rows.ts';
 import type { EventKind, EventPlan } from './plan.ts';
 import { columns, type Life, type World } from './world.ts';
@@ -17,6 +20,8 @@ export class Events {
   readonly #left: EventPlan[];
   /** What was told to die: all that comes after is for the process that follows it. */
   #dying: Life | undefined;
+  /** Faults of calls that are still to strike, with how often. */
+  readonly #onTarget: (Of<'target'> & { after: number; calls: number })[] = [];
   /** Ends of what lasts: later than the event that began it. */
   readonly #lasting: Promise<void>[] = [];
 
@@ -24,6 +29,7 @@ export class Events {
     this.#world = world;
     this.#left = [...world.plan.events];
     world.target.follow(followMs);
+    world.target.strikeWhere((call) => this.#strike(call));
   }
 
   /** From the first to the last, and until nothing of them lasts any more. */
@@ -65,7 +71,7 @@ export class Events {
       jump: ({ ms }) => this.#world.clock.jump(ms),
       disk: (fault) => this.#breakDisk(fault),
       full: (full) => this.#full(full),
-      target: (fault) => this.#breakTarget(fault),
+      target: (fault) => this.#onTarget.push({ ...fault }),
       down: ({ ms }) => this.#world.target.down(ms),
       'read-only': ({ ms }) => this.#world.target.readOnly(ms),
       crash: () => this.#world.target.crash(),
@@ -83,9 +89,17 @@ export class Events {
     disk.inject({ fault, at: disk.operations + 1 + after, isLasting });
   }
 
-  #breakTarget({ fault, after, calls }: Of<'target'>): void {
-    const { target } = this.#world;
-    for (let call = 1; call <= calls; call++) target.inject(target.calls + after + call, fault);
+  /** The fault that strikes a call of the target: of the oldest event that means it. */
+  #strike({ name }: Struck): TargetFault | undefined {
+    const isOfRows = name.startsWith('merge') || name === 'stage';
+    for (const plan of this.#onTarget) {
+      if (plan.isOfRows && !isOfRows) continue;
+      if (plan.after-- > 0) continue;
+      if (--plan.calls === 0) this.#onTarget.splice(this.#onTarget.indexOf(plan), 1);
+      this.#world.see(`calls struck: ${plan.fault}`);
+      return plan.fault;
+    }
+    return undefined;
   }
 
   #lag(ms: number): void {

@@ -67,8 +67,11 @@ export type EventPlan = { readonly at: number } & (
   | {
       readonly kind: 'target';
       readonly fault: TargetFault;
+      /** Of the calls that it may strike, so many are passed over. */
       readonly after: number;
       readonly calls: number;
+      /** It strikes only what commits rows. */
+      readonly isOfRows?: true;
     }
   | { readonly kind: 'down'; readonly ms: number }
   | { readonly kind: 'read-only'; readonly ms: number }
@@ -238,8 +241,9 @@ const drawEvent: Readonly<Record<EventKind, (moment: Moment) => EventPlan>> = {
     at,
     kind: 'target',
     fault: random.pick(targetFaults),
-    after: random.below(6),
+    after: random.below(4),
     calls: random.pick([1, 1, 2, 8]),
+    ...(random.chance(0.7) ? { isOfRows: true as const } : {}),
   }),
   down: ({ random, at }) => ({ at, kind: 'down', ms: random.pick([5, 30, 200]) }),
   'read-only': ({ random, at }) => ({ at, kind: 'read-only', ms: random.pick([5, 30, 200]) }),
@@ -265,6 +269,7 @@ const kinds = Object.keys(drawEvent) as EventKind[];
 function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: number): EventPlan[] {
   const density: Density = (kind) => {
     if (kind === 'die') return 0;
+    if (kind === 'target') return random.chance(0.35) ? 0 : random.pick([1, 3, 8]);
     return random.chance(0.65) ? 0 : random.pick([1, 1, 2, 4]);
   };
   const events = kinds.flatMap((kind) =>

@@ -157,6 +157,10 @@ export class World {
       this.clock.abandon();
     }
     this.see('calls of the target', this.target.calls);
+    this.see('dead letters', this.target.store.letters.size);
+    for (const [what, count] of Object.entries(this.target.server.late)) {
+      this.see(`late commits ${what}`, count);
+    }
     this.trace(this.target.trace.join());
     const hash = createHash('sha256').update(this.#trace.join('\n')).digest('hex').slice(0, 16);
     return { hash, seen: this.#seen };

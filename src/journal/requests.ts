@@ -108,6 +108,7 @@ export class Requests {
   byKey(stream: number, key: string): KeptRequest | undefined {
     const id = this.#freshKeys.get(`${stream} ${key}`);
     if (id !== undefined) return this.#fresh.get(id);
+    this.#mustBeOpen();
     try {
       return parse(this.#byKey.get(stream, key) as Stored | undefined);
     } catch (error) {
@@ -117,6 +118,7 @@ export class Requests {
 
   /** All parts of a load that are durable, in order. */
   ofLoad(load: string): KeptRequest[] {
+    this.#mustBeOpen();
     this.#flushOrRefuse();
     const sql = 'SELECT body, counts FROM requests WHERE load = ? ORDER BY id';
     const rows = this.#database.prepare(sql).all(load) as unknown as Stored[];
@@ -125,6 +127,7 @@ export class Requests {
 
   /** The load's result was told: the same input is a new load from now on. Durable on return. */
   forgetLoad(load: string): void {
+    this.#mustBeOpen();
     this.#flushOrRefuse();
     this.#database.prepare('UPDATE requests SET load = NULL WHERE load = ?').run(load);
   }
@@ -222,6 +225,13 @@ export class Requests {
     }
   }
 
+  /** Whoever still asks when all is closed hears so: what is journaled stays known. */
+  #mustBeOpen(): void {
+    if (this.#database.isOpen) return;
+    const message = 'Holdfast was closed; send the same again to the process that follows.';
+    throw new HoldfastError('HF_DRAINING', message, { outcome: 'unknown' });
+  }
+
   #flushOrRefuse(): void {
     try {
       this.flush();
@@ -236,6 +246,7 @@ export class Requests {
   }
 
   #one(sql: string, id: number): Stored | undefined {
+    this.#mustBeOpen();
     return this.#database.prepare(sql).get(id) as Stored | undefined;
   }
 }
