@@ -3,9 +3,9 @@
 // empty directory and in one that recovers. Then the fault is gone, and what was acknowledged must
 // come to its table once. Beside it, real processes meet real faults (real-faults.ts).
 import { Random } from '../test/simulation/random.ts';
+import { type TargetFault, targetFaults } from '../test/simulation/simulated-call-fault.ts';
 import type { Traced } from '../test/simulation/simulated-disk.ts';
 import { type Fault, faultsOf } from '../test/simulation/simulated-fault.ts';
-import type { TargetFault } from '../test/simulation/simulated-target.ts';
 import { World } from '../test/support/crash-world.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
 import { attackReal } from './real-faults.ts';
@@ -47,22 +47,6 @@ const killAt = 90;
 const real = 'real';
 /** Of the count, calls of real processes that fail. */
 const realCallsShare = 0.03;
-
-const targetFaults: readonly TargetFault[] = [
-  'lost',
-  'ambiguous, committed',
-  'ambiguous, not committed',
-  'transient',
-  'hold',
-  'readonly',
-  'deadlock',
-  'hang',
-  'hang, committed',
-  'late',
-  'late, locked',
-  'die',
-  'die, committed',
-];
 
 async function startRecovering(world: World): Promise<void> {
   world.disk.inject({ fault: 'die', at: killAt });

@@ -3,8 +3,8 @@
 // how dense they are (a swarm): everything at once would hide most of it behind constant failure.
 import type { Route } from '../../src/target/target.ts';
 import { Random } from '../../test/simulation/random.ts';
+import { type TargetFault, targetFaults } from '../../test/simulation/simulated-call-fault.ts';
 import type { Fault } from '../../test/simulation/simulated-fault.ts';
-import type { TargetFault } from '../../test/simulation/simulated-target.ts';
 
 type Policy = 'dead-letter' | 'ignore' | 'update' | 'newest';
 
@@ -188,23 +188,6 @@ function drawRequests(random: Random, streams: readonly StreamPlan[], untilMs: n
 type Density = (kind: EventKind) => number;
 
 const diskFaults: readonly Fault[] = ['EIO', 'ENOSPC', 'EROFS', 'EMFILE', 'short'];
-const targetFaults: readonly TargetFault[] = [
-  'lost',
-  'ambiguous, committed',
-  'ambiguous, not committed',
-  'transient',
-  'deadlock',
-  'serialization',
-  'hold',
-  'readonly',
-  'hang',
-  'hang, committed',
-  'late',
-  'late, locked',
-  'die',
-  'die, committed',
-];
-
 interface Moment {
   readonly random: Random;
   readonly at: number;
