@@ -112,9 +112,9 @@ export class World {
   constructor(plan: Plan) {
     this.plan = plan;
     const seed = Number(BigInt.asUintN(32, BigInt(plan.seed)));
-    const clock = new SimulatedClock({ seed });
+    const clock = new SimulatedClock({ seed, isAlone: true });
     this.clock = clock;
-    this.disk = new SimulatedDisk({ seed });
+    this.disk = new SimulatedDisk({ seed, clock });
     this.target = new SimulatedTarget({
       clock,
       latencyMsMax: plan.latencyMsMax,

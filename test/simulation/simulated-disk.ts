@@ -9,10 +9,12 @@
 // strikes before the operation has done anything. After a death every operation throws.
 import assert from 'node:assert/strict';
 import { basename, dirname, normalize } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Clock } from '../../src/clock.ts';
 import type { Disk, DiskFile, DiskLock, OpenMode } from '../../src/disk.ts';
 import { Random } from './random.ts';
-import { settle } from './simulated-clock.ts';
+import { SimulatedDatabase } from './simulated-database.ts';
 import { Directory, type NameChange } from './simulated-directory.ts';
 import { type Fault, type FaultPlan, failure, faultsOf, strikes } from './simulated-fault.ts';
 import { SimulatedFile, type Survival, type Unit } from './simulated-file.ts';
@@ -31,42 +33,13 @@ export interface Traced {
 
 export interface SimulatedDiskOptions {
   readonly seed?: number;
+  /** What takes its time on a real disk takes up to `slowMsMax` of its time; else a turn. */
+  readonly clock?: Pick<Clock, 'sleep' | 'random'>;
   /** Bytes of all files together. */
   readonly capacityBytes?: number;
 }
 
-let databasesMade = 0;
-
-/** A named database in memory: it lives as long as its first connection. */
-class SimulatedDatabase {
-  readonly #uri = `file:holdfast-simulated-${++databasesMade}?mode=memory&cache=shared`;
-  readonly #anchor = new DatabaseSync(this.#uri);
-  /** The disks that have it. */
-  #holders = 1;
-
-  connect(): DatabaseSync {
-    return new DatabaseSync(this.#uri);
-  }
-
-  close(): void {
-    this.#holders--;
-    if (this.#holders === 0) this.#anchor.close();
-  }
-
-  /** For an image of a disk: a copy is made by whoever opens it while others have it, too. */
-  shared(): SimulatedDatabase {
-    this.#holders++;
-    return this;
-  }
-
-  own(): SimulatedDatabase {
-    if (this.#holders === 1) return this;
-    const copy = new SimulatedDatabase();
-    this.#anchor.exec(`VACUUM INTO '${copy.#uri}'`);
-    this.close();
-    return copy;
-  }
-}
+const slowMsMax = 4;
 
 export class SimulatedDisk implements Disk {
   readonly trace: Traced[] = [];
@@ -85,8 +58,12 @@ export class SimulatedDisk implements Disk {
     this.#tellDied = resolve;
   });
 
-  constructor({ seed = 1, capacityBytes = Number.POSITIVE_INFINITY }: SimulatedDiskOptions = {}) {
+  readonly #clock: SimulatedDiskOptions['clock'];
+
+  constructor(options: SimulatedDiskOptions = {}) {
+    const { seed = 1, capacityBytes = Number.POSITIVE_INFINITY, clock } = options;
     this.#random = new Random(seed);
+    this.#clock = clock;
     this.capacityBytes = capacityBytes;
   }
 
@@ -155,7 +132,11 @@ export class SimulatedDisk implements Disk {
     keep: ((unit: Unit) => boolean) | undefined,
   ): SimulatedDisk {
     const { capacityBytes } = this;
-    const image = new SimulatedDisk({ seed: this.#random.next32(), capacityBytes });
+    const image = new SimulatedDisk({
+      seed: this.#random.next32(),
+      capacityBytes,
+      ...(this.#clock ? { clock: this.#clock } : {}),
+    });
     const survivors = new Map<SimulatedFile, SimulatedFile>();
     const survive = (file: SimulatedFile, path: string): SimulatedFile => {
       const known = survivors.get(file) ?? survivor(file, path);
@@ -367,12 +348,17 @@ export class SimulatedDisk implements Disk {
     return connection;
   }
 
+  async #takeTime(): Promise<void> {
+    if (this.#clock) await this.#clock.sleep(this.#clock.random() * slowMsMax);
+    else await turn();
+  }
+
   async createZeroed(path: string, bytes: number): Promise<void> {
     const file = this.open(path, 'create');
     try {
       // The real one leaves the thread free in between, and takes its time: others run, and may
       // die, here.
-      await settle();
+      await this.#takeTime();
       const zeros = new Uint8Array(bytes);
       for (let at = 0; at < bytes; ) at += file.write(zeros.subarray(at), at);
       file.sync();
