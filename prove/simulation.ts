@@ -90,7 +90,14 @@ async function run(options: CampaignOptions) {
       if (at % 100 === 0) tally.progress(at, count);
     }
   };
-  return tally.result(attack, count < 100 ? {} : floors);
+  // Faults are thrown by the thousand, and nobody looks at where from.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return await tally.result(attack, count < 100 ? {} : floors);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** Shares of the seeds: a run that saw less proves little. */

@@ -154,7 +154,7 @@ function drawRows(
 
 function drawRequests(random: Random, streams: readonly StreamPlan[], untilMs: number) {
   const clients = random.between(1, clientsMax);
-  const count = random.between(4, 20);
+  const count = random.between(3, 14);
   const bodies = {
     bytesMax: random.pick([40, 300, 2_500]),
     poison: random.pick([0, 0, 0.05, 0.3]),
@@ -253,7 +253,7 @@ function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: num
   const density: Density = (kind) => {
     if (kind === 'die') return 0;
     if (kind === 'target') return random.chance(0.35) ? 0 : random.pick([1, 3, 8]);
-    return random.chance(0.65) ? 0 : random.pick([1, 1, 2, 4]);
+    return random.chance(0.7) ? 0 : random.pick([1, 1, 2, 4]);
   };
   const events = kinds.flatMap((kind) =>
     Array.from({ length: density(kind) }, () =>
@@ -262,7 +262,7 @@ function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: num
   );
   // Half of the deaths come in a recovery: the moment at which the process before died.
   let at = random.below(untilMs / 2);
-  const deaths = random.between(3, 5);
+  const deaths = random.between(3, 4);
   for (let death = 0; death < deaths; death++) {
     events.push(drawEvent.die({ random, at, streams }));
     if (random.chance(0.6)) at = Math.min(untilMs, at + random.below(untilMs / 2));
