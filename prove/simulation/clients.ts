@@ -11,6 +11,12 @@ import type { Plan, RequestPlan, RowPlan } from './plan.ts';
 /** What became of a request, as its client knows it. */
 export type Fate = 'acknowledged' | 'unknown' | 'not written';
 
+/** From when a request was first sent to when its fate was known, in the order of the world. */
+export interface Span {
+  readonly begun: number;
+  readonly ended: number;
+}
+
 /** A process as clients see it. */
 export interface Served {
   readonly holdfast: Holdfast;
@@ -48,6 +54,8 @@ class Impatient extends Unheard {}
 
 export class Clients {
   readonly fates = new Map<RequestPlan, Fate>();
+  readonly spans = new Map<RequestPlan, Span>();
+  #moments = 0;
   readonly #parts: ClientParts;
   readonly #random: Random;
   /** No client gives up any more. */
@@ -73,8 +81,10 @@ export class Clients {
     const { clock, trace, see } = this.#parts;
     for (const request of requests) {
       await clock.sleep(request.pauseMs);
+      const begun = ++this.#moments;
       const fate = await this.#sendUntilKnown(request);
       this.fates.set(request, fate);
+      this.spans.set(request, { begun, ended: ++this.#moments });
       trace(`${clock.monotonicMs()} ${request.stream} ${requestName(request)} ${fate}`);
       see(`requests ${fate}`);
     }
@@ -164,6 +174,8 @@ export class Clients {
     try {
       await this.#heard(server, { ...request, patienceMs: 50 }, abuse);
     } catch (error) {
+      const isOurs = error instanceof HoldfastError || error instanceof Unheard;
+      if (!isOurs && !server.isGone()) throw error;
       if (error instanceof HoldfastError && error.code === 'HF_KEY_REUSED') {
         this.#parts.see('keys refused to other rows');
       }

@@ -138,7 +138,7 @@ export class World {
         if (!this.#seen['rewinds']) this.#judge.checkSettled(request);
       },
     });
-    this.#judge = new Judge(plan, this.target, this.#clients.fates);
+    this.#judge = new Judge(plan, this.target, this.#clients);
   }
 
   see(what: string, count = 1): void {
@@ -237,6 +237,7 @@ export class World {
     })();
     const died = disk.died.then(() => 'died' as const);
     const end = await Promise.race([life, died, forsaken]).catch((error: unknown) => {
+      if (error instanceof Violation) throw error;
       if (disk.isDead) return 'died' as const;
       if (isExpected(error)) return 'failed' as const;
       throw error;
