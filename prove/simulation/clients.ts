@@ -33,7 +33,7 @@ export interface ClientParts {
   readonly see: (what: string) => void;
   readonly trace: (line: string) => void;
   /** A client that waited until its rows had their ends is told so: now they must be there. */
-  readonly onSettled: (request: RequestPlan) => void;
+  readonly onSettled: (request: RequestPlan, level: 'settled' | 'confirmed') => void;
 }
 
 const poisonMark = 'poison';
@@ -127,16 +127,20 @@ export class Clients {
     const sent = rows.map((row) => rowOf(stream, row));
     if (isLoad) return this.#load(request, sent, holdfast);
     const mustSettle = isSettled && !this.isCalm;
+    const level = this.#parts.plan.confirm === 'standby' ? 'confirmed' : 'settled';
     const options: WriteOptions = {
       ...(key === undefined ? {} : { idempotencyKey: key }),
-      ...(mustSettle ? { level: 'settled' } : {}),
+      ...(mustSettle ? { level } : {}),
       atBound: this.#random.chance(0.5) ? 'refuse' : 'wait',
     };
     const { repeated, settled, confirmed } = await holdfast.write(stream, sent, options);
     // Nobody asks for these promises here.
     settled.catch(() => undefined);
     confirmed.catch(() => undefined);
-    if (mustSettle) this.#parts.onSettled(request);
+    if (mustSettle) {
+      this.#parts.see(`requests ${level}`);
+      this.#parts.onSettled(request, level);
+    }
     return repeated;
   }
 
@@ -151,7 +155,7 @@ export class Clients {
     }
     await holdfast.continueLoad(state, rest(), options);
     this.#parts.see('loads');
-    this.#parts.onSettled(request);
+    this.#parts.onSettled(request, 'settled');
     return state.offset > 0;
   }
 

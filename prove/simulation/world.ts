@@ -133,9 +133,10 @@ export class World {
       served: () => this.#whoServes(),
       see: (what) => this.see(what),
       trace: (line) => this.trace(line),
-      // What a failover took away comes back; until then it may be called settled and be gone.
-      onSettled: (request) => {
-        if (!this.#seen['rewinds']) this.#judge.checkSettled(request);
+      // What a failover took away comes back; until then it may be called settled and be gone. What
+      // is confirmed is on the standby: no failover takes it away.
+      onSettled: (request, level) => {
+        if (level === 'confirmed' || !this.#seen['rewinds']) this.#judge.checkSettled(request);
       },
     });
     this.#judge = new Judge(plan, this.target, this.#clients);
