@@ -7,7 +7,7 @@ import type { OpenOptions } from '../src/options.ts';
 import type { StagedStream, Staging } from '../src/target/staging.ts';
 import type { Session } from '../src/target/target.ts';
 import type { Holdfast, StreamStatus } from '../src/types.ts';
-import { type TargetFault, targetFaults } from './simulation/simulated-call-fault.ts';
+import { targetFaults } from './simulation/simulated-call-fault.ts';
 import { SimulatedClock } from './simulation/simulated-clock.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
 import { SimulatedTarget } from './simulation/simulated-target.ts';
