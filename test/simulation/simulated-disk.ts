@@ -10,9 +10,9 @@
 import assert from 'node:assert/strict';
 import { basename, dirname, normalize } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Disk, DiskFile, DiskLock, OpenMode } from '../../src/disk.ts';
 import { Random } from './random.ts';
+import { settle } from './simulated-clock.ts';
 import { Directory, type NameChange } from './simulated-directory.ts';
 import { type Fault, type FaultPlan, failure, faultsOf, strikes } from './simulated-fault.ts';
 import { SimulatedFile, type Survival, type Unit } from './simulated-file.ts';
@@ -372,7 +372,7 @@ export class SimulatedDisk implements Disk {
     try {
       // The real one leaves the thread free in between, and takes its time: others run, and may
       // die, here.
-      await turn();
+      await settle();
       const zeros = new Uint8Array(bytes);
       for (let at = 0; at < bytes; ) at += file.write(zeros.subarray(at), at);
       file.sync();
