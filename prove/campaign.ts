@@ -113,6 +113,11 @@ export class Tally {
     this.#options.onProgress?.(Math.min(done, total), total);
   }
 
+  /** Neither run nor seen, and nothing on this machine is to blame. */
+  get #isIdle(): boolean {
+    return this.runs === 0 && this.#reduced.length === 0 && Object.keys(this.#seen).length === 0;
+  }
+
   /**
    * Runs `body`, then asks for floors: each a share of the runs, and at least one. A brief campaign
    * that found something has none.
@@ -123,6 +128,7 @@ export class Tally {
   ): Promise<CampaignResult> {
     try {
       await body();
+      if (this.#isIdle) this.fail('vacuous: nothing was run');
       for (const [what, share] of Object.entries(floors)) {
         const floor = Math.max(1, Math.floor(share * this.runs));
         const seen = this.seen(what);

@@ -113,7 +113,9 @@ class Attack {
     }
     try {
       await world.settle();
-      await world.checkRows(server);
+      await (one.fate === 'failed over, behind'
+        ? world.checkRowsAtLast(server)
+        : world.checkRows(server));
       if (one.fault === 'hold') world.proxy.release();
       await world.write([{ id: 2, note: 'after', end: 'merged' }]);
       await world.settle();

@@ -16,6 +16,8 @@ const root = join(import.meta.dirname, '..');
 const memoryBytes = 64 * 1024 * 1024;
 /** Of cuts after an error: not every one meets the group that was being written. */
 const controlTriesMax = 12;
+/** So many cuts in a row that found nothing acknowledged were never by chance. */
+const vacuousMax = 50;
 
 export type Control = 'no sync' | 'lying disk' | 'trusted tail';
 
@@ -122,7 +124,7 @@ export class CutBench {
   }
 
   async #attack(job: CutJob, journal: CutJournal, random: Random): Promise<void> {
-    for (let done = 0; done < job.cuts; ) {
+    for (let done = 0, vacuous = 0; done < job.cuts; ) {
       if (job.hasErrors) {
         const lives = [this.#nextLife(), this.#nextLife()] as const;
         this.#noteError(await journal.meetErrorAndBeCut(lives, false));
@@ -130,6 +132,7 @@ export class CutBench {
         const cut = await journal.liveAndBeCut(this.#nextLife(), drawFate(random));
         if (cut.unmerged === 0 && cut.told === 0) {
           this.#tally.vacuous();
+          if (++vacuous > vacuousMax) throw new Error('nothing is acknowledged any more');
           continue;
         }
         this.#note(cut);

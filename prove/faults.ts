@@ -156,6 +156,7 @@ async function attackSimulated({ tally, seed, count, only }: Simulated): Promise
   for (let round = 0; tally.runs < count; round++) {
     const own = seed * 1_000 + round;
     const cases = (await casesOf(own)).filter((one) => one.on.includes(only));
+    if (cases.length === 0) throw new Error(`nothing is named "${only}"`);
     // Where not all are to be done, chance takes some from everywhere.
     const random = new Random(own);
     const order = cases.map((one) => ({ one, rank: random.next() }));

@@ -27,6 +27,9 @@ const foldersAtOnce = 3;
 const tellingsMax = 6;
 const writingMsMax = 4;
 const openingMsMax = 250;
+/** What goes wrong so often goes wrong for ever: folders that failed, lives without a word. */
+const failuresMax = 20;
+const silentMax = 100;
 
 /** One process, from its start to its end by a kill; how many requests it had acknowledged. */
 async function liveAndDie(folder: ProcessFolder, moment: (started: ChildProcess) => Promise<void>) {
@@ -52,13 +55,16 @@ const whileItWrites = (random: Random) => async (started: ChildProcess) => {
 };
 
 async function attackFolder(folder: ProcessFolder, random: Random, tally: Tally): Promise<void> {
-  for (let kills = 0; kills < killsEach; ) {
+  for (let kills = 0, silent = 0; kills < killsEach; ) {
     const isOpeningOnly = random.chance(0.1);
     const moment = isOpeningOnly ? whileItOpens(random) : whileItWrites(random);
     const told = await liveAndDie(folder, moment);
     if (isOpeningOnly) tally.see('killed while opening');
     else if (told === 0) tally.vacuous();
-    if (told === 0) continue;
+    if (told === 0) {
+      if (++silent > silentMax) throw new Error('no process acknowledges anything any more');
+      continue;
+    }
     kills++;
     tally.ran();
     tally.see('killed by chance');
@@ -78,7 +84,7 @@ interface Chance {
 async function killByChance({ root, tally, seed, count }: Chance): Promise<void> {
   let folders = 0;
   const one = async (): Promise<void> => {
-    while (tally.seen('killed by chance') < count) {
+    while (tally.seen('killed by chance') < count && tally.failures < failuresMax) {
       const number = folders++;
       const place: LoaderPlace = number % 2 === 0 ? 'worker' : 'own';
       const random = new Random(seed * 1_000 + number);

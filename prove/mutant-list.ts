@@ -3,6 +3,7 @@
 import { httpMutants, realMutants } from './outer-mutants.ts';
 import { protocolMutants } from './protocol-mutants.ts';
 import { serverMutants } from './server-mutants.ts';
+import { simulatedMutants } from './simulated-mutants.ts';
 
 /** A campaign, run briefly; or tests of a file, by the beginning of their names. */
 export type Killer =
@@ -346,4 +347,5 @@ export const mutants: readonly Mutant[] = [
   ...serverMutants,
   ...httpMutants,
   ...realMutants,
+  ...simulatedMutants,
 ];

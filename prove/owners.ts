@@ -90,9 +90,10 @@ async function fenced({ root, tally }: RealAttack): Promise<void> {
   const second = new ToldLife(copy, { last: copy.first + 40 });
   assert.equal(await second.end(), 0, 'the second one ends well');
   await copy.audit(tally);
-  const before = first.acknowledged;
+  assert.equal(first.refusals('HF_TARGET'), 0, 'the first one knows of nothing yet');
   first.child.kill('SIGCONT');
-  await first.until(() => first.acknowledged > before + 20);
+  const isTold = await first.until(() => first.refusals('HF_TARGET') > 0);
+  assert(isTold, 'the first one wakes, learns that it was replaced, and takes no more');
   first.child.kill('SIGKILL');
   await first.end();
   // What the first one accepted since stands in its own journal, and in no table.

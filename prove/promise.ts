@@ -12,6 +12,7 @@ interface Proved {
         readonly runs: number;
         readonly lost: number;
         readonly doubled: number;
+        readonly failed: readonly string[];
       }
     >
   >;
@@ -30,6 +31,9 @@ export function promiseOf({ commit, date, reduced, campaigns, mutants }: Proved)
     ([name, { of, runs, lost, doubled }]) =>
       `| \`${name}\` | ${number(runs)} ${of} | ${lost} | ${doubled} |`,
   );
+  const failed = Object.entries(campaigns).flatMap(([name, one]) =>
+    one.failed.length > 0 ? [`\`${name}\``] : [],
+  );
   const length = reduced ? ' It was a reduced run: docs/proof.md says what it is short of.' : '';
   return [
     begin,
@@ -43,6 +47,8 @@ export function promiseOf({ commit, date, reduced, campaigns, mutants }: Proved)
     ...rows,
     '',
     `and ${mutants.killed} of ${mutants.total} deliberately broken builds were found out.${length}`,
+    // What is wrong need not be lost or doubled.
+    ...(failed.length > 0 ? [`**It failed: ${failed.join(', ')}. docs/proof.md says how.**`] : []),
     'Not protected: loss of the journal’s disk, a drive that lies about flushing, memory without',
     'ECC, bugs of the kernel, and damage to the last group that was written less than a second',
     'before a crash, which looks like a torn write.',

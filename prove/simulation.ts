@@ -104,6 +104,8 @@ async function run(options: CampaignOptions) {
 const floors = {
   'requests acknowledged': 4,
   'requests known again': 0.1,
+  'requests settled': 0.3,
+  'requests confirmed': 0.2,
   'lives that died': 3,
   'ends by power cut': 1,
   'lives that failed': 0.05,

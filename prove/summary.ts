@@ -7,6 +7,8 @@ export type Sum = Omit<CampaignResult, 'seed'>;
 
 export interface Proof {
   readonly commit: string;
+  /** The sources are those of the commit. */
+  readonly isCommitted: boolean;
   readonly date: string;
   readonly machine: Machine;
   readonly sums: readonly Sum[];
@@ -18,9 +20,10 @@ export interface Proof {
 const number = (value: number): string => value.toLocaleString('en-US');
 
 /** Why the proof is not whole, one line each. */
-function reductions({ sums, short }: Proof): string[] {
+function reductions({ sums, short, isCommitted }: Proof): string[] {
   const fewer = short.map(({ name, countLong }) => `${name}: fewer than ${number(countLong)}`);
   return [
+    ...(isCommitted ? [] : ['the sources had changes that are not in the commit']),
     ...sums.flatMap(({ name, reduced }) => reduced.map((why) => `${name}: ${why}`)),
     ...fewer,
   ];

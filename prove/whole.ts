@@ -1,6 +1,6 @@
 // `npm run prove`: all campaigns at their long counts, in parts of their own seeds, each in a
 // process of its own. What is done is kept in a file outside the repository, named by a digest of
-// src/: as long as the sources are the same, parts add up, whenever and however often it is
+// src/ and sql/: as long as the sources are the same, parts add up, whenever and however often it is
 // stopped. At the end the summary is written to docs/proof.md and docs/proof.json.
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -23,16 +23,22 @@ export interface WholeOptions {
   readonly say: (text: string) => void;
 }
 
-/** The sources that a proof is about. */
-function sourceDigest(folder = join(root, 'src')): string {
+/** What a proof is about: the sources, and the statements that the databases run. */
+const proved = ['src', 'sql'];
+
+function sourceDigest(): string {
   const sum = createHash('sha256');
-  const names = readdirSync(folder, { recursive: true, withFileTypes: true })
+  const names = proved
+    .flatMap((name) => readdirSync(join(root, name), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
-  for (const name of names) sum.update(name.slice(folder.length)).update(readFileSync(name));
+  for (const name of names) sum.update(name.slice(root.length)).update(readFileSync(name));
   return sum.digest('hex').slice(0, 16);
 }
+
+const git = (...args: readonly string[]): string =>
+  execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
 
 class Parts {
   readonly #path: string;
@@ -155,7 +161,8 @@ export async function proveAll({ campaigns, share, say }: WholeOptions): Promise
   await Promise.all(Array.from({ length: partsAtOnce }, work));
   const sums = campaigns.map(({ name }) => add(name, parts.of(name)));
   const proof: Proof = {
-    commit: execFileSync('git', ['rev-parse', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim(),
+    commit: git('rev-parse', 'HEAD'),
+    isCommitted: git('status', '--porcelain', '--', ...proved) === '',
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(),
     sums,

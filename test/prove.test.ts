@@ -50,6 +50,14 @@ test('a campaign that saw too little fails as vacuous', async () => {
   assert.deepEqual(failed, ['vacuous: torn 99, expected 100 at least']);
 });
 
+test('a campaign in which nothing was run fails, unless the machine is to blame', async () => {
+  const idle = await new Tally('t', { seed: 1 }).result(() => undefined);
+  assert.deepEqual(idle.failed, ['vacuous: nothing was run']);
+  const tally = new Tally('t', { seed: 1 });
+  const { failed } = await tally.result(() => tally.reduce('no such device'));
+  assert.deepEqual(failed, []);
+});
+
 /** The content of the journal's files by name. */
 type Contents = Map<string, Uint8Array>;
 
@@ -158,7 +166,16 @@ test('the README promises what the last proof has shown, and nothing else', () =
   const readme = text('README.md');
   const proved = JSON.parse(text('docs/proof.json')) as Parameters<typeof promiseOf>[0];
   assert.equal(withPromise(readme, proved), readme, 'write it with `npm run prove`');
-  const lost = { ...proved.campaigns['states'], of: 'states', runs: 7, doubled: 0, lost: 3 };
+  const lost = {
+    ...proved.campaigns['states'],
+    of: 'states',
+    runs: 7,
+    doubled: 0,
+    lost: 3,
+    failed: [],
+  };
   assert.match(promiseOf({ ...proved, campaigns: { states: lost } }), /7 states \| 3 \| 0 \|/);
+  const wrong = { ...lost, lost: 0, failed: ['wrong: a row has changed'] };
+  assert.match(promiseOf({ ...proved, campaigns: { states: wrong } }), /It failed: `states`/);
   assert.throws(() => withPromise('# Nothing', proved), /no place/);
 });

@@ -11,6 +11,12 @@ import type { Plan, RequestPlan, RowPlan } from './plan.ts';
 /** What became of a request, as its client knows it. */
 export type Fate = 'acknowledged' | 'unknown' | 'not written';
 
+/** From when a request was first sent to when its fate was known, in the order of the world. */
+export interface Span {
+  readonly begun: number;
+  readonly ended: number;
+}
+
 /** A process as clients see it. */
 export interface Served {
   readonly holdfast: Holdfast;
@@ -27,7 +33,7 @@ export interface ClientParts {
   readonly see: (what: string) => void;
   readonly trace: (line: string) => void;
   /** A client that waited until its rows had their ends is told so: now they must be there. */
-  readonly onSettled: (request: RequestPlan) => void;
+  readonly onSettled: (request: RequestPlan, level: 'settled' | 'confirmed') => void;
 }
 
 const poisonMark = 'poison';
@@ -48,6 +54,8 @@ class Impatient extends Unheard {}
 
 export class Clients {
   readonly fates = new Map<RequestPlan, Fate>();
+  readonly spans = new Map<RequestPlan, Span>();
+  #moments = 0;
   readonly #parts: ClientParts;
   readonly #random: Random;
   /** No client gives up any more. */
@@ -73,8 +81,10 @@ export class Clients {
     const { clock, trace, see } = this.#parts;
     for (const request of requests) {
       await clock.sleep(request.pauseMs);
+      const begun = ++this.#moments;
       const fate = await this.#sendUntilKnown(request);
       this.fates.set(request, fate);
+      this.spans.set(request, { begun, ended: ++this.#moments });
       trace(`${clock.monotonicMs()} ${request.stream} ${requestName(request)} ${fate}`);
       see(`requests ${fate}`);
     }
@@ -117,16 +127,20 @@ export class Clients {
     const sent = rows.map((row) => rowOf(stream, row));
     if (isLoad) return this.#load(request, sent, holdfast);
     const mustSettle = isSettled && !this.isCalm;
+    const level = this.#parts.plan.confirm === 'standby' ? 'confirmed' : 'settled';
     const options: WriteOptions = {
       ...(key === undefined ? {} : { idempotencyKey: key }),
-      ...(mustSettle ? { level: 'settled' } : {}),
+      ...(mustSettle ? { level } : {}),
       atBound: this.#random.chance(0.5) ? 'refuse' : 'wait',
     };
     const { repeated, settled, confirmed } = await holdfast.write(stream, sent, options);
     // Nobody asks for these promises here.
     settled.catch(() => undefined);
     confirmed.catch(() => undefined);
-    if (mustSettle) this.#parts.onSettled(request);
+    if (mustSettle) {
+      this.#parts.see(`requests ${level}`);
+      this.#parts.onSettled(request, level);
+    }
     return repeated;
   }
 
@@ -141,7 +155,7 @@ export class Clients {
     }
     await holdfast.continueLoad(state, rest(), options);
     this.#parts.see('loads');
-    this.#parts.onSettled(request);
+    this.#parts.onSettled(request, 'settled');
     return state.offset > 0;
   }
 
@@ -164,6 +178,8 @@ export class Clients {
     try {
       await this.#heard(server, { ...request, patienceMs: 50 }, abuse);
     } catch (error) {
+      const isOurs = error instanceof HoldfastError || error instanceof Unheard;
+      if (!isOurs && !server.isGone()) throw error;
       if (error instanceof HoldfastError && error.code === 'HF_KEY_REUSED') {
         this.#parts.see('keys refused to other rows');
       }

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import type { StreamStatus } from '../../src/types.ts';
 import type { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
 import { checkBooks, Violation } from '../oracle.ts';
-import { type Fate, rowOf } from './clients.ts';
+import { type Clients, type Fate, rowOf, type Span } from './clients.ts';
 import type { Plan, RequestPlan, RowPlan, StreamPlan } from './plan.ts';
 
 type Sent = ReturnType<typeof rowOf>;
@@ -14,19 +14,25 @@ interface Told {
   readonly row: RowPlan;
   readonly sent: Sent;
   readonly fate: Fate;
+  readonly span: Span;
 }
 
 const textOf = ({ id, version, note }: Sent): string => `${id} ${version} ${note}`;
 
+const isAcknowledged = ({ fate }: Told): boolean => fate === 'acknowledged';
+const isPossible = ({ fate }: Told): boolean => fate !== 'not written';
+/** Of a request that came to no answer. */
+const always: Span = { begun: 0, ended: Number.POSITIVE_INFINITY };
+
 export class Judge {
   readonly #plan: Plan;
   readonly #target: SimulatedTarget;
-  readonly #fates: ReadonlyMap<RequestPlan, Fate>;
+  readonly #clients: Pick<Clients, 'fates' | 'spans'>;
 
-  constructor(plan: Plan, target: SimulatedTarget, fates: ReadonlyMap<RequestPlan, Fate>) {
+  constructor(plan: Plan, target: SimulatedTarget, clients: Pick<Clients, 'fates' | 'spans'>) {
     this.#plan = plan;
     this.#target = target;
-    this.#fates = fates;
+    this.#clients = clients;
   }
 
   /** Everything is settled, and nothing goes on. */
@@ -74,14 +80,22 @@ export class Judge {
     return this.#plan.requests
       .filter(({ stream }) => stream === name)
       .flatMap((request) => {
-        const fate = this.#fates.get(request) ?? 'unknown';
-        return request.rows.map((row) => ({ row, sent: rowOf(name, row), fate }));
+        const fate = this.#clients.fates.get(request) ?? 'unknown';
+        const span = this.#clients.spans.get(request) ?? always;
+        return request.rows.map((row) => ({ row, sent: rowOf(name, row), fate, span }));
       });
   }
 
-  /** Each acknowledged row once, each unanswered one at most once, nothing else. */
+  /**
+   * Each acknowledged row once, each unanswered one at most once, nothing else; and only what the
+   * table refuses among the dead letters.
+   */
   #checkLoose({ name }: StreamPlan, told: readonly Told[], found: readonly Sent[]): void {
-    const counts = countTexts([...found.map(textOf), ...this.#letters(name)]);
+    const letters = this.#letters(name);
+    const counts = countTexts([...found.map(textOf), ...letters]);
+    const good = new Set(told.flatMap(({ row, sent }) => (row.isPoison ? [] : [textOf(sent)])));
+    const buried = letters.find((text) => good.has(text));
+    if (buried !== undefined) throw new Violation('lost', `${name} has buried a row: ${buried}`);
     for (const { sent, fate } of told) {
       const count = counts.get(textOf(sent)) ?? 0;
       counts.delete(textOf(sent));
@@ -110,24 +124,32 @@ export class Judge {
     }
     const [strange] = there.values();
     if (strange) throw new Violation('wrong', `${name} has ${textOf(strange)}: never sent`);
-    for (const text of letters.keys()) {
-      if (told.some(({ sent }) => textOf(sent) === text)) continue;
-      throw new Violation('wrong', `a dead letter of ${name} was never sent: ${text}`);
+    for (const [text, count] of letters) {
+      const most = told.filter((one) => isPossible(one) && textOf(one.sent) === text).length;
+      if (count <= most) continue;
+      const kind = most === 0 ? 'wrong' : 'doubled';
+      throw new Violation(kind, `dead letter of ${name}, ${count} times, ${most} sent: ${text}`);
     }
   }
 
-  #checkBooks({ name }: StreamPlan, told: readonly Told[], books: StreamStatus): void {
+  #checkBooks(stream: StreamPlan, told: readonly Told[], books: StreamStatus): void {
+    const { name, isKeyed, policy } = stream;
     checkBooks(name, books);
-    const { accepted, inFlight, oldestMs, merged, deadLetters } = books;
-    const least = told.filter(({ fate }) => fate === 'acknowledged').length;
-    const most = told.filter(({ fate }) => fate !== 'not written').length;
+    const { accepted, inFlight, oldestMs, merged, deadLetters, duplicates, superseded } = books;
+    const least = told.filter(isAcknowledged).length;
+    const most = told.filter(isPossible).length;
     if (accepted < least) throw new Violation('lost', `${name} accepted ${accepted} of ${least}`);
     if (accepted > most) throw new Violation('doubled', `${name} accepted ${accepted} of ${most}`);
     assert.deepEqual([inFlight, oldestMs], [0, 0], `${name} has nothing in flight, of no age`);
     const letters = this.#letters(name).length;
     assert.equal(deadLetters, letters, `${name}: dead letters in the books and in the table`);
     const rows = this.#rows(name).length;
-    if (merged < rows) throw new Violation('wrong', `${name}: ${rows} rows, ${merged} merged`);
+    // Where no row takes another's place, each that was merged stands there.
+    const mayReplace = policy === 'update' || policy === 'newest';
+    if (merged < rows || (merged > rows && !mayReplace)) {
+      throw new Violation('wrong', `${name}: ${rows} rows, ${merged} merged`);
+    }
+    if (!isKeyed) assert.deepEqual([duplicates, superseded], [0, 0], `${name} has no key`);
   }
 }
 
@@ -143,18 +165,14 @@ interface Key {
 function checkKey({ stream: { name, policy }, rows, found, letters }: Key): void {
   const where = `key ${rows[0]?.sent.id} of ${name} (${policy})`;
   const fit = rows.filter(({ row }) => !row.isPoison);
-  const certain = fit.filter(({ fate }) => fate === 'acknowledged');
-  const possible = fit.filter(({ fate }) => fate !== 'not written');
-  for (const { row, sent, fate } of rows) {
-    if (!row.isPoison || fate !== 'acknowledged') continue;
-    if (!letters.has(textOf(sent)))
-      throw new Violation('lost', `${where}: refused, no dead letter`);
-  }
+  const certain = fit.filter(isAcknowledged);
+  checkLetters({ where, rows: rows.filter(({ row }) => row.isPoison), letters });
   if (!found) {
     if (certain.length > 0) throw new Violation('lost', `${where} was acknowledged`);
     return;
   }
-  if (!possible.some(({ sent }) => textOf(sent) === textOf(found))) {
+  const isFound = ({ sent }: Told): boolean => textOf(sent) === textOf(found);
+  if (!fit.some((one) => isPossible(one) && isFound(one))) {
     throw new Violation('wrong', `${where} has ${textOf(found)}, which it cannot have`);
   }
   if (policy === 'update' || policy === 'newest') {
@@ -162,12 +180,34 @@ function checkKey({ stream: { name, policy }, rows, found, letters }: Key): void
     if (found.version < newest) {
       throw new Violation('lost', `${where} has version ${found.version}, ${newest} was written`);
     }
+  } else checkFirst(where, fit, isFound);
+  // Of what stands there none is buried; under the default rule all else is, and nowhere else any.
+  const others = fit.filter((one) => !isFound(one));
+  if (policy === 'dead-letter') checkLetters({ where, rows: others, letters });
+  const buried = (policy === 'dead-letter' ? fit.filter(isFound) : fit).find(({ sent }) =>
+    letters.has(textOf(sent)),
+  );
+  if (buried) throw new Violation('wrong', `${where} has buried ${textOf(buried.sent)}`);
+}
+
+/** Each of these that was acknowledged is a dead letter of its own. */
+function checkLetters({ where, rows, letters }: Pick<Key, 'rows' | 'letters'> & { where: string }) {
+  const least = countTexts(rows.filter(isAcknowledged).map(({ sent }) => textOf(sent)));
+  for (const [text, count] of least) {
+    const buried = letters.get(text) ?? 0;
+    if (buried >= count) continue;
+    throw new Violation('lost', `${where}: ${text} is ${buried} dead letters of ${count}`);
   }
-  if (policy !== 'dead-letter') return;
-  for (const { sent } of certain) {
-    if (textOf(sent) === textOf(found) || letters.has(textOf(sent))) continue;
-    throw new Violation('lost', `${where}: other content, and no dead letter`);
-  }
+}
+
+/** Who comes first keeps the key: no request that had its answer before this one was sent. */
+function checkFirst(where: string, rows: readonly Told[], isFound: (one: Told) => boolean): void {
+  const begun = Math.min(...rows.filter(isFound).map(({ span }) => span.begun));
+  const earlier = rows.find(
+    (one) => isAcknowledged(one) && !isFound(one) && one.span.ended < begun,
+  );
+  if (!earlier) return;
+  throw new Violation('wrong', `${where} is not what came first: ${textOf(earlier.sent)}`);
 }
 
 function countTexts(texts: readonly string[]): Map<string, number> {

@@ -133,12 +133,13 @@ export class World {
       served: () => this.#whoServes(),
       see: (what) => this.see(what),
       trace: (line) => this.trace(line),
-      // What a failover took away comes back; until then it may be called settled and be gone.
-      onSettled: (request) => {
-        if (!this.#seen['rewinds']) this.#judge.checkSettled(request);
+      // What a failover took away comes back; until then it may be called settled and be gone. What
+      // is confirmed is on the standby: no failover takes it away.
+      onSettled: (request, level) => {
+        if (level === 'confirmed' || !this.#seen['rewinds']) this.#judge.checkSettled(request);
       },
     });
-    this.#judge = new Judge(plan, this.target, this.#clients.fates);
+    this.#judge = new Judge(plan, this.target, this.#clients);
   }
 
   see(what: string, count = 1): void {
@@ -237,6 +238,7 @@ export class World {
     })();
     const died = disk.died.then(() => 'died' as const);
     const end = await Promise.race([life, died, forsaken]).catch((error: unknown) => {
+      if (error instanceof Violation) throw error;
       if (disk.isDead) return 'died' as const;
       if (isExpected(error)) return 'failed' as const;
       throw error;

@@ -1,0 +1,21 @@
+// Broken builds that campaign `simulation` must find out by itself: it must not be blind.
+import type { Mutant } from './mutant-list.ts';
+
+const simulation = { campaign: 'simulation', count: 60 } as const;
+
+export const simulatedMutants: readonly Mutant[] = [
+  {
+    name: 'simulated: no sync of a group',
+    file: 'src/journal/journal.ts',
+    search: '    this.#file.sync();\n    this.#syncedAtMs',
+    replace: '    this.#syncedAtMs',
+    killer: simulation,
+  },
+  {
+    name: 'simulated: a load that goes on begins anew',
+    file: 'src/load.ts',
+    search: 'this.#progress.offset += result.consumed;',
+    replace: '',
+    killer: simulation,
+  },
+];
