@@ -16,6 +16,19 @@ const commits = /^\s*COMMIT/;
 
 export const isCommit = ({ shape }: Mark): boolean => commits.test(shape);
 
+const purposes: readonly (readonly [RegExp, string])[] = [
+  [commits, 'COMMIT'],
+  [/^rows of|COPY|LOAD DATA/, 'rows'],
+  [/_dead_letters/, 'dead letters'],
+  [/_ledger/, 'ledger'],
+  [/_guard|FOR UPDATE|BEGIN|START TRANSACTION/, 'guard'],
+  [/UPDATE \S*(?:_lanes|_merges)/, 'lanes'],
+];
+
+/** What a statement is for, in a word. */
+export const purposeOf = ({ shape }: Mark): string =>
+  purposes.find(([pattern]) => pattern.test(shape))?.[1] ?? 'merge';
+
 /** All that stands for a world's own names, for keys, digests and positions is left out. */
 function shapeOf({ text, isRows }: Turn): string {
   const shape = text

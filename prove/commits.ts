@@ -13,7 +13,7 @@ import type { DatabaseServer, Engine } from '../test/support/pairs.ts';
 import { engines, type Pair, startPair, startServer } from '../test/support/pairs.ts';
 import type { Fault, Strike } from '../test/support/proxy.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
-import { finder, isCommit, Listener, type Mark } from './commit-marks.ts';
+import { finder, isCommit, Listener, type Mark, purposeOf } from './commit-marks.ts';
 import { type Scenario, scenarios } from './commit-scenarios.ts';
 import { type Ground, World } from './commit-world.ts';
 
@@ -31,6 +31,8 @@ interface Case {
   readonly fate: Fate;
 }
 
+/** A statement may not come at all where its batch was divided in another way. */
+const cellsMissedMax = 6;
 /** Worlds at once on a server that stays, and those that share a restart or a failover. */
 const worldsAtOnce = 6;
 const worldsEach = 16;
@@ -50,6 +52,9 @@ interface Struck {
 }
 
 class Attack {
+  /** Of the matrix, those that were not struck yet. */
+  readonly #cells = new Set<string>();
+  #cellsExpected = 0;
   readonly #tally: Tally;
   readonly #isBrief: boolean;
   readonly #progress: () => void;
@@ -62,6 +67,18 @@ class Attack {
 
   get isOver(): boolean {
     return this.#isBrief && this.#tally.failures > 0;
+  }
+
+  expect(cases: readonly Case[]): void {
+    for (const one of cases) this.#cells.add(cellOf(one));
+    this.#cellsExpected = this.#cells.size;
+  }
+
+  /** Where there were cases enough for each cell, hardly one may have been missed. */
+  mustBeWhole(count: number): void {
+    this.#tally.see('cells that were missed', this.#cells.size);
+    if (count < this.#cellsExpected || this.#cells.size <= cellsMissedMax) return;
+    this.#tally.fail(`vacuous: not struck: ${[...this.#cells].join('; ')}`);
   }
 
   /** Cases on a server that stays, several beside each other. */
@@ -106,6 +123,7 @@ class Attack {
     if (!strike.isHit) tally.vacuous();
     else {
       tally.see('struck');
+      if (this.#cells.delete(cellOf(one))) tally.see('cells of the matrix');
       tally.see(`${one.engine}: struck`);
       tally.see(`${one.fault}: struck`);
       tally.see(`${one.fate}: struck`);
@@ -144,26 +162,36 @@ async function marksOf(scenario: Scenario, ground: Ground): Promise<Mark[]> {
 const isMeant = (name: string, names: readonly string[], only: string): boolean =>
   only.includes(name) || !names.some((other) => only.includes(other));
 
-/**
- * Every statement with every fault; the fates take turns, so that four rounds are the whole matrix.
- */
-async function casesOf(ground: Ground, round: number, only: string): Promise<Case[]> {
+/** Every statement with every fault and every fate: the whole matrix. */
+async function casesOf(ground: Ground, only: string): Promise<Case[]> {
   const { engine } = ground;
   const cases: Case[] = [];
   const names = scenarios.map(({ name }) => name);
+  const meant = fates.filter((fate) => only.includes(fate));
   for (const scenario of scenarios.filter(({ name }) => isMeant(name, names, only))) {
     for (const mark of await marksOf(scenario, ground)) {
-      faults.forEach((fault, i) => {
-        if (fault === 'hold' && !isCommit(mark)) return;
-        const meant = fates.filter((fate) => only.includes(fate));
-        const turn = fates[(cases.length + i + round) % fates.length] ?? 'same server';
-        const fate = meant.at(-1) ?? turn;
-        const name = [engine, scenario.name, fate, fault, mark.name].join(', ');
-        cases.push({ name, engine, scenario, mark, fault, fate });
-      });
+      for (const fault of faults) {
+        if (fault === 'hold' && !isCommit(mark)) continue;
+        for (const fate of meant.length > 0 ? meant.slice(-1) : fates) {
+          const name = [engine, scenario.name, fate, fault, mark.name].join(', ');
+          cases.push({ name, engine, scenario, mark, fault, fate });
+        }
+      }
     }
   }
   return cases.filter(({ name }) => only.split('; ').every((part) => name.includes(part)));
+}
+
+/** What a statement is for, how it is struck, and what becomes of its server. */
+const cellOf = ({ mark, fault, fate }: Case): string => `${purposeOf(mark)}, ${fault}, ${fate}`;
+
+/** By chance, but one of each cell before the others: so that few of them leave none out. */
+function inOrder(cases: readonly Case[], random: Random): Case[] {
+  const ranked = cases.map((one) => ({ one, rank: random.next() }));
+  ranked.sort((a, b) => a.rank - b.rank);
+  const cells = new Map(ranked.toReversed().map(({ one }) => [cellOf(one), one]));
+  const first = new Set(cells.values());
+  return [...first, ...ranked.map(({ one }) => one).filter((one) => !first.has(one))];
 }
 
 const chunks = (cases: readonly Case[], size: number): Case[][] =>
@@ -222,14 +250,10 @@ async function attackEngine(engine: Engine, whole: Whole): Promise<void> {
   const ground = { engine, primary };
   try {
     for (let left = whole.count, round = 0; left > 0 && !attack.isOver; round++) {
-      const random = new Random(seed * 1_000 + round);
-      const ranked = (await casesOf(ground, seed + round, only)).map((one) => ({
-        one,
-        rank: random.next(),
-      }));
-      ranked.sort((a, b) => a.rank - b.rank);
-      const cases = ranked.slice(0, left).map(({ one }) => one);
+      const all = inOrder(await casesOf(ground, only), new Random(seed * 1_000 + round));
+      const cases = all.slice(0, left);
       if (cases.length === 0) throw new Error(`nothing is named "${only}"`);
+      if (round === 0) attack.expect(all);
       left -= cases.length;
       const of = (fate: Fate): Case[] => cases.filter((one) => one.fate === fate);
       const single = async (): Promise<void> => {
@@ -242,6 +266,7 @@ async function attackEngine(engine: Engine, whole: Whole): Promise<void> {
       };
       await allEnded([single(), paired()]);
     }
+    if (only === '') attack.mustBeWhole(whole.count);
   } finally {
     await primary.stop();
   }

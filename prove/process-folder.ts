@@ -33,6 +33,8 @@ export const lifeEnvironment = (): NodeJS.ProcessEnv => ({
   NODE_COMPILE_CACHE: join(tmpdir(), 'holdfast-prove-code'),
   UV_THREADPOOL_SIZE: '1',
   UV_USE_IO_URING: '0',
+  // Under npm a command looks there for its configuration.
+  INIT_CWD: undefined,
 });
 
 export interface LifeOptions {

@@ -74,9 +74,22 @@ export function startPair(engine: Engine): Promise<Pair> {
   return engine === 'PostgreSQL' ? postgresPair() : mariadbPair();
 }
 
+/** Where the second does not start, the first does not stay. */
+async function beside<T>(
+  first: { readonly stop: () => Promise<void> },
+  start: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    await first.stop();
+    throw error;
+  }
+}
+
 async function postgresPair(): Promise<Pair> {
   const first = await postgres.startPostgres();
-  const second = await first.standby();
+  const second = await beside(first, () => first.standby());
   const primary = asServer('PostgreSQL', first);
   const standby = asServer('PostgreSQL', second);
   return {
@@ -109,36 +122,40 @@ async function postgresPair(): Promise<Pair> {
 async function mariadbPair(): Promise<Pair> {
   const first = await startMariadb();
   // It begins as the first did, empty, and reads all of its log.
-  const second = await startMariadb(['--server-id=2', '--read-only']);
-  await mariadb.query(
-    second.url,
-    `CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = ${first.port},
-       MASTER_USER = 'root', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1;
-     START SLAVE`,
-  );
-  await mariadb.createMariadb(first, 'shop');
-  const primary = asServer('MariaDB', first);
-  const catchUp = async (): Promise<void> => {
-    const [row] = await primary.sql('SELECT @@gtid_binlog_pos AS pos');
-    // Of no database: there may be none yet.
-    await mariadb.query(second.url, `SELECT MASTER_GTID_WAIT('${String(row?.['pos'])}')`);
+  const second = await beside(first, () => startMariadb(['--server-id=2', '--read-only']));
+  const stop = async (): Promise<void> => {
+    await second.stop();
+    await first.stop();
   };
-  await catchUp();
-  const standby = asServer('MariaDB', second);
-  return {
-    primary,
-    standby,
-    catchUp,
-    standStill: async () => {
-      await standby.sql('STOP SLAVE');
-    },
-    failOver: async () => {
-      await first.kill();
-      await standby.sql('STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0');
-    },
-    stop: async () => {
-      await second.stop();
-      await first.stop();
-    },
-  };
+  return beside({ stop }, async () => {
+    await mariadb.query(
+      second.url,
+      `CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = ${first.port},
+         MASTER_USER = 'root', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1;
+       START SLAVE`,
+    );
+    await mariadb.createMariadb(first, 'shop');
+    const primary = asServer('MariaDB', first);
+    const catchUp = async (): Promise<void> => {
+      const [row] = await primary.sql('SELECT @@gtid_binlog_pos AS pos');
+      // Of no database: there may be none yet.
+      const reached = () => mariadb.query(second.url, 'SELECT @@gtid_slave_pos AS pos');
+      while ((await reached())[0]?.['pos'] !== row?.['pos']) await pause(10);
+    };
+    await catchUp();
+    const standby = asServer('MariaDB', second);
+    return {
+      primary,
+      standby,
+      catchUp,
+      standStill: async () => {
+        await standby.sql('STOP SLAVE');
+      },
+      failOver: async () => {
+        await first.kill();
+        await standby.sql('STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0');
+      },
+      stop,
+    };
+  });
 }
