@@ -126,8 +126,8 @@ export class World {
   }
 
   /**
-   * The same, where a server that lacks commits took over: what was called settled on the one before
-   * is missing until it comes back from the journal. Nothing may be there that should not, ever.
+   * The same, where a server that lacks commits took over: what was called settled on the one
+   * before is missing until it comes back from the journal. At no time may anything else be there.
    */
   async checkRowsAtLast(server: DatabaseServer): Promise<void> {
     const untilMs = systemClock.monotonicMs() + settleMsMax;

@@ -18,4 +18,11 @@ export const simulatedMutants: readonly Mutant[] = [
     replace: '',
     killer: simulation,
   },
+  {
+    name: 'simulated: confirmed without asking the standby',
+    file: 'src/confirm.ts',
+    search: '      if (!(await session.isReplicated(open.position))) break;\n',
+    replace: '',
+    killer: { ...simulation, count: 300 },
+  },
 ];

@@ -110,6 +110,7 @@ const floors = {
   'ends by power cut': 1,
   'lives that failed': 0.05,
   rewinds: 0.005,
+  'confirmed requests that a failover met': 0.02,
   twins: 0.05,
   loads: 0.2,
   'dead letters': 0.5,

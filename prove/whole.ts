@@ -1,6 +1,6 @@
 // `npm run prove`: all campaigns at their long counts, in parts of their own seeds, each in a
 // process of its own. What is done is kept in a file outside the repository, named by a digest of
-// src/ and sql/: as long as the sources are the same, parts add up, whenever and however often it is
+// src/ and sql/: as long as these are the same, parts add up, whenever and however often it is
 // stopped. At the end the summary is written to docs/proof.md and docs/proof.json.
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

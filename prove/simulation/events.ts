@@ -137,6 +137,7 @@ export class Events {
     const { commits } = target.store;
     target.failover();
     if (target.store.commits < commits) this.#world.see('rewinds');
+    this.#world.checkConfirmed();
   }
 
   /** Somebody adds a column, and takes it away again. */

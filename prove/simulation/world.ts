@@ -17,7 +17,7 @@ import { checkBooks, Violation } from '../oracle.ts';
 import { Clients, isPoison, type Served } from './clients.ts';
 import { Events } from './events.ts';
 import { Judge } from './judge.ts';
-import type { Plan, StreamPlan } from './plan.ts';
+import type { Plan, RequestPlan, StreamPlan } from './plan.ts';
 
 const segmentBytes = 64 * 1024;
 const directory = '/journal';
@@ -102,6 +102,8 @@ export class World {
   readonly #options: OpenOptions;
   readonly #clients: Clients;
   readonly #judge: Judge;
+  /** Requests whose clients were told that no failover can take them away. */
+  readonly #confirmed: RequestPlan[] = [];
   readonly #trace: string[] = [];
   readonly #seen: Record<string, number> = {};
   #served: Served | undefined;
@@ -136,6 +138,7 @@ export class World {
       // What a failover took away comes back; until then it may be called settled and be gone. What
       // is confirmed is on the standby: no failover takes it away.
       onSettled: (request, level) => {
+        if (level === 'confirmed') this.#confirmed.push(request);
         if (level === 'confirmed' || !this.#seen['rewinds']) this.#judge.checkSettled(request);
       },
     });
@@ -305,6 +308,12 @@ export class World {
       this.see('fenced by one that is gone, and started again');
       if (served === this.#served) this.life?.giveUp();
     }
+  }
+
+  /** A standby has just taken over, and nothing has come back from a journal yet. */
+  checkConfirmed(): void {
+    for (const request of this.#confirmed) this.#judge.checkSettled(request);
+    this.see('confirmed requests that a failover met', this.#confirmed.length);
   }
 
   #leave(disk: SimulatedDisk): void {
