@@ -104,8 +104,12 @@ export class World {
   /** Resolves when all that was written has its end. */
   async settle(): Promise<void> {
     const enough = new AbortController();
-    const late = systemClock.sleep(settleMsMax, enough.signal).then(() => {
-      if (!enough.signal.aborted) throw new Violation('lost', 'a batch is never settled');
+    const late = systemClock.sleep(settleMsMax, enough.signal).then(async () => {
+      if (enough.signal.aborted) return;
+      const { streams } = await this.#holdfast.status();
+      const { state, reason, watermarks } = streams[this.#name] ?? {};
+      const where = JSON.stringify({ state, reason, watermarks });
+      throw new Violation('lost', `a batch is never settled: ${where}`);
     });
     const all = Promise.all(this.#receipts.map(({ settled }) => settled));
     await Promise.race([all, late]);
