@@ -36,6 +36,7 @@ export interface FaultProxy {
   strike(fault: Fault, isAt: (turn: Turn) => boolean, options?: StrikeOptions): Strike;
   /** Nobody gets through any more; clients that wait in vain go on waiting. */
   down(): void;
+  /** Back again; what has not struck by now strikes no more. */
   up(): void;
   /** Delivers what `hold` has kept back. */
   release(): void;
@@ -198,6 +199,8 @@ class Relay {
 
   up(): void {
     this.#isDown = false;
+    // What came too late for its fault would take the server down again, for good.
+    this.#armed = undefined;
   }
 
   each(use: (passage: Passage) => void): void {
