@@ -12,6 +12,8 @@ export interface CampaignOptions {
   readonly seed64?: bigint;
   /** Stop at the first violation: enough to kill a mutant. */
   readonly isBrief?: boolean;
+  /** In `npm test`: what other tests of it show anyway is left out. */
+  readonly isShort?: boolean;
   /** Only cases, or mutants, whose name holds this. */
   readonly only?: string;
   readonly onProgress?: (done: number, total: number) => void;

@@ -143,10 +143,12 @@ async function control(copy: Copy, killer: Killer, tally: Tally): Promise<void> 
 }
 
 async function run(options: CampaignOptions) {
-  const { count = mutants.length, only = '' } = options;
+  const { count = mutants.length, only = '', isShort = false } = options;
   const tally = new Tally('mutants', options);
   const chosen = mutants.filter(({ name }) => name.includes(only)).slice(0, count);
-  const controls = new Map(chosen.map(({ killer }) => [JSON.stringify(killer), killer]));
+  // The killers are tests and campaigns, which run beside this in `npm test`, on the unbroken build.
+  const asked = isShort ? [] : chosen;
+  const controls = new Map(asked.map(({ killer }) => [JSON.stringify(killer), killer]));
   const jobs = [
     ...[...controls.values()].map((killer) => (copy: Copy) => control(copy, killer, tally)),
     ...chosen.map((mutant) => (copy: Copy) => attackMutant(copy, mutant, tally)),
@@ -172,7 +174,7 @@ async function run(options: CampaignOptions) {
       await Promise.all(Array.from({ length: copiesAtOnce }, worker));
       tally.see('argued equivalent', Object.keys(equivalent).length);
     },
-    { killed: 1, 'controls that passed': 0.1 },
+    { killed: 1, ...(isShort ? {} : { 'controls that passed': 0.1 }) },
   );
 }
 

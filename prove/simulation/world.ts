@@ -21,6 +21,8 @@ import type { Plan, RequestPlan, StreamPlan } from './plan.ts';
 
 const segmentBytes = 64 * 1024;
 const directory = '/journal';
+/** How often the owner of the processes looks at them. */
+const ownerMs = 400;
 /** No world lasts longer: what goes on then never ends. */
 const worldMsMax = 20 * 60 * 1000;
 /** Once nothing breaks any more, everything must be settled within this (O10). */
@@ -298,7 +300,7 @@ export class World {
    */
   async #unfence(): Promise<void> {
     while (!this.#status) {
-      await this.clock.sleep(50);
+      await this.clock.sleep(ownerMs);
       const served = this.#served;
       if (!served) continue;
       const asked = served.holdfast.status().catch(() => undefined);
