@@ -18,7 +18,7 @@ const partsAtOnce = 2;
 
 export interface WholeOptions {
   readonly campaigns: readonly Campaign[];
-  /** Of each campaign's long count; 1 is all of it. */
+  /** Of each campaign's long count; 1 is all of it, 0 only writes down what was done. */
   readonly share: number;
   readonly say: (text: string) => void;
 }
@@ -92,6 +92,7 @@ interface Job {
 /** The parts of a campaign that are still to be done; their seeds are new. */
 function jobsOf(campaign: Campaign, count: number, done: readonly CampaignResult[]): Job[] {
   const { countPart } = campaign;
+  if (count === 0) return [];
   // Without parts it is done whole, or not at all.
   if (countPart === undefined) {
     return done.length > 0 ? [] : [{ campaign, count: campaign.countLong, seed: 1 }];
@@ -140,9 +141,7 @@ function progress(jobs: readonly Job[], done: ReadonlyMap<Job, number>): string 
 
 export async function proveAll({ campaigns, share, say }: WholeOptions): Promise<number> {
   const parts = new Parts(sourceDigest());
-  const counts = new Map(
-    campaigns.map((one) => [one, Math.max(1, Math.ceil(one.countLong * share))] as const),
-  );
+  const counts = new Map(campaigns.map((one) => [one, Math.ceil(one.countLong * share)] as const));
   const jobs = [...counts].flatMap(([campaign, count]) =>
     jobsOf(campaign, count, parts.of(campaign.name)),
   );
