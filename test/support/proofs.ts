@@ -1,5 +1,7 @@
 // A campaign as a test: nothing lost, nothing doubled, nothing failed, and enough of it done.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import type { Campaign, CampaignOptions, CampaignResult } from '../../prove/campaign.ts';
 
 /** Runs the short version; says what was seen where it fails. */
@@ -17,3 +19,19 @@ export async function proved(
   for (const why of reduced) process.stderr.write(`REDUCED: ${campaign.name}: ${why}\n`);
   return result;
 }
+
+/** The same in a process of its own: what is left of its connections may keep it from ending. */
+export const apart = (campaign: Campaign): Campaign => ({
+  ...campaign,
+  run: ({ seed }) => {
+    const main = join(import.meta.dirname, '../../prove/main.ts');
+    const args = [main, campaign.name, '--json', '--short', '--seed', String(seed)];
+    return new Promise((resolve, reject) => {
+      execFile(process.execPath, args, { maxBuffer: 64 * 1024 * 1024 }, (_, stdout, stderr) => {
+        const line = stdout.split('\n').find((text) => text.startsWith('{"name":'));
+        if (line) resolve(JSON.parse(line) as CampaignResult);
+        else reject(new Error(`${campaign.name} gave no result: ${stderr.slice(-2_000)}`));
+      });
+    });
+  },
+});
