@@ -146,7 +146,7 @@ async function run(options: CampaignOptions) {
   const { count = mutants.length, only = '', isShort = false } = options;
   const tally = new Tally('mutants', options);
   const chosen = mutants.filter(({ name }) => name.includes(only)).slice(0, count);
-  // The killers are tests and campaigns, which run beside this in `npm test`, on the unbroken build.
+  // The killers are tests and campaigns: in `npm test` they run beside this, on the unbroken build.
   const asked = isShort ? [] : chosen;
   const controls = new Map(asked.map(({ killer }) => [JSON.stringify(killer), killer]));
   const jobs = [
