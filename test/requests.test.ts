@@ -88,6 +88,14 @@ test('a full disk keeps nobody from open requests, nor from closing', () => {
   database.exec(`PRAGMA max_page_count=${Number(pages)}`);
   for (let id = 3; id < 500; id++) requests.add(note(id, { key: `key ${id}`.padEnd(200) }));
   assert.throws(() => requests.flush(), /full/);
+  // Parts of a load may be journaled: 'not written' would be a lie.
+  assert.throws(
+    () => requests.ofLoad('a load'),
+    (error) =>
+      error instanceof HoldfastError &&
+      error.code === 'HF_JOURNAL_FULL' &&
+      error.outcome === 'unknown',
+  );
   assert.deepEqual(
     requests.open(1, 0, 3).map(({ id }) => id),
     [2, 3, 4],

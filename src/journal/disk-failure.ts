@@ -1,5 +1,5 @@
 // What an error of the journal's disk means: there is no room now, or it cannot be relied on.
-import { HoldfastError } from '../errors.ts';
+import { HoldfastError, type Outcome } from '../errors.ts';
 
 const shortageCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EMFILE', 'ENFILE']);
 
@@ -18,12 +18,13 @@ const isOfDisk = (error: unknown): error is Error =>
   error instanceof Error && 'code' in error && ('syscall' in error || 'errcode' in error);
 
 /**
- * An error of the disk in the product's words, where nothing had been accepted yet:
- * HF_JOURNAL_FULL where there is no room, else HF_JOURNAL_FAILED. Any other error as it is.
+ * An error of the disk in the product's words: HF_JOURNAL_FULL where there is no room, else
+ * HF_JOURNAL_FAILED. Any other error as it is. `outcome`: 'not written' only where nothing of the
+ * caller's can have been accepted.
  */
-export function diskFailure(error: unknown): unknown {
+export function diskFailure(error: unknown, outcome: Outcome = 'not written'): unknown {
   if (!isOfDisk(error)) return error;
   const code = isShortage(error) ? 'HF_JOURNAL_FULL' : 'HF_JOURNAL_FAILED';
   const message = `The journal's disk refused: ${error.message}.`;
-  return new HoldfastError(code, message, { cause: error, outcome: 'not written' });
+  return new HoldfastError(code, message, { cause: error, outcome });
 }

@@ -112,7 +112,8 @@ export class Requests {
     try {
       return parse(this.#byKey.get(stream, key) as Stored | undefined);
     } catch (error) {
-      throw diskFailure(error);
+      // It may be a request that was written and is sent again.
+      throw diskFailure(error, 'unknown');
     }
   }
 
@@ -236,7 +237,8 @@ export class Requests {
     try {
       this.flush();
     } catch (error) {
-      throw diskFailure(error);
+      // Asked for loads, whose parts may be in the journal already.
+      throw diskFailure(error, 'unknown');
     }
   }
 
