@@ -2,7 +2,15 @@
 // lives, stopped or not, and the next at once when it is dead. A copy of the directory is a second
 // owner that no lock can see: the target's epoch fences the first, whenever it wakes.
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { DatabaseSync } from 'node:sqlite';
@@ -14,7 +22,8 @@ import { ProcessFolder } from './process-folder.ts';
 import { ToldLife } from './told-life.ts';
 
 const beforeStop = 8;
-const stoppedMs = 500;
+/** How long at most it goes on between two tries to stop it. */
+const goOnMsMax = 20;
 const lockedExit = 5;
 
 /** A second process, while the first has the directory: it must refuse. */
@@ -69,14 +78,24 @@ function isFree(path: string): boolean {
   }
 }
 
-/** Stopped with the target's lock in its hand, it would let nobody else in. */
+/** A signal is only sent: the process runs on until each of its threads has met it. */
+async function untilStopped(pid: number): Promise<void> {
+  const isStopped = (): boolean =>
+    readdirSync(`/proc/${pid}/task`).every((thread) =>
+      /^State:\tT/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')),
+    );
+  while (!isStopped()) await pause(1);
+}
+
+/** Stopped with the target's lock in its hand, it would let nobody else in: it goes on a little. */
 async function stopBesideTarget({ child }: ToldLife, path: string): Promise<void> {
-  for (;;) {
+  for (let goOnMs = 1; ; goOnMs = (goOnMs % goOnMsMax) + 1) {
     child.kill('SIGSTOP');
-    await pause(stoppedMs);
+    assert(child.pid !== undefined && child.exitCode === null, 'the first one lives');
+    await untilStopped(child.pid);
     if (isFree(path)) return;
     child.kill('SIGCONT');
-    await pause(1);
+    await pause(goOnMs);
   }
 }
 
@@ -93,7 +112,8 @@ async function fenced({ root, tally }: RealAttack): Promise<void> {
   assert.equal(first.refusals('HF_TARGET'), 0, 'the first one knows of nothing yet');
   first.child.kill('SIGCONT');
   const isTold = await first.until(() => first.refusals('HF_TARGET') > 0);
-  assert(isTold, 'the first one wakes, learns that it was replaced, and takes no more');
+  const end = `${first.child.exitCode}, ${JSON.stringify(first.told.at(-1))}`;
+  assert(isTold, `the first one learns that it was replaced before its end (${end})`);
   first.child.kill('SIGKILL');
   await first.end();
   // What the first one accepted since stands in its own journal, and in no table.

@@ -13,8 +13,8 @@ import { ProcessFolder } from './process-folder.ts';
 import { type FileSystem, SmallDisk } from './small-disk.ts';
 import { ToldLife } from './told-life.ts';
 
-/** More than the segment and its spare take. */
-const requests = 300;
+/** Far more than the segment and its spare take. */
+const requests = 600;
 const beforeStrike = 8;
 /** Less than a segment: its making is cut short. */
 const leftBytes = 30 * 1024;
@@ -28,11 +28,18 @@ interface Shortage {
 async function starve(folder: ProcessFolder, shortage: Shortage, { tally }: RealAttack) {
   const life = new ToldLife(folder, { last: requests });
   assert(await life.untilAcknowledged(beforeStrike), 'it writes before it is struck');
+  // It could be at its end before it is struck.
+  life.child.kill('SIGSTOP');
   shortage.strike(life);
+  life.child.kill('SIGCONT');
   const isFull = await life.until((one) => 'full' in one);
   if (isFull) shortage.relieve(life);
   const exit = await life.end();
-  if (!isFull) throw new Violation('wrong', `it never said that it is full, and left with ${exit}`);
+  if (!isFull)
+    throw new Violation(
+      'wrong',
+      `it never said that it is full, and left with ${exit}: ${life.failed}`,
+    );
   if (exit !== 0) throw new Violation('wrong', `it left with ${exit}: ${life.failed}`);
   assert.equal(life.acknowledged, requests, 'all that waited for room was taken');
   tally.see('real: shortages that were survived');

@@ -8,7 +8,7 @@ import { isShortage } from '../src/journal/disk-failure.ts';
 
 export type FileSystem = 'tmpfs' | 'xfs';
 
-const tmpfsBytes = 4 * 1024 * 1024;
+const tmpfsBytes = 8 * 1024 * 1024;
 /** The smallest that mkfs.xfs makes. */
 const xfsBytes = 300 * 1024 * 1024;
 /** Filled in small steps: what is free is not all to be had at once. */

@@ -64,11 +64,16 @@ export const tracing = (paths: readonly string[], into: string): string[] => [
   ...onPaths(paths),
 ];
 
-export function injecting(paths: readonly string[], injection: Injection): string[] {
+/** Writes to a file, where one is named, what it did to whom: `wasStruck` reads it. */
+export function injecting(
+  paths: readonly string[],
+  injection: Injection,
+  into = '/dev/null',
+): string[] {
   const { call, at, isLasting = false, effect } = injection;
   const inject = `inject=${call}:${effect}:when=${at}${isLasting ? '+' : ''}`;
   return [
-    ...['strace', '-f', '-qq', '-s', '0', '-o', '/dev/null', '-e', `trace=${call}`, '-e', inject],
+    ...['strace', '-f', '-qq', '-s', '0', '-o', into, '-e', `trace=${call}`, '-e', inject],
     ...onPaths(paths),
   ];
 }
@@ -91,3 +96,6 @@ export function changingPlaces(trace: string): ReadonlyMap<ChangingCall, readonl
   }
   return new Map([...places].map(([call, at]) => [call, [...at].sort((a, b) => a - b)]));
 }
+
+/** Whether a call was met: the same life makes a few calls more or less each time. */
+export const wasStruck = (trace: string): boolean => trace.includes('(INJECTED)');

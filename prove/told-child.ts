@@ -4,7 +4,7 @@
 // failed it tries to write some more, and leaves. Arguments: folder, first number, last number,
 // where the loaders run.
 import process from 'node:process';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setImmediate as oneTurn, setTimeout as pause } from 'node:timers/promises';
 import { errorTable, HoldfastError } from '../src/errors.ts';
 import { open } from '../src/index.ts';
 import type { Holdfast } from '../src/types.ts';
@@ -61,6 +61,8 @@ async function live(): Promise<void> {
   const holdfast = await open(childOptions(folder, place === 'own' ? 'own' : 'worker'));
   tell({ opened: true });
   void holdfast.failed.then(async (error) => {
+    // What was durable before it failed is told before: its promises have further to go.
+    await oneTurn();
     tell({ failed: codeOf(error) });
     for (let i = 0; i < 3; i++) await writeOne(holdfast, next++);
     process.exit(exitOf(error));
