@@ -107,6 +107,8 @@ async function tooLate(world: FailoverWorld): Promise<void> {
   await world.write(100, 'settled');
   await pair.catchUp();
   await pair.standStill();
+  await world.write(100, 'settled');
+  // No segment up to here stays: each stream has rows in them that the standby lacks.
   const newest = world.segments.at(-1) ?? 0;
   do await world.write(100, 'settled');
   while ((world.segments[0] ?? 0) <= newest);

@@ -171,8 +171,19 @@ export class FailoverWorld {
     this.see('rows checked', found.length);
   }
 
+  /** What the streams say, for a run that comes to no end. */
+  async said(): Promise<string> {
+    const { streams } = await this.holdfast.status();
+    return Object.entries(streams)
+      .map(([name, { state, reason = '', inFlight }]) => `${name} ${state}, ${inFlight} ${reason}`)
+      .join('; ');
+  }
+
+  /** Who still waits for it hears that it is closed. */
   async close(): Promise<void> {
-    await this.#holdfast?.close({ drainMs: 0 });
+    const holdfast = this.#holdfast;
+    this.#holdfast = undefined;
+    await holdfast?.close({ drainMs: 0 });
     this.#folder.remove();
   }
 }
