@@ -175,7 +175,10 @@ export class FailoverWorld {
   async said(): Promise<string> {
     const { streams } = await this.holdfast.status();
     return Object.entries(streams)
-      .map(([name, { state, reason = '', inFlight }]) => `${name} ${state}, ${inFlight} ${reason}`)
+      .map(
+        ([name, { state, reason = '', inFlight }]) =>
+          `${name} is ${state} ${reason}, ${inFlight} in flight`,
+      )
       .join('; ');
   }
 
