@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { HoldfastError } from '../src/index.ts';
 import type { Engine } from '../test/support/pairs.ts';
-import { streamOf } from '../test/support/waits.ts';
-import type { FailoverWorld } from './failover-world.ts';
+import { streamOf, streamWhere } from '../test/support/waits.ts';
+import { type FailoverWorld, isGone } from './failover-world.ts';
 import { Violation } from './oracle.ts';
 
 export interface Kind {
@@ -99,6 +99,27 @@ async function synchronous(world: FailoverWorld): Promise<void> {
   await world.check(standby);
 }
 
+/** Where the journal has not kept what the standby lacks, the stream says so and stands still. */
+async function tooLate(world: FailoverWorld): Promise<void> {
+  const { pair } = world;
+  await world.create();
+  await world.open({ keepsNothing: true });
+  await world.write(100, 'settled');
+  await pair.catchUp();
+  await pair.standStill();
+  await world.write(100, 'settled');
+  // No segment up to here stays: each stream has rows in them that the standby lacks.
+  const newest = world.segments.at(-1) ?? 0;
+  do await world.write(100, 'settled');
+  while ((world.segments[0] ?? 0) <= newest);
+  await loseSome(world);
+  for (const name of world.names) {
+    await streamWhere(world.holdfast, name, ({ reason = '' }) => isGone(reason));
+    await world.checkRows(pair.standby, name, Number.POSITIVE_INFINITY);
+  }
+  world.see('losses that were told');
+}
+
 /** The old primary comes back while the new one is away: it must not be written to. */
 async function comesBack(world: FailoverWorld): Promise<void> {
   const { pair } = world;
@@ -172,6 +193,7 @@ export const kinds: readonly Kind[] = [
   { name: 'unaware', engines: both, run: unaware },
   { name: 'underway', engines: both, run: underway },
   { name: 'lags', engines: both, run: lags },
+  { name: 'too late', engines: both, run: tooLate },
   { name: 'synchronous', engines: ['PostgreSQL'], run: synchronous },
   { name: 'comes back', engines: ['PostgreSQL'], run: comesBack },
 ];

@@ -162,23 +162,37 @@ export class FailoverWorld {
     assert.deepEqual({ ok, differences }, { ok: true, differences: [] });
   }
 
-  /** Each row is there once. */
-  async checkRows(server: DatabaseServer, table: string): Promise<void> {
+  /** Each row is there once; of those up to `from` it is no matter whether they are there. */
+  async checkRows(server: DatabaseServer, table: string, from = 0): Promise<void> {
     const rows = await server.sql(`SELECT id, note FROM ${table}`);
     const found = rows.map((row) => ({ id: Number(row['id']), note: row['note'] }));
     const sent = Array.from({ length: this.#sent }, (_, id) => ({ id, note }));
-    checkTable({ table, found, sent, acknowledged: sent });
+    checkTable({ table, found, sent, acknowledged: sent.slice(from) });
     this.see('rows checked', found.length);
   }
 
+  /** What the streams say, for a run that comes to no end. */
+  async said(): Promise<string> {
+    const { streams } = await this.holdfast.status();
+    return Object.entries(streams)
+      .map(
+        ([name, { state, reason = '', inFlight }]) =>
+          `${name} is ${state} ${reason}, ${inFlight} in flight`,
+      )
+      .join('; ');
+  }
+
+  /** Who still waits for it hears that it is closed. */
   async close(): Promise<void> {
-    await this.#holdfast?.close({ drainMs: 0 });
+    const holdfast = this.#holdfast;
+    this.#holdfast = undefined;
+    await holdfast?.close({ drainMs: 0 });
     this.#folder.remove();
   }
 }
 
 /** What a stream says whose target lacks more than the journal has. */
-const isGone = (reason: string): boolean => reason.includes('not in the journal any more');
+export const isGone = (reason: string): boolean => reason.includes('not in the journal any more');
 
 const existsSql = (table: string): string =>
   `SELECT 1 AS found FROM information_schema.tables WHERE table_name = '${table}'`;

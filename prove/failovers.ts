@@ -7,9 +7,9 @@
 // What this shows: the promise behind I4 and P3 on these servers, whose tools of failover are a
 // signal and a statement. It says nothing of anybody's own tools.
 
+import { systemClock } from '../src/clock.ts';
 import { hasMariadb } from '../test/support/mariadb.ts';
-import type { Engine } from '../test/support/pairs.ts';
-import { engines, startPair } from '../test/support/pairs.ts';
+import { type Engine, engines, type Pair, startPair } from '../test/support/pairs.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
 import { type Kind, kinds } from './failover-kinds.ts';
 import { FailoverWorld } from './failover-world.ts';
@@ -25,20 +25,43 @@ const casesOf = (engine: Engine): Case[] =>
     .filter((kind) => kind.engines.includes(engine))
     .map((kind) => ({ name: `${engine}, ${kind.name}`, engine, kind }));
 
-async function attack({ name, engine, kind }: Case, tally: Tally): Promise<void> {
-  const pair = await startPair(engine);
+/** Many times what a run takes on a busy machine: who waits longer waits in vain. */
+const stallMs = 180_000;
+
+/** The work, or an error that says what hangs. */
+async function bounded<T>(
+  work: Promise<T>,
+  what: () => string | Promise<string>,
+  ms = stallMs,
+): Promise<T> {
+  const done = new AbortController();
+  const stalled = async (): Promise<never> => {
+    await systemClock.sleep(ms, done.signal);
+    if (done.signal.aborted) return new Promise(() => undefined);
+    throw new Error(`it came to no end in ${ms / 1000} s: ${await what()}`);
+  };
   try {
+    return await Promise.race([work, stalled()]);
+  } finally {
+    done.abort();
+  }
+}
+
+async function attack({ name, engine, kind }: Case, tally: Tally): Promise<void> {
+  let pair: Pair | undefined;
+  try {
+    pair = await bounded(startPair(engine), () => 'the start of the servers');
     const world = new FailoverWorld(pair, (what, count) => tally.see(what, count));
     try {
-      await kind.run(world);
+      await bounded(kind.run(world), () => world.said());
     } finally {
-      await world.close();
+      await bounded(world.close(), () => 'close');
     }
     tally.see(name);
   } catch (error) {
     tally.take(error, name);
   } finally {
-    await pair.stop();
+    await pair?.stop();
   }
   tally.ran();
 }

@@ -119,10 +119,15 @@ export class StreamLoading {
     const confirmed = confirming.add(settled, { position: '', identity: '' });
     if (confirmed.length > 0) events.onConfirmed(settings.id, confirmed);
     events.onState(settings.id, { state: 'running' });
-    this.#failures = 0;
     this.#make(shared, { confirming, confirmed });
     if (this.#stop.signal.aborted) return;
-    await this.#runAll(lanes);
+    const begunMs = clock.monotonicMs();
+    try {
+      await this.#runAll(lanes);
+    } finally {
+      // Lanes that are lost again at once are taken over less and less often.
+      if (clock.monotonicMs() - begunMs > limits.retryMsMax) this.#failures = 0;
+    }
   }
 
   #make(

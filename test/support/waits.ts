@@ -4,7 +4,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Holdfast, StreamStatus } from '../../src/types.ts';
 
 export async function streamOf(holdfast: Holdfast, stream: string): Promise<StreamStatus> {
-  const found = (await holdfast.status()).streams[stream];
+  const { state, streams } = await holdfast.status();
+  if (state === 'closed') throw new Error('it was closed meanwhile');
+  const found = streams[stream];
   if (!found) throw new Error(`there is no stream ${stream}`);
   return found;
 }
