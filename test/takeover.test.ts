@@ -1,4 +1,4 @@
-// How often a stream takes its lanes over, over a simulated disk, clock and target.
+// When a stream takes its lanes over, and how often, over a simulated disk, clock and target.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { open } from '../src/holdfast.ts';
@@ -47,6 +47,34 @@ test('lanes that are lost at once are taken over less and less often', async () 
       await holdfast.write('a', { id: 2 });
       await clock.sleep(limits.retryMsMax / 5);
       assert(takeovers() > kept + 2, `${takeovers() - kept} takeovers`);
+    } finally {
+      await holdfast.close({ drainMs: 0 });
+    }
+  };
+  await clock.run(life());
+});
+
+test('where no descriptor is left to read the journal with, a stream waits for one', async () => {
+  const clock = new SimulatedClock();
+  const target = new SimulatedTarget({ clock, latencyMsMax: 4 });
+  target.createTable('a', {
+    columns: [{ column: column('id', { kind: 'int', bytes: 8 }) }],
+    key: [],
+  });
+  const disk = new SimulatedDisk();
+  const life = async (): Promise<void> => {
+    const streams = { a: { table: 'a', lanes: 1 } };
+    const options = { journal: '/journal', target: 'postgres://simulated/shop', streams };
+    disk.inject({ fault: 'EMFILE', operation: 'open read', path: '.segment' });
+    const holdfast = await open(options, { disk, clock, target });
+    const failed = holdfast.failed.then((error) => {
+      throw error;
+    });
+    try {
+      const receipt = await holdfast.write('a', { id: 1 });
+      const { merged } = await Promise.race([receipt.settled, failed]);
+      assert.equal(merged, 1);
+      assert.equal(holdfast.metrics.retries.get('EMFILE'), 1);
     } finally {
       await holdfast.close({ drainMs: 0 });
     }

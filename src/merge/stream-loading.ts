@@ -6,6 +6,7 @@ import { Confirming } from '../confirm.ts';
 import type { Disk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Position } from '../journal/block.ts';
+import { isShortage } from '../journal/disk-failure.ts';
 import { limits } from '../limits.ts';
 import { type Claim, type LaneState, type Session, TargetError } from '../target/target.ts';
 import { findStrangeLane } from './age.ts';
@@ -81,11 +82,10 @@ export class StreamLoading {
           events.onState(settings.id, { state: 'held', reason: error.message, isFinal: true });
           return;
         }
-        if (!(error instanceof TargetError)) throw error;
-        events.onRetry(error.code === '' ? error.kind : error.code);
-        const isHold = error.kind === 'hold' || this.#failures > 0;
-        const reason = `${error.message}${error.code === '' ? '' : ` (${error.code})`}`;
-        events.onState(settings.id, { state: isHold ? 'held' : 'connecting', reason });
+        const obstacle = obstacleOf(error);
+        events.onRetry(obstacle.code);
+        const state = obstacle.isHold || this.#failures > 0 ? 'held' : 'connecting';
+        events.onState(settings.id, { state, reason: obstacle.reason });
         await this.#pause();
       }
     }
@@ -219,3 +219,16 @@ const olderJournal = (how: string): HoldfastError =>
     `The journal is older than its target: ${how}. Restore the newer journal, or begin with ` +
       'a new journal directory.',
   );
+
+/** What passes, or can be repaired outside of the process; throws what cannot. */
+function obstacleOf(error: unknown) {
+  if (error instanceof TargetError) {
+    const { code, kind, message } = error;
+    const reason = code === '' ? message : `${message} (${code})`;
+    return { code: code === '' ? kind : code, isHold: kind === 'hold', reason };
+  }
+  // No descriptor for the next segment, say: what is journaled stays readable.
+  if (!isShortage(error)) throw error;
+  const { code, message } = error;
+  return { code, isHold: false, reason: `The journal cannot be read now: ${message}` };
+}
