@@ -1,4 +1,4 @@
-// `npm run -s bench -- NAME [--json] [--profile FOLDER]`: runs one bench and prints its figures.
+// `npm run -s bench -- NAME [--json] [--full] [--profile FOLDER]`: runs one bench and prints its figures.
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import { benchJournal } from './journal.ts';
 import { describeMachine } from './machine.ts';
 import { benchMariadb } from './mariadb.ts';
 import { benchPath } from './path.ts';
+import { benchRing } from './ring.ts';
 import { benchStaged } from './staged.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
@@ -20,6 +21,7 @@ const benches: ReadonlyMap<string, Bench> = new Map([
   ['journal', benchJournal],
   ['mariadb', benchMariadb],
   ['path', benchPath],
+  ['ring', benchRing],
   ['staged', benchStaged],
 ]);
 
@@ -35,13 +37,19 @@ async function main(): Promise<number> {
   checkNode();
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { json: { type: 'boolean' }, profile: { type: 'string' } },
+    options: {
+      json: { type: 'boolean' },
+      full: { type: 'boolean' },
+      profile: { type: 'string' },
+    },
   });
   const [name = ''] = positionals;
   const bench = benches.get(name);
   if (!bench || positionals.length !== 1) {
     const names = [...benches.keys()].join(' | ');
-    process.stderr.write(`Usage: npm run -s bench -- ${names} [--json] [--profile FOLDER]\n`);
+    process.stderr.write(
+      `Usage: npm run -s bench -- ${names} [--json] [--full] [--profile FOLDER]\n`,
+    );
     return 2;
   }
   // Two benches at once would measure each other.
@@ -54,6 +62,7 @@ async function main(): Promise<number> {
   try {
     const figures = await bench({
       say: (text) => process.stderr.write(`${text}\n`),
+      ...(values.full === undefined ? {} : { isFull: values.full }),
       ...(values.profile === undefined ? {} : { profileTo: values.profile }),
     });
     const machine = describeMachine();
