@@ -3,16 +3,14 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Histogram, Metrics } from '../metrics.ts';
 import type { Status, StreamStatus } from '../types.ts';
+import type { Answered } from './served.ts';
 
 type Sample = readonly [labels: string, value: number];
 type Kind = 'gauge' | 'counter';
 
-export interface Observed {
+export interface Observed extends Answered {
   readonly status: Status;
   readonly metrics: Metrics;
-  /** Answers by `route status`. */
-  readonly answers: ReadonlyMap<string, number>;
-  readonly bodyBytes: number;
 }
 
 const escaped = (text: string): string =>

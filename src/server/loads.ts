@@ -81,9 +81,9 @@ export function addSendRoutes(app: FastifyInstance, parts: Parts, loads: Loads):
         response: responses({ 204: { type: 'null', description: 'Noted.' } }, ['HF_NOT_FOUND']),
       },
     },
-    (request, reply) => {
+    async (request, reply) => {
       ownLoad(request, loads);
-      parts.holdfast.reportedLoad(request.params.load);
+      await parts.holdfast.reportedLoad(request.params.load);
       loads.delete(request.params.load);
       return reply.code(204).send();
     },

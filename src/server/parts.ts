@@ -1,9 +1,9 @@
 // What every route of one server shares.
-import type { Holdfast } from '../types.ts';
 import type { BodyBounds } from './body.ts';
+import type { Served } from './served.ts';
 
 export interface Parts {
-  readonly holdfast: Holdfast;
+  readonly holdfast: Served;
   readonly bodies: BodyBounds;
   /** Aborts when the server begins to close: loads stop at once, they can be resumed. */
   readonly closing: AbortSignal;

@@ -17,8 +17,8 @@ export function addProbeRoutes(app: FastifyInstance, parts: Parts): void {
         response: responses({ 200: healthAnswer, 503: healthAnswer }),
       },
     },
-    (_request, reply) => {
-      const { state } = holdfast.health();
+    async (_request, reply) => {
+      const { state } = await holdfast.health();
       return reply.code(state === 'failed' ? 503 : 200).send({ state });
     },
   );
@@ -32,8 +32,8 @@ export function addProbeRoutes(app: FastifyInstance, parts: Parts): void {
         response: responses({ 200: readyAnswer, 503: readyAnswer }),
       },
     },
-    (_request, reply) => {
-      const { state, journal, target } = holdfast.health();
+    async (_request, reply) => {
+      const { state, journal, target } = await holdfast.health();
       const isDraining = parts.closing.aborted && state === 'running';
       const reasons = [
         ...(state === 'running' ? [] : [state]),
@@ -57,12 +57,8 @@ export function addProbeRoutes(app: FastifyInstance, parts: Parts): void {
     async (request, reply) => {
       const status = await holdfast.status();
       const streams = visible(status.streams, accessOf(request));
-      const text = await exposition({
-        status: { ...status, streams },
-        metrics: holdfast.metrics,
-        answers,
-        bodyBytes: bodies.memory.bytes,
-      });
+      const seen = await holdfast.observe({ answers, bodyBytes: bodies.memory.bytes });
+      const text = await exposition({ status: { ...status, streams }, ...seen });
       return reply.type(expositionType).send(text);
     },
   );

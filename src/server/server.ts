@@ -14,6 +14,7 @@ import type { Holdfast } from '../types.ts';
 import { type AppOptions, buildApp } from './app.ts';
 import { BodyMemory } from './body.ts';
 import type { Parts } from './parts.ts';
+import { type Served, served } from './served.ts';
 
 export interface StartOptions extends AppOptions {
   /** Awaited by `close` after the last answer. */
@@ -35,9 +36,15 @@ const lastAnswersMs = 500;
 const drainMsDefault = limits.drainMsMax / 2;
 
 /** Listens. Rejects with HF_USAGE where an option is wrong or the address cannot be had. */
-export async function startServer(
+export const startServer = (
   holdfast: Holdfast,
   options: StartOptions = {},
+): Promise<RunningServer> => listen(served(holdfast), options);
+
+/** The same, wherever the Holdfast is. */
+export async function listen(
+  holdfast: Served,
+  options: StartOptions & { readonly isOneOfMany?: boolean },
 ): Promise<RunningServer> {
   const { host, port, tokens, bodyBytesMax, requestMsMax } = { ...defaults.server, ...options };
   if (tokens.length === 0 && !isLoopback(host)) {
@@ -59,8 +66,10 @@ export async function startServer(
     answers: new Map(),
   };
   const app = await buildApp(parts, options);
+  // Each of many has a socket of its own on the port, and the kernel deals connections out.
+  const address = { host, port, ...(options.isOneOfMany && { reusePort: true }) };
   try {
-    await app.listen({ host, port });
+    await app.listen(address);
   } catch (error) {
     await app.close();
     const why = error instanceof Error ? error.message : String(error);

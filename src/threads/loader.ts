@@ -3,21 +3,21 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../clock.ts';
 import { systemDisk } from '../disk.ts';
-import { Loading, type LoadingCalls } from '../merge/loading.ts';
+import { Loading } from '../merge/loading.ts';
 import type { LoadingEvents } from '../merge/stream.ts';
 import { openTarget } from '../target/open.ts';
-import { type Answer, type Call, type LoaderThreadStart, toFailure } from './messages.ts';
+import { Calls, type Message } from './calls.ts';
+import type { LoaderThreadStart } from './remote-loading.ts';
 
 const port = parentPort;
 if (!port) throw new Error('This file is the entry of a worker thread.');
-const send = (answer: Answer): void => port.postMessage(answer);
 const tell =
   (event: keyof LoadingEvents) =>
-  (...args: unknown[]): void =>
-    send({ event, args });
+  (...args: readonly unknown[]): void =>
+    calls.tell(event, ...args);
 
 const start = workerData as LoaderThreadStart;
-const loading: LoadingCalls = new Loading({
+const loading = new Loading({
   ...start,
   clock: systemClock,
   disk: systemDisk,
@@ -33,17 +33,15 @@ const loading: LoadingCalls = new Loading({
     onBatch: tell('onBatch'),
   },
 });
+/** Of a thread, an uncaught error ends it, and its parent hears of it. */
+const die = (error: unknown): void => {
+  throw error;
+};
+const calls = new Calls(port, loading, die);
 
-const calls = loading as unknown as Record<string, (...args: unknown[]) => unknown>;
-
-port.on('message', ({ id, method, args }: Call) => {
-  void (async () => {
-    try {
-      const value = await calls[method]?.call(loading, ...args);
-      send({ id, value });
-    } catch (error) {
-      send({ id, failure: toFailure(error) });
-    }
-    if (method === 'stop') port.close();
-  })();
+port.on('message', (message: Message) => {
+  const isLast = 'method' in message && message.method === 'stop';
+  void calls.take(message).then(() => {
+    if (isLast) port.close();
+  });
 });
