@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../src/clock.ts';
 import { systemDisk } from '../src/disk.ts';
-import { HoldfastError, open } from '../src/index.ts';
+import { HoldfastError } from '../src/errors.ts';
+import { open } from '../src/holdfast.ts';
 import { mysqlTarget } from '../src/target/mysql/target.ts';
 import { postgresTarget } from '../src/target/postgres/target.ts';
 import type { Holdfast, Receipt } from '../src/types.ts';

@@ -9,6 +9,7 @@
 // whoever waits compares with those.
 import { hostname } from 'node:os';
 import process from 'node:process';
+import { AcceptDesk, type Readable, readableOf } from './accept-desk.ts';
 import { Admission } from './admission.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { ContentionHistory } from './contention.ts';
@@ -41,6 +42,15 @@ export interface Ports {
   readonly target?: Target;
 }
 
+/** What is open, and what only threads of its own process are given. */
+export interface Opened extends Holdfast {
+  readonly desk: AcceptDesk;
+  /** Hears of each stream whose table was read anew and is another one. */
+  onReadable(listen: (readable: Readable) => void): void;
+  /** A thread of this process has died: it must leave. */
+  fail(error: Error): void;
+}
+
 const systemPorts: Ports = { disk: systemDisk, clock: systemClock };
 const statusMsMax = 1_000;
 
@@ -64,7 +74,7 @@ interface Parts {
  * HF_JOURNAL_FULL, HF_JOURNAL_FAILED (its disk refused), HF_TABLE_UNFIT, or HF_TARGET where a table
  * was never seen and cannot be read.
  */
-export async function open(given: OpenOptions, ports: Ports = systemPorts): Promise<Holdfast> {
+export async function open(given: OpenOptions, ports: Ports = systemPorts): Promise<Opened> {
   const options = readOptions(given);
   const metrics = newMetrics();
   // Connects to nothing yet; an address that cannot be read is refused before the journal is held.
@@ -137,10 +147,11 @@ function startLoading(start: LoadingStart): LoadingCalls {
   return startLoaderThread(thread, streams.events(), tellDeath);
 }
 
-class OpenHoldfast implements Holdfast {
+class OpenHoldfast implements Opened {
   readonly metrics: Metrics;
   readonly failed: Promise<Error>;
   readonly deadLetters: Holdfast['deadLetters'];
+  readonly desk: AcceptDesk;
   readonly #parts: Parts;
   readonly #writing: Writing;
   readonly #loads: Loads;
@@ -168,6 +179,13 @@ class OpenHoldfast implements Holdfast {
           signal,
           run: () => stream.journal(taken, keep),
         }),
+    });
+    this.desk = new AcceptDesk({
+      writing: this.#writing,
+      metrics,
+      streams: () => streams.all,
+      open: (name) => this.#open(name),
+      find: (receipt) => this.#find(receipt),
     });
     this.#upkeep = keepUp(parts, ports.clock, this.#stop.signal).catch(parts.tellDeath);
     void this.failed.then(() => {
@@ -206,19 +224,21 @@ class OpenHoldfast implements Holdfast {
   }
 
   async receipt(id: string) {
-    const { journal, requests, streams } = this.#parts;
-    const prefix = `${journal.writer}-`;
-    const number = id.startsWith(prefix)
-      ? Number.parseInt(id.slice(prefix.length), 36)
-      : Number.NaN;
-    if (!Number.isSafeInteger(number)) return undefined;
-    const request = requests.byId(number);
-    const stream = request && streams.byId(request.stream);
-    if (!stream) return undefined;
+    const found = this.#find(id);
+    if (!found) return undefined;
+    const { request, stream } = found;
     const level = levelOf(stream, request);
     const state = { receipt: id, stream: stream.name, accepted: request.rows, level };
     if (level === 'journaled') return state;
     return { ...state, counts: request.counts ?? (await stream.pending.settled(request)) };
+  }
+
+  onReadable(listen: (readable: Readable) => void): void {
+    this.#parts.streams.onReadable = (stream) => listen(readableOf(stream));
+  }
+
+  fail(error: Error): void {
+    this.#parts.tellDeath(error);
   }
 
   health(): Omit<Status, 'streams'> {
@@ -321,6 +341,19 @@ class OpenHoldfast implements Holdfast {
       throw new HoldfastError('HF_JOURNAL_FAILED', message, { outcome: 'not written' });
     }
     return this.#parts.streams.get(name);
+  }
+
+  /** The request that a receipt is for. */
+  #find(receipt: string) {
+    const { journal, requests, streams } = this.#parts;
+    const prefix = `${journal.writer}-`;
+    const number = receipt.startsWith(prefix)
+      ? Number.parseInt(receipt.slice(prefix.length), 36)
+      : Number.NaN;
+    if (!Number.isSafeInteger(number)) return undefined;
+    const request = requests.byId(number);
+    const stream = request && streams.byId(request.stream);
+    return stream && { request, stream };
   }
 
   /** The target's own totals, or undefined where it does not answer soon. */

@@ -1,4 +1,8 @@
 // The public door. Everything else is private to the package and may change.
+import { open as openWhole } from './holdfast.ts';
+import type { OpenOptions } from './options.ts';
+import type { Holdfast } from './types.ts';
+
 export type { CsvOptions, Row, Value } from './accept/rows.ts';
 export {
   type ErrorCode,
@@ -7,7 +11,6 @@ export {
   type Rejection,
   type RowCode,
 } from './errors.ts';
-export { open } from './holdfast.ts';
 export type { OnConflict } from './merge/batch.ts';
 export type { EndCounts } from './merge/ledger.ts';
 export type { Histogram, Metrics } from './metrics.ts';
@@ -38,3 +41,11 @@ export type {
   WriteBytesOptions,
   WriteOptions,
 } from './types.ts';
+
+/**
+ * Opens the journal and the streams. When it resolves, every stream takes rows; a target whose
+ * tables were seen before may be down. Rejects with HF_USAGE, HF_JOURNAL_LOCKED, HF_CORRUPT,
+ * HF_JOURNAL_FULL, HF_JOURNAL_FAILED (its disk refused), HF_TABLE_UNFIT, or HF_TARGET where a table
+ * was never seen and cannot be read.
+ */
+export const open: (options: OpenOptions) => Promise<Holdfast> = (options) => openWhole(options);

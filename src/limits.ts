@@ -32,6 +32,9 @@ export const limits = {
   jsonDepthMax: 512,
   headerBytesMax: 16 * KiB,
   connectionsMax: 1024,
+  /** Threads of a server that take requests. */
+  workersDefault: 1,
+  workersMax: 64,
   requestMsMax: 30_000,
   drainMsMax: 10_000,
   requestsKeptMs: 24 * 60 * 60 * 1000,

@@ -47,6 +47,6 @@ export const newMetrics = (): Metrics => ({
   rejected: new Map(),
 });
 
-export const countUp = (counts: Map<string, number>, name: string): void => {
-  counts.set(name, (counts.get(name) ?? 0) + 1);
+export const countUp = (counts: Map<string, number>, name: string, by = 1): void => {
+  counts.set(name, (counts.get(name) ?? 0) + by);
 };

@@ -269,4 +269,9 @@ export const optionTable: readonly OptionRow[] = [
     whole(1, 1_000_000),
     'Connections at one time. At the bound a new one takes the place of the oldest without a token.',
   ),
+  row(
+    ['server.workers', 'number', `${limits.workersDefault}`],
+    whole(0, limits.workersMax),
+    'Threads that take requests and decode rows, beside the one that journals; 0: that one does.',
+  ),
 ];

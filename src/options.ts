@@ -55,6 +55,8 @@ export interface ServerOptions {
   readonly bodyBytesMax?: number;
   readonly requestMsMax?: number;
   readonly connectionsMax?: number;
+  /** Threads that take requests; 0: the process's own does. */
+  readonly workers?: number;
 }
 
 export interface JournalOptions {
@@ -126,6 +128,7 @@ export const defaults = {
     bodyBytesMax: limits.bodyBytesMax,
     requestMsMax: limits.requestMsMax,
     connectionsMax: limits.connectionsMax,
+    workers: limits.workersDefault,
   },
 } as const satisfies Omit<OpenOptions, 'journal' | 'target' | 'streams'> & {
   readonly stream: Partial<StreamOptions>;

@@ -126,12 +126,16 @@ export class OpenStream {
     };
   }
 
-  /** The target's table was read again: rows from now on are checked against it. */
-  onTable(table: Table): void {
-    if (table.fingerprint === this.#reader.table.fingerprint) return;
+  /**
+   * The target's table was read again: rows from now on are checked against it. Whether it is
+   * another one.
+   */
+  onTable(table: Table): boolean {
+    if (table.fingerprint === this.#reader.table.fingerprint) return false;
     checkFit(this.name, this.rules, table);
     this.#reader = compileRows(table, this.#rowRules(this.lanes));
     this.#tableId = this.#journal.dictionary.table(this.id, table).id;
+    return true;
   }
 
   /**

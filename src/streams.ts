@@ -36,6 +36,8 @@ export class Streams {
   readonly #stop = new AbortController();
   #loading: LoadingCalls | undefined;
   isReachable = false;
+  /** Hears of each stream whose rows are decoded otherwise from now on. */
+  onReadable: (stream: OpenStream) => void = () => undefined;
 
   constructor(parts: StreamsParts) {
     this.#parts = parts;
@@ -165,7 +167,7 @@ export class Streams {
 
   #onTable(stream: OpenStream, table: Table): void {
     try {
-      stream.onTable(table);
+      if (stream.onTable(table)) this.onReadable(stream);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       // Rows go on being checked against the table as it was; the merge says what does not fit.

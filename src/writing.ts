@@ -1,13 +1,13 @@
 // One write: look its key up, decode, refuse or take, journal, wait for the level asked for.
 import { createHash } from 'node:crypto';
+import { type Decoded, decodeBytes, rowsRefused } from './accept/decode.ts';
 import { RowBuffer } from './accept/row-buffer.ts';
-import type { RejectedLine, Row } from './accept/rows.ts';
+import type { Row } from './accept/rows.ts';
 import type { Admission } from './admission.ts';
 import { HoldfastError, type Rejection } from './errors.ts';
 import type { RequestKeep } from './journal/group.ts';
 import type { RequestNote } from './journal/notes.ts';
 import type { KeptRequest, Requests } from './journal/requests.ts';
-import { limits } from './limits.ts';
 import type { EndCounts } from './merge/ledger.ts';
 import { countUp, type Metrics } from './metrics.ts';
 import type { OpenStream, Taken } from './stream.ts';
@@ -31,16 +31,16 @@ interface Request {
 
 type Noted = Pick<KeptRequest, 'id' | 'rows' | 'ranges' | 'rejected' | 'counts'>;
 
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');
-
-/** Lines that were refused: `rejected` for the answer, `undecoded` to be kept. */
-function keepLines(lines: readonly RejectedLine[], input: Uint8Array) {
-  return lines.map(({ rejection, start, end }) => ({
-    raw: input.slice(start, end),
-    code: rejection.code,
-    message: rejection.message,
-  }));
+/** What tells a keyed request from others: its key, and the SHA-256 of its bytes, base64. */
+export interface KeyedBy {
+  readonly key: string;
+  readonly digest: string;
 }
+
+/** Rows that were decoded for a table: its id in the dictionary. */
+export type DecodedFor = Decoded & { readonly table: number };
+
+export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');
 
 export class Writing {
   readonly #parts: WritingParts;
@@ -50,6 +50,10 @@ export class Writing {
   /** Keys whose group was being written when the journal failed: only recovery can tell. */
   readonly #unknown = new Map<string, HoldfastError>();
 
+  readonly #onRefused = (code: string, count: number): void => {
+    countUp(this.#parts.metrics.rejected, code, count);
+  };
+
   constructor(parts: WritingParts) {
     this.#parts = parts;
   }
@@ -58,7 +62,7 @@ export class Writing {
     const take = (): Taken => {
       const buffer = new RowBuffer(rows.length === 1 ? 512 : rows.length * 96, rows.length);
       const { rejected } = stream.reader.objects(rows, buffer);
-      if (rejected.length > 0) throw this.#refusal(rejected);
+      if (rejected.length > 0) throw rowsRefused(rejected, this.#onRefused);
       return { rows: buffer, table: stream.tableId, undecoded: [] };
     };
     const { idempotencyKey: key } = options;
@@ -71,65 +75,77 @@ export class Writing {
   }
 
   async bytes(stream: OpenStream, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt> {
-    const take = (): Taken & { readonly rejected: readonly Rejection[] } =>
-      this.#decode(stream, bytes, options);
+    const take = (): DecodedFor => {
+      const { reader, tableId: table } = stream;
+      return { ...decodeBytes(reader, bytes, { ...options, onRefused: this.#onRefused }), table };
+    };
     const { idempotencyKey: key } = options;
     if (key !== undefined) {
       return this.#keyed(stream, { key, digest: sha256(bytes), take }, options);
     }
+    return this.#unkeyed(stream, take, options);
+  }
+
+  /** The same where the bytes were decoded elsewhere. */
+  async decoded(
+    stream: OpenStream,
+    { key, digest, ...taken }: DecodedFor & Partial<KeyedBy>,
+    options: WriteOptions,
+  ): Promise<Receipt> {
+    const take = (): DecodedFor => taken;
+    if (key === undefined || digest === undefined) return this.#unkeyed(stream, take, options);
+    return this.#keyed(stream, { key, digest, take }, options);
+  }
+
+  /** The answer to a keyed request that was sent before; undefined where it is the first. */
+  async known(
+    stream: OpenStream,
+    by: KeyedBy,
+    options: WriteOptions,
+  ): Promise<Receipt | undefined> {
+    await this.#twin(stream, by);
+    const note = this.#lookUp(stream, by);
+    return note && this.#answer(stream, note, { ...options, isRepeated: true });
+  }
+
+  async #unkeyed(
+    stream: OpenStream,
+    take: () => DecodedFor,
+    options: WriteOptions,
+  ): Promise<Receipt> {
     const note = await this.#journal(stream, { take, keep: {} }, options);
     return this.#answer(stream, note, options);
   }
 
-  #decode(stream: OpenStream, bytes: Uint8Array, options: WriteBytesOptions) {
-    const rows = new RowBuffer(Math.max(bytes.length, 1024), Math.max(bytes.length >> 6, 16));
-    const { reader } = stream;
-    const { rejected } =
-      options.format === 'json'
-        ? reader.json(bytes, rows)
-        : options.format === 'csv'
-          ? reader.csv(options.csv ?? {}).read(bytes, rows)
-          : reader.ndjson(bytes, rows);
-    if (rejected.length > 0 && options.invalid !== 'dead-letter') throw this.#refusal(rejected);
-    if (rows.count + rejected.length === 0) {
-      throw new HoldfastError('HF_EMPTY', 'The request holds no row.');
-    }
-    const listed = rejected.slice(0, limits.rejectionsListedMax).map((line) => line.rejection);
-    const undecoded = keepLines(rejected, bytes);
-    return { rows, table: stream.tableId, undecoded, rejected: listed };
+  /** Waits for the same request where it is being journaled; throws where nobody can tell. */
+  async #twin(stream: OpenStream, { key }: KeyedBy): Promise<void> {
+    const name = `${stream.id} ${key}`;
+    const unknown = this.#unknown.get(name);
+    if (unknown) throw unknown;
+    // A twin that was refused leaves the key free; then this one is the first.
+    await this.#inFlight.get(name)?.catch(unlessUnknown);
   }
 
-  #refusal(lines: readonly RejectedLine[]): HoldfastError {
-    for (const { rejection } of lines) countUp(this.#parts.metrics.rejected, rejection.code);
-    const listed = lines.slice(0, limits.rejectionsListedMax).map((line) => line.rejection);
-    const [first] = listed;
-    const where = first
-      ? ` First: line ${first.line}, ${first.column ?? 'the whole line'}: ${first.message}`
-      : '';
-    const count = lines.length;
-    const message = `${count} of the rows do not fit the table; nothing was written.${where}`;
-    return new HoldfastError('HF_ROWS_REFUSED', message, { rejected: listed });
+  #lookUp(stream: OpenStream, { key, digest }: KeyedBy): Noted | undefined {
+    const note = this.#parts.requests.byKey(stream.id, key);
+    if (note && note.digest !== digest) {
+      throw new HoldfastError('HF_KEY_REUSED', 'The Idempotency-Key was used with other rows.');
+    }
+    return note;
   }
 
   async #keyed(
     stream: OpenStream,
-    request: { readonly key: string; readonly digest: string; readonly take: Take },
+    request: KeyedBy & { readonly take: Take },
     options: WriteOptions,
   ): Promise<Receipt> {
     const { requests } = this.#parts;
     const { key, digest } = request;
+    await this.#twin(stream, request);
+    // From here on nothing may come between, until the key is in flight.
+    const known = this.#lookUp(stream, request);
+    if (known) return this.#answer(stream, known, { ...options, isRepeated: true });
     const name = `${stream.id} ${key}`;
-    const unknown = this.#unknown.get(name);
-    if (unknown) throw unknown;
-    const twin = this.#inFlight.get(name);
-    // A twin that was refused leaves the key free; then this one is the first.
-    const known = (await twin?.catch(unlessUnknown)) ?? requests.byKey(stream.id, key);
-    if (known) {
-      if (known.digest !== digest) {
-        throw new HoldfastError('HF_KEY_REUSED', 'The Idempotency-Key was used with other rows.');
-      }
-      return this.#answer(stream, known, { ...options, isRepeated: true });
-    }
     if (this.#inFlight.has(name)) return this.#keyed(stream, request, options);
     if (requests.isFull) {
       const message = 'No further Idempotency-Key can be remembered now.';

@@ -157,7 +157,7 @@ test('without tokens, requests that a web page could forge are refused', async (
   const rig = await startRig(t);
   const forged = async (header: string) => {
     const { socket, closed } = rawConnection(t, rig);
-    socket.end(`POST /v1/verify HTTP/1.1\r\nconnection: close\r\n${header}\r\n\r\n`);
+    socket.write(`POST /v1/verify HTTP/1.1\r\nconnection: close\r\n${header}\r\n\r\n`);
     return (await closed).slice(0, 12);
   };
   assert.equal(await forged('host: rebound.example.com'), 'HTTP/1.1 403');

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { ask, line, lines, postHead, rawConnection, send, startRig } from './support/server-rig.ts';
 
@@ -161,7 +162,11 @@ test('a body over the bound is refused, declared or not', async (t) => {
   socket.write(`${postHead('content-length: 1001')}\r\n`);
   assert.match(await closed, /^HTTP\/1\.1 413 /, 'a declared length is enough');
   const chunks = new ReadableStream({
-    pull: (controller) => controller.enqueue(new Uint8Array(100)),
+    // A server on another thread takes all at once: the client must come to its answer.
+    pull: async (controller) => {
+      await turn();
+      controller.enqueue(new Uint8Array(100));
+    },
   });
   const undeclared = await send(rig, chunks);
   assert.deepEqual([undeclared.status, undeclared.body.code], [413, 'HF_TOO_LARGE']);

@@ -10,6 +10,11 @@ const columnSetsMax = 65_536;
  */
 export type ColumnSet = readonly number[];
 
+type RowsElsewhere = Pick<
+  RowBuffer,
+  'bytes' | 'count' | 'ends' | 'sets' | 'lanes' | 'columnSets'
+>;
+
 export class RowBuffer {
   /** Tuples back to back; the first `length` bytes are used. At least 64 bytes of slack follow. */
   bytes: Uint8Array;
@@ -35,6 +40,21 @@ export class RowBuffer {
     this.ends = new Int32Array(rowsHint);
     this.sets = new Uint16Array(rowsHint);
     this.lanes = new Uint16Array(rowsHint);
+  }
+
+  /** Rows that stand elsewhere, to be read only. */
+  static over(rows: RowsElsewhere): RowBuffer {
+    const { bytes, count, ends, sets, lanes, columnSets } = rows;
+    const buffer = new RowBuffer(0, 0);
+    buffer.bytes = bytes;
+    buffer.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    buffer.length = bytes.length;
+    buffer.count = count;
+    buffer.ends = ends;
+    buffer.sets = sets;
+    buffer.lanes = lanes;
+    buffer.columnSets.push(...columnSets);
+    return buffer;
   }
 
   /**

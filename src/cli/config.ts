@@ -28,15 +28,17 @@ export function workingFolder(environment: Environment = process.env): string {
 }
 
 /**
- * `environment`: where HOST and PORT are taken from; none by default. Throws HF_USAGE that says
+ * `environment`: where HOST and PORT are taken from; none by default. `server`: options of the
+ * server that go before what was written. Throws HF_USAGE that says
  * what to do where there is no configuration, or a wrong one.
  */
 export async function readConfig(
   file: string | undefined,
   environment: Environment = {},
+  server: object = {},
 ): Promise<Config> {
   const path = file === undefined ? findConfig(workingFolder()) : resolve(workingFolder(), file);
-  return toConfig(await load(path), dirname(path), environment);
+  return toConfig(withServer(await load(path), server), dirname(path), environment);
 }
 
 function findConfig(folder: string): string {
@@ -115,8 +117,13 @@ function absolute(given: unknown, folder: string): unknown {
 }
 
 function withAddress(given: unknown, { HOST, PORT }: Environment): unknown {
-  if (!isObject(given) || (!HOST && !PORT)) return given;
-  const server = isObject(given['server']) ? given['server'] : {};
   const address = { ...(HOST && { host: HOST }), ...(PORT && { port: Number(PORT) }) };
-  return { ...given, server: { ...server, ...address } };
+  return Object.keys(address).length === 0 ? given : withServer(given, address);
+}
+
+/** Options in which these of the server go before what was written. */
+export function withServer(given: unknown, options: object): unknown {
+  if (!isObject(given)) return given;
+  const server = isObject(given['server']) ? given['server'] : {};
+  return { ...given, server: { ...server, ...options } };
 }

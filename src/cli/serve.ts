@@ -11,6 +11,7 @@ import { limits } from '../limits.ts';
 import type { Options } from '../options.ts';
 import { type RunningServer, startServer } from '../server/server.ts';
 import { redactUrl } from '../target/open.ts';
+import { startAccepting } from '../threads/accepting.ts';
 import type { Holdfast } from '../types.ts';
 import { type Config, readConfig } from './config.ts';
 import { print, reportFailure, say } from './output.ts';
@@ -39,10 +40,11 @@ export async function serve(
   try {
     void holdfast.failed.then(leave);
     await prepare(holdfast);
-    const server = await startServer(holdfast, {
-      ...complete.server,
-      shownOptions: shown(complete),
-    });
+    const serverOptions = { ...complete.server, shownOptions: shown(complete) };
+    const server =
+      serverOptions.workers === 0
+        ? await startServer(holdfast, serverOptions)
+        : await startAccepting(holdfast, serverOptions);
     try {
       announceOwner(systemDisk, options.journal, { pid: process.pid, url: server.url });
       await onListening(server, holdfast);
@@ -82,12 +84,22 @@ async function leave(error: Error): Promise<void> {
   process.exit(errorTable.HF_JOURNAL_FAILED.exit);
 }
 
+interface Given {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly workers?: number;
+}
+
 export function addServe(command: Command): void {
   command
     .command('serve')
     .description('take rows over HTTP until a signal ends it; HOST and PORT override the address')
-    .action(async (given: { readonly config?: string; readonly json?: boolean }) => {
-      const config = await readConfig(given.config, process.env);
+    .option('--workers <count>', 'threads that take requests, instead of server.workers', Number)
+    .action(async (given: Given) => {
+      const { workers } = given;
+      const config = await readConfig(given.config, process.env, {
+        ...(workers !== undefined && { workers }),
+      });
       await serve(config, async ({ url }) => {
         const line = `Listening on ${url}`;
         await print(given.json ? JSON.stringify({ listening: url }) : line);

@@ -14,7 +14,7 @@ import type { Holdfast } from '../types.ts';
 import { type AppOptions, buildApp } from './app.ts';
 import { BodyMemory } from './body.ts';
 import type { Parts } from './parts.ts';
-import { type Served, served } from './served.ts';
+import { type Answered, type Served, served } from './served.ts';
 
 export interface StartOptions extends AppOptions {
   /** Awaited by `close` after the last answer. */
@@ -24,6 +24,8 @@ export interface StartOptions extends AppOptions {
 export interface RunningServer {
   /** http://HOST:PORT, without a slash at the end. */
   readonly url: string;
+  /** What it has counted of its requests. */
+  answered(): Promise<Answered>;
   /**
    * Refuses new requests, answers those in hand and resolves. Those that wait for a level are told
    * after `drainMs` that it was not reached; what is still open then is cut.
@@ -41,16 +43,17 @@ export const startServer = (
   options: StartOptions = {},
 ): Promise<RunningServer> => listen(served(holdfast), options);
 
-/** The same, wherever the Holdfast is. */
+/** The same, wherever the Holdfast is; one of `many` that share the port and the memory. */
 export async function listen(
   holdfast: Served,
-  options: StartOptions & { readonly isOneOfMany?: boolean },
+  options: StartOptions & { readonly many?: number },
 ): Promise<RunningServer> {
   const { host, port, tokens, bodyBytesMax, requestMsMax } = { ...defaults.server, ...options };
   if (tokens.length === 0 && !isLoopback(host)) {
     const message = `Without server.tokens the server listens on loopback only, not on ${host}.`;
     throw new HoldfastError('HF_USAGE', message);
   }
+  const { many = 1 } = options;
   const closing = new AbortController();
   const closed = new AbortController();
   setMaxListeners(0, closing.signal, closed.signal);
@@ -59,7 +62,7 @@ export async function listen(
     bodies: {
       bytesMax: bodyBytesMax,
       msMax: requestMsMax,
-      memory: new BodyMemory(limits.memoryBytesMax),
+      memory: new BodyMemory(limits.memoryBytesMax / many),
     },
     closing: closing.signal,
     closed: closed.signal,
@@ -67,7 +70,7 @@ export async function listen(
   };
   const app = await buildApp(parts, options);
   // Each of many has a socket of its own on the port, and the kernel deals connections out.
-  const address = { host, port, ...(options.isOneOfMany && { reusePort: true }) };
+  const address = { host, port, ...(many > 1 && { reusePort: true }) };
   try {
     await app.listen(address);
   } catch (error) {
@@ -83,6 +86,7 @@ export async function listen(
   let ending: Promise<void> | undefined;
   return {
     url,
+    answered: async () => ({ answers: parts.answers, bodyBytes: parts.bodies.memory.bytes }),
     close: ({ drainMs = drainMsDefault } = {}) => {
       ending ??= stop(drainMs).then(() => options.onClose?.());
       return ending;

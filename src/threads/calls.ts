@@ -1,12 +1,13 @@
 // Calls from one thread to another, either way over one port: a call has an answer, a notice has
 // none. Plain values only. An error arrives as the HoldfastError that it was; anything else that was
-// thrown is a bug, and arrives as one.
+// thrown is a bug, and arrives as one. What one turn has to say goes as one message: a group's worth
+// of answers costs one wake-up.
 import type { TransferListItem } from 'node:worker_threads';
 import type { ErrorCode, ErrorDetails } from '../errors.ts';
 import { HoldfastError } from '../errors.ts';
 
 export interface Port {
-  postMessage(message: Message, transfer?: readonly TransferListItem[]): void;
+  postMessage(messages: readonly Message[], transfer?: readonly TransferListItem[]): void;
 }
 
 interface Failure {
@@ -53,6 +54,9 @@ export class Calls {
   readonly #methods: Methods;
   readonly #onNoticeError: (error: unknown) => void;
   readonly #waiting = new Map<number, Waiter>();
+  /** What was said since the last message, and what goes with it. */
+  #out: Message[] = [];
+  #transfer: TransferListItem[] = [];
   #nextId = 1;
   #ended: Error | undefined;
 
@@ -65,34 +69,43 @@ export class Calls {
 
   /** Resolves with the other side's answer; rejects with its error, or once that side has ended. */
   call(method: string, ...args: readonly unknown[]): Promise<unknown> {
-    if (this.#ended) return Promise.reject(this.#ended);
+    const { id, answer } = this.expect();
+    if (!this.#ended) this.#send({ id, method, args });
+    return answer;
+  }
+
+  /** For a call that goes another way: its number, which `reply` takes there, and its answer. */
+  expect(): { readonly id: number; readonly answer: Promise<unknown> } {
     const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
+    if (this.#ended) return { id, answer: Promise.reject(this.#ended) };
+    const answer = new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.#port.postMessage({ id, method, args });
     });
+    return { id, answer };
+  }
+
+  /** Answers the call of that number, once there is an answer. Never rejects. */
+  async reply(id: number, answer: Promise<unknown>): Promise<void> {
+    try {
+      this.#send({ id, value: await answer });
+    } catch (error) {
+      this.#send({ id, failure: toFailure(error) });
+    }
   }
 
   tell(method: string, ...args: readonly unknown[]): void {
-    this.#port.postMessage({ id: 0, method, args });
+    this.#send({ id: 0, method, args });
   }
 
   /** A notice that hands its buffers over: they are gone here. */
   give(transfer: readonly TransferListItem[], method: string, ...args: readonly unknown[]): void {
-    this.#port.postMessage({ id: 0, method, args }, transfer);
+    this.#transfer.push(...transfer);
+    this.#send({ id: 0, method, args });
   }
 
-  /** What came over the port. Resolves when it has been answered. */
-  async take(message: Message): Promise<void> {
-    if ('method' in message) {
-      if (message.id === 0) this.#hear(message);
-      else await this.#answer(message);
-      return;
-    }
-    const waiter = this.#waiting.get(message.id);
-    this.#waiting.delete(message.id);
-    if ('failure' in message) waiter?.reject(fromFailure(message.failure));
-    else waiter?.resolve(message.value);
+  /** What came over the port. Resolves when all of it has been answered. */
+  async take(messages: readonly Message[]): Promise<void> {
+    await Promise.all(messages.map((message) => this.#takeOne(message)));
   }
 
   /** Nobody is there any more to answer. */
@@ -100,6 +113,19 @@ export class Calls {
     this.#ended ??= reason;
     for (const waiter of this.#waiting.values()) waiter.reject(reason);
     this.#waiting.clear();
+  }
+
+  async #takeOne(message: Message): Promise<void> {
+    if ('method' in message) {
+      const { id, method, args } = message;
+      if (id === 0) this.#hear(message);
+      else await this.reply(id, (async () => this.#methods[method]?.(...args))());
+      return;
+    }
+    const waiter = this.#waiting.get(message.id);
+    this.#waiting.delete(message.id);
+    if ('failure' in message) waiter?.reject(fromFailure(message.failure));
+    else waiter?.resolve(message.value);
   }
 
   #hear({ method, args }: Asked): void {
@@ -110,11 +136,16 @@ export class Calls {
     }
   }
 
-  async #answer({ id, method, args }: Asked): Promise<void> {
-    try {
-      this.#port.postMessage({ id, value: await this.#methods[method]?.(...args) });
-    } catch (error) {
-      this.#port.postMessage({ id, failure: toFailure(error) });
-    }
+  #send(message: Message): void {
+    this.#out.push(message);
+    if (this.#out.length === 1) queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    const messages = this.#out;
+    const transfer = this.#transfer;
+    this.#out = [];
+    this.#transfer = [];
+    this.#port.postMessage(messages, transfer);
   }
 }

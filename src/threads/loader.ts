@@ -39,9 +39,9 @@ const die = (error: unknown): void => {
 };
 const calls = new Calls(port, loading, die);
 
-port.on('message', (message: Message) => {
-  const isLast = 'method' in message && message.method === 'stop';
-  void calls.take(message).then(() => {
+port.on('message', (messages: readonly Message[]) => {
+  const isLast = messages.some((one) => 'method' in one && one.method === 'stop');
+  void calls.take(messages).then(() => {
     if (isLast) port.close();
   });
 });

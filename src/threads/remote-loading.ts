@@ -46,7 +46,7 @@ export function startLoaderThread(
     calls.end(death);
     if (!isStopping) onDeath(death);
   };
-  worker.on('message', (message: Message) => void calls.take(message));
+  worker.on('message', (messages: readonly Message[]) => void calls.take(messages));
   worker.on('error', (error) => die(error instanceof Error ? error.message : String(error)));
   worker.on('exit', (code) => die(`exit code ${code}`));
   const ask = (method: string, args: readonly unknown[]): Promise<unknown> | undefined => {

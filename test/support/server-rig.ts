@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
 import type { TestContext } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
@@ -11,6 +12,7 @@ import { type Disk, systemDisk } from '../../src/disk.ts';
 import { open } from '../../src/holdfast.ts';
 import type { JournalOptions, ServerOptions, StreamOptions } from '../../src/options.ts';
 import { type RunningServer, type StartOptions, startServer } from '../../src/server/server.ts';
+import { startAccepting } from '../../src/threads/accepting.ts';
 import type { Holdfast } from '../../src/types.ts';
 
 export interface Rig {
@@ -24,6 +26,9 @@ export interface Rig {
   /** Keeps the target from committing anything until the returned function is called. */
   lockTarget(): () => void;
 }
+
+/** The tests of the server hold for one on this thread and for one on threads of its own. */
+const workers = Number(process.env['HOLDFAST_TEST_WORKERS'] ?? 0);
 
 const tables = `
   CREATE TABLE payments (tx_id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, status TEXT);
@@ -58,7 +63,12 @@ export async function startRig(
       loaderThread: 'own',
     } as const;
     const holdfast = await open(opened, { disk: below.disk ?? systemDisk, clock: systemClock });
-    return { holdfast, server: await startServer(holdfast, { port: 0, ...options }) };
+    const serverOptions = { port: 0, ...options };
+    const server =
+      workers > 0
+        ? await startAccepting(holdfast, { ...serverOptions, workers })
+        : await startServer(holdfast, serverOptions);
+    return { holdfast, server };
   };
   const stop = async () => {
     await rig.server.close({ drainMs: 100 });

@@ -1,0 +1,69 @@
+// The bytes of one request, decoded whole: rows, and the lines that are kept as they came because
+// they did not decode. On whichever thread the request arrived.
+import { HoldfastError, type Rejection } from '../errors.ts';
+import type { UndecodedRow } from '../journal/undecoded.ts';
+import { limits } from '../limits.ts';
+import type { WriteBytesOptions } from '../types.ts';
+import { RowBuffer } from './row-buffer.ts';
+import type { RejectedLine, RowReader } from './rows.ts';
+
+export interface Decoded {
+  readonly rows: RowBuffer;
+  readonly undecoded: readonly UndecodedRow[];
+  /** What is told of the undecoded ones. */
+  readonly rejected: readonly Rejection[];
+}
+
+/** Hears how many rows were refused, by code. */
+export type OnRefused = (code: string, count: number) => void;
+
+/**
+ * Throws HF_ROWS_REFUSED where a line does not fit and `invalid` does not keep it, HF_EMPTY where
+ * there is none.
+ */
+export function decodeBytes(
+  reader: RowReader,
+  bytes: Uint8Array,
+  options: Pick<WriteBytesOptions, 'format' | 'csv' | 'invalid'> & { onRefused: OnRefused },
+): Decoded {
+  const rows = new RowBuffer(Math.max(bytes.length, 1024), Math.max(bytes.length >> 6, 16));
+  const { rejected } =
+    options.format === 'json'
+      ? reader.json(bytes, rows)
+      : options.format === 'csv'
+        ? reader.csv(options.csv ?? {}).read(bytes, rows)
+        : reader.ndjson(bytes, rows);
+  if (rejected.length > 0 && options.invalid !== 'dead-letter') {
+    throw rowsRefused(rejected, options.onRefused);
+  }
+  if (rows.count + rejected.length === 0) {
+    throw new HoldfastError('HF_EMPTY', 'The request holds no row.');
+  }
+  const listed = rejected.slice(0, limits.rejectionsListedMax).map((line) => line.rejection);
+  return { rows, undecoded: keepLines(rejected, bytes), rejected: listed };
+}
+
+/** The refusal of a request of which these lines do not fit. */
+export function rowsRefused(lines: readonly RejectedLine[], onRefused: OnRefused): HoldfastError {
+  const counts = new Map<string, number>();
+  for (const { rejection } of lines) {
+    counts.set(rejection.code, (counts.get(rejection.code) ?? 0) + 1);
+  }
+  for (const [code, count] of counts) onRefused(code, count);
+  const listed = lines.slice(0, limits.rejectionsListedMax).map((line) => line.rejection);
+  const [first] = listed;
+  const where = first
+    ? ` First: line ${first.line}, ${first.column ?? 'the whole line'}: ${first.message}`
+    : '';
+  const message = `${lines.length} of the rows do not fit the table; nothing was written.${where}`;
+  return new HoldfastError('HF_ROWS_REFUSED', message, { rejected: listed });
+}
+
+/** Lines that were refused, to be kept: their bytes, and why. */
+function keepLines(lines: readonly RejectedLine[], input: Uint8Array): UndecodedRow[] {
+  return lines.map(({ rejection, start, end }) => ({
+    raw: input.slice(start, end),
+    code: rejection.code,
+    message: rejection.message,
+  }));
+}

@@ -1,0 +1,144 @@
+// The core, seen from an accept worker: bodies are decoded here, everything else is asked there.
+import { compileRows } from '../accept/compile.ts';
+import { decodeBytes, type OnRefused } from '../accept/decode.ts';
+import type { RowReader } from '../accept/rows.ts';
+import type { Accepted, Readable } from '../accept-desk.ts';
+import { HoldfastError } from '../errors.ts';
+import type { EndCounts } from '../merge/ledger.ts';
+import type { Answered, Served } from '../server/served.ts';
+import type { Holdfast, LoadOptions, LoadResult, LoadState, Receipt } from '../types.ts';
+import { sha256 } from '../writing.ts';
+import type { Calls } from './calls.ts';
+import type { ParcelSender } from './parcel-sender.ts';
+
+interface Reading {
+  readonly reader: RowReader;
+  readonly table: number;
+}
+
+interface Sending {
+  readonly input: AsyncIterator<Uint8Array>;
+  readonly options: LoadOptions;
+}
+
+export class RemoteHoldfast implements Served {
+  readonly #calls: Calls;
+  readonly #sender: ParcelSender;
+  readonly #readings = new Map<string, Reading>();
+  readonly #sendings = new Map<number, Sending>();
+  #nextSending = 1;
+  readonly #onRefused: OnRefused = (code, count) => this.#calls.tell('refused', code, count);
+
+  constructor(calls: Calls, sender: ParcelSender) {
+    this.#calls = calls;
+    this.#sender = sender;
+  }
+
+  /** Rows of that stream are decoded so from now on. */
+  read({ stream, table, tableId, rules }: Readable): void {
+    this.#readings.set(stream, { reader: compileRows(table, rules), table: tableId });
+  }
+
+  async writeBytes(...[stream, bytes, options]: Parameters<Holdfast['writeBytes']>) {
+    const { reader, table } = this.#reading(stream);
+    const { idempotencyKey: key } = options;
+    const by = key === undefined ? undefined : { key, digest: sha256(bytes) };
+    // Known rows are not decoded again: the table may have changed since.
+    const known = by && ((await this.#calls.call('known', stream, by)) as Accepted | undefined);
+    if (known) return this.#receipt(stream, known);
+    const decoded = decodeBytes(reader, bytes, { ...options, onRefused: this.#onRefused });
+    const { id, answer } = this.#calls.expect();
+    this.#sender.send({ id, stream, decoded: { ...decoded, table, ...by } });
+    return this.#receipt(stream, (await answer) as Accepted);
+  }
+
+  #reading(stream: string): Reading {
+    const reading = this.#readings.get(stream);
+    if (reading) return reading;
+    const known = [...this.#readings.keys()].join(', ');
+    throw new HoldfastError('HF_UNKNOWN_STREAM', `No stream "${stream}"; there are: ${known}.`);
+  }
+
+  #receipt(stream: string, accepted: Accepted): Receipt {
+    const reached = (level: 'settled' | 'confirmed'): Promise<EndCounts> =>
+      this.#calls.call('reached', accepted.id, level) as Promise<EndCounts>;
+    return {
+      ...accepted,
+      stream,
+      get settled() {
+        return reached('settled');
+      },
+      get confirmed() {
+        return reached('confirmed');
+      },
+    };
+  }
+
+  beginLoad(...[stream, { signal: _, onProgress: __, ...options }]: Parameters<Holdfast['beginLoad']>) {
+    return this.#calls.call('beginLoad', stream, options) as ReturnType<Holdfast['beginLoad']>;
+  }
+
+  async continueLoad(
+    load: LoadState,
+    input: AsyncIterable<Uint8Array>,
+    options: LoadOptions,
+  ): Promise<LoadResult> {
+    const { signal, onProgress: _, ...plain } = options;
+    const sending = this.#nextSending++;
+    this.#sendings.set(sending, { input: input[Symbol.asyncIterator](), options });
+    const stop = (): void => this.#calls.tell('stopLoad', sending);
+    signal?.addEventListener('abort', stop);
+    if (signal?.aborted) stop();
+    try {
+      return (await this.#calls.call('continueLoad', sending, load, plain)) as LoadResult;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      this.#sendings.delete(sending);
+    }
+  }
+
+  /** The next bytes of a load that the core reads; undefined at its end. */
+  async nextChunk(sending: number): Promise<Uint8Array | undefined> {
+    const next = await this.#sendings.get(sending)?.input.next();
+    return next?.done === false ? next.value : undefined;
+  }
+
+  progress(sending: number, done: Parameters<NonNullable<LoadOptions['onProgress']>>[0]): void {
+    this.#sendings.get(sending)?.options.onProgress?.(done);
+  }
+
+  async reportedLoad(load: string): Promise<void> {
+    await this.#calls.call('reportedLoad', load);
+  }
+
+  receipt(id: string) {
+    return this.#calls.call('receipt', id) as ReturnType<Holdfast['receipt']>;
+  }
+
+  status() {
+    return this.#calls.call('status') as ReturnType<Holdfast['status']>;
+  }
+
+  verify(options: { readonly stream?: string } = {}) {
+    return this.#calls.call('verify', options) as ReturnType<Holdfast['verify']>;
+  }
+
+  health() {
+    return this.#calls.call('health') as ReturnType<Served['health']>;
+  }
+
+  observe(own: Answered) {
+    return this.#calls.call('observe', own) as ReturnType<Served['observe']>;
+  }
+
+  readonly deadLetters: Holdfast['deadLetters'] = {
+    list: (filter) => this.#letters('list', filter) as ReturnType<Holdfast['deadLetters']['list']>,
+    show: (id) => this.#letters('show', id) as ReturnType<Holdfast['deadLetters']['show']>,
+    replay: (id) => this.#letters('replay', id) as ReturnType<Holdfast['deadLetters']['replay']>,
+    drop: (id) => this.#letters('drop', id) as Promise<void>,
+  };
+
+  #letters(method: keyof Holdfast['deadLetters'], argument: unknown): Promise<unknown> {
+    return this.#calls.call('deadLetters', method, argument);
+  }
+}
