@@ -40,7 +40,8 @@ export interface KeyedBy {
 /** Rows that were decoded for a table: its id in the dictionary. */
 export type DecodedFor = Decoded & { readonly table: number };
 
-export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');
+export const sha256 = (bytes: Uint8Array): string =>
+  createHash('sha256').update(bytes).digest('base64');
 
 export class Writing {
   readonly #parts: WritingParts;

@@ -10,10 +10,7 @@ const columnSetsMax = 65_536;
  */
 export type ColumnSet = readonly number[];
 
-type RowsElsewhere = Pick<
-  RowBuffer,
-  'bytes' | 'count' | 'ends' | 'sets' | 'lanes' | 'columnSets'
->;
+type RowsElsewhere = Pick<RowBuffer, 'bytes' | 'count' | 'ends' | 'sets' | 'lanes' | 'columnSets'>;
 
 export class RowBuffer {
   /** Tuples back to back; the first `length` bytes are used. At least 64 bytes of slack follow. */

@@ -5,18 +5,16 @@ import { PassThrough } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
 import { HoldfastError } from '../errors.ts';
-import type { LoadOptions, LoadState } from '../types.ts';
+import type { LoadOptions } from '../types.ts';
 import { accessOf, assertMayUse } from './access.ts';
 import { streamBody } from './body.ts';
 import type { Parts } from './parts.ts';
 import { csvOptions } from './records.ts';
 import { knownError, refusalBody } from './refusal.ts';
 import { loadBody, loadParams, loadState, responses, streamParams } from './schemas.ts';
+import type { BegunLoad } from './served.ts';
 
-interface KnownLoad {
-  readonly stream: string;
-  readonly state: LoadState;
-  readonly options: LoadOptions;
+interface KnownLoad extends BegunLoad {
   /** Set while a request sends its bytes. */
   sending?: { readonly stop: AbortController; readonly ended: Promise<void> };
 }
@@ -65,8 +63,8 @@ export function addSendRoutes(app: FastifyInstance, parts: Parts, loads: Loads):
         ),
       },
     },
-    (request, reply) => {
-      const load = ownLoad(request, loads);
+    async (request, reply) => {
+      const load = await ownLoad(request, loads, parts);
       if (load.sending) throw new HoldfastError('HF_USAGE', 'The load is being sent already.');
       return send(load, { request, reply, parts });
     },
@@ -82,7 +80,7 @@ export function addSendRoutes(app: FastifyInstance, parts: Parts, loads: Loads):
       },
     },
     async (request, reply) => {
-      ownLoad(request, loads);
+      await ownLoad(request, loads, parts);
       await parts.holdfast.reportedLoad(request.params.load);
       loads.delete(request.params.load);
       return reply.code(204).send();
@@ -131,10 +129,17 @@ function loadOptions(body: Static<typeof loadBody>): LoadOptions {
 }
 
 /** The load of the path; HF_NOT_FOUND also where the token has no right to its stream. */
-function ownLoad(request: FastifyRequest<LoadRoute>, loads: Loads): KnownLoad {
-  const load = loads.get(request.params.load);
-  if (!load)
+async function ownLoad(
+  request: FastifyRequest<LoadRoute>,
+  loads: Loads,
+  { holdfast }: Parts,
+): Promise<KnownLoad> {
+  const { load: id } = request.params;
+  const begun = loads.get(id) ?? (await holdfast.begunLoad(id));
+  if (!begun)
     throw new HoldfastError('HF_NOT_FOUND', 'No such load was begun here; begin it again.');
+  const load: KnownLoad = loads.get(id) ?? begun;
+  loads.set(id, load);
   assertMayUse(accessOf(request), load.stream);
   return load;
 }

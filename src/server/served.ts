@@ -1,6 +1,6 @@
 // What the routes ask of a Holdfast: of one on their own thread, or of one on another (threads/).
 import type { Metrics } from '../metrics.ts';
-import type { Holdfast } from '../types.ts';
+import type { Holdfast, LoadOptions, LoadState } from '../types.ts';
 
 /** What a server counts of its own requests. */
 export interface Answered {
@@ -8,6 +8,13 @@ export interface Answered {
   readonly answers: ReadonlyMap<string, number>;
   /** Bytes of bodies that are held in memory. */
   readonly bodyBytes: number;
+}
+
+/** A load that was begun, and how. */
+export interface BegunLoad {
+  readonly stream: string;
+  readonly state: LoadState;
+  readonly options: LoadOptions;
 }
 
 type Same =
@@ -22,6 +29,8 @@ type Same =
 export interface Served extends Pick<Holdfast, Same> {
   health(): Promise<ReturnType<Holdfast['health']>>;
   reportedLoad(load: string): Promise<void>;
+  /** A load that was begun at another server in front of the same Holdfast. */
+  begunLoad(load: string): Promise<BegunLoad | undefined>;
   /** The path's numbers, and those of all servers in front of it, `own` being of the one that asks. */
   observe(own: Answered): Promise<Answered & { readonly metrics: Metrics }>;
 }
@@ -37,5 +46,6 @@ export const served = (holdfast: Holdfast): Served => ({
   deadLetters: holdfast.deadLetters,
   health: async () => holdfast.health(),
   reportedLoad: async (load) => holdfast.reportedLoad(load),
+  begunLoad: async () => undefined,
   observe: async (own) => ({ ...own, metrics: holdfast.metrics }),
 });

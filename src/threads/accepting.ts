@@ -15,6 +15,7 @@ import { type Parcel, readParcel } from './parcel.ts';
 import { ParcelReceiver } from './parcel-receiver.ts';
 import { createRing } from './ring.ts';
 import { failRing } from './ring-side.ts';
+import { SharedLoads } from './shared-loads.ts';
 
 const ringBytes = 4 * 1024 * 1024;
 
@@ -28,7 +29,8 @@ export async function startAccepting(
     const others = workers.filter((worker) => worker !== asking);
     return [own, ...(await Promise.all(others.map((worker) => worker.answered())))].reduce(added);
   };
-  for (let i = 0; i < count; i++) workers.push(new AcceptWorker(holdfast, observe));
+  const shared = { holdfast, loads: new SharedLoads(holdfast), observe };
+  for (let i = 0; i < count; i++) workers.push(new AcceptWorker(shared));
   holdfast.onReadable((readable) => {
     for (const worker of workers) worker.read(readable);
   });
@@ -65,8 +67,16 @@ function added(a: Answered, b: Answered): Answered {
   return { answers, bodyBytes: a.bodyBytes + b.bodyBytes };
 }
 
+/** What all workers of a server have in common. */
+interface Shared {
+  readonly holdfast: Opened;
+  readonly loads: SharedLoads;
+  readonly observe: (asking: AcceptWorker, own: Answered) => Promise<Answered>;
+}
+
 class AcceptWorker {
   readonly #holdfast: Opened;
+  readonly #shared: SharedLoads;
   readonly #worker: Worker;
   readonly #calls: Calls;
   /** Loads whose bytes come from this worker's clients. */
@@ -74,11 +84,9 @@ class AcceptWorker {
   #isStopping = false;
   #isDead = false;
 
-  constructor(
-    holdfast: Opened,
-    observe: (asking: AcceptWorker, own: Answered) => Promise<Answered>,
-  ) {
+  constructor({ holdfast, loads, observe }: Shared) {
     this.#holdfast = holdfast;
+    this.#shared = loads;
     const ring = createRing({ capacityBytes: ringBytes });
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     const start: AcceptStart = { ring, readables: holdfast.desk.readables };
@@ -116,7 +124,8 @@ class AcceptWorker {
 
   async close(options?: { readonly drainMs?: number }): Promise<void> {
     this.#isStopping = true;
-    await this.#calls.call('close', options);
+    // One that is dead has nothing in hand any more.
+    if (!this.#isDead) await this.#calls.call('close', options);
     await this.stop();
   }
 
@@ -153,11 +162,12 @@ class AcceptWorker {
       verify: (options: { readonly stream?: string }) => holdfast.verify(options),
       deadLetters: (method: keyof typeof deadLetters, argument: never) =>
         deadLetters[method](argument),
-      beginLoad: (stream: string, options: LoadOptions) => holdfast.beginLoad(stream, options),
+      beginLoad: (stream: string, options: LoadOptions) => this.#shared.begin(stream, options),
+      begunLoad: (load: string) => this.#shared.begun(load),
       continueLoad: (...args: Parameters<AcceptWorker['continueLoad']>) =>
         this.continueLoad(...args),
       stopLoad: (sending: number) => this.#loads.get(sending)?.abort(),
-      reportedLoad: (load: string) => holdfast.reportedLoad(load),
+      reportedLoad: (load: string) => this.#shared.reported(load),
     };
   }
 
@@ -175,8 +185,8 @@ class AcceptWorker {
     }
     const onProgress: LoadOptions['onProgress'] = (done) => calls.tell('progress', sending, done);
     try {
-      const { signal } = stop;
-      return await this.#holdfast.continueLoad(load, input(), { ...options, signal, onProgress });
+      const by = { stop, options: { ...options, onProgress } };
+      return await this.#shared.run(load, input(), by);
     } finally {
       this.#loads.delete(sending);
     }

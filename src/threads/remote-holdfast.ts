@@ -74,7 +74,9 @@ export class RemoteHoldfast implements Served {
     };
   }
 
-  beginLoad(...[stream, { signal: _, onProgress: __, ...options }]: Parameters<Holdfast['beginLoad']>) {
+  beginLoad(
+    ...[stream, { signal: _, onProgress: __, ...options }]: Parameters<Holdfast['beginLoad']>
+  ) {
     return this.#calls.call('beginLoad', stream, options) as ReturnType<Holdfast['beginLoad']>;
   }
 
@@ -109,6 +111,10 @@ export class RemoteHoldfast implements Served {
 
   async reportedLoad(load: string): Promise<void> {
     await this.#calls.call('reportedLoad', load);
+  }
+
+  begunLoad(load: string) {
+    return this.#calls.call('begunLoad', load) as ReturnType<Served['begunLoad']>;
   }
 
   receipt(id: string) {

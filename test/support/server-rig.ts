@@ -28,7 +28,7 @@ export interface Rig {
 }
 
 /** The tests of the server hold for one on this thread and for one on threads of its own. */
-const workers = Number(process.env['HOLDFAST_TEST_WORKERS'] ?? 0);
+const workersOf = (): number => Number(process.env['HOLDFAST_TEST_WORKERS'] ?? 0);
 
 const tables = `
   CREATE TABLE payments (tx_id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, status TEXT);
@@ -64,6 +64,7 @@ export async function startRig(
     } as const;
     const holdfast = await open(opened, { disk: below.disk ?? systemDisk, clock: systemClock });
     const serverOptions = { port: 0, ...options };
+    const workers = workersOf();
     const server =
       workers > 0
         ? await startAccepting(holdfast, { ...serverOptions, workers })

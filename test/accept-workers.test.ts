@@ -1,0 +1,77 @@
+// A server whose requests are taken by threads of its own: the tests of the server hold for it, and
+// what only threads can do wrong.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import process from 'node:process';
+import test from 'node:test';
+import type { Worker } from 'node:worker_threads';
+import { line, lines, send, startRig } from './support/server-rig.ts';
+
+process.env['HOLDFAST_TEST_WORKERS'] = '2';
+
+const files = ['server', 'server-loads', 'server-operations'];
+
+for (const file of files) {
+  test(`what ${file}.test.ts says holds for two accept workers, too`, async () => {
+    const args = ['--test-reporter=tap', join(import.meta.dirname, `${file}.test.ts`)];
+    const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
+    const { code, output } = await new Promise<{ code: number; output: string }>((resolve) => {
+      execFile(process.execPath, args, { env }, (error, stdout) =>
+        resolve({ code: error ? Number(error.code ?? -1) : 0, output: stdout }),
+      );
+    });
+    assert.match(output, /^# pass [1-9]/m);
+    assert.equal(code, 0, output.slice(-3_000));
+  });
+}
+
+test('rows of many connections come through both workers, once each', async (t) => {
+  const rig = await startRig(t);
+  const requests = Array.from({ length: 60 }, (_, i) =>
+    send(rig, lines(i * 100, 100), { query: '?ack=settled' }),
+  );
+  const answers = await Promise.all(requests);
+  assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+  assert.equal(rig.query('SELECT count(*) AS n FROM payments')[0]?.['n'], 6_000);
+  const { payments } = (await rig.holdfast.status()).streams;
+  assert.deepEqual([payments?.merged, payments?.unaccounted], [6_000, 0]);
+});
+
+test('a request too large for the ring comes whole', async (t) => {
+  const rig = await startRig(t, {}, { limits: { segmentBytes: 16 * 1024 * 1024 } });
+  // Encoded some 3 MB; a parcel may take a quarter of the ring's 4 MiB.
+  const sent = await send(rig, lines(0, 100_000), { query: '?ack=settled' });
+  assert.equal(sent.body.counts?.['merged'], 100_000, sent.text);
+});
+
+test('rows are decoded for the table as it is now', async (t) => {
+  const rig = await startRig(t);
+  const row = '{"body":"a","more":1}\n';
+  assert.equal((await send(rig, row, { stream: 'notes' })).status, 422);
+  rig.query('ALTER TABLE notes ADD COLUMN more INTEGER');
+  // Read anew with the next batch, or when the stream has been idle for a while.
+  for (let status = 422; status === 422; ) {
+    await send(rig, '{"body":"b"}\n', { stream: 'notes', query: '?ack=settled' });
+    ({ status } = await send(rig, row, { stream: 'notes', query: '?ack=settled' }));
+  }
+  assert.equal(rig.query('SELECT count(*) AS n FROM notes WHERE more = 1')[0]?.['n'], 1);
+});
+
+test('the death of an accept worker ends the process, and loses nothing', async (t) => {
+  const started: Worker[] = [];
+  const note = (worker: Worker): void => void started.push(worker);
+  process.on('worker', note);
+  const rig = await startRig(t);
+  process.off('worker', note);
+  const [first] = started;
+  assert(first && started.length === 2, 'two threads were started');
+  assert.equal((await send(rig, line(1))).status, 202);
+  await Promise.all([first.terminate(), once(first, 'exit')]);
+  const failure = await rig.holdfast.failed;
+  assert.match(failure.message, /An accept worker ended/);
+  await rig.restart();
+  assert.equal((await send(rig, line(2), { query: '?ack=settled' })).status, 200);
+  assert.equal(rig.query('SELECT count(*) AS n FROM payments')[0]?.['n'], 2);
+});
