@@ -110,7 +110,7 @@ export class RingSide {
   /** Looked at again: before it went, the other may have done what was waited for. */
   #end(isReady: () => boolean): boolean {
     this.#isWaiting = false;
-    return isReady();
+    return Atomics.load(this.#words, this.#own) < closed && isReady();
   }
 }
 
