@@ -1,6 +1,6 @@
 // The ring between two threads: every word of every message checked while both sides stall, sleep
-// and wake at random, and either thread ended at random moments. `npm run bench -- ring --full` does
-// the first with 10^9 messages.
+// and wake at random, and either thread ended at random moments. `npm run bench -- ring --full`
+// does the first with 10^9 messages.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createRing, ringWords } from '../src/threads/ring.ts';

@@ -1,7 +1,7 @@
 // The ring in one thread: any order of calls against a plain queue, and every place at which the
 // other side may act while this one goes to sleep or wakes it. Threads: ring-threads.test.ts.
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { mock, test } from 'node:test';
 import fc from 'fast-check';
 import { createRing, messageHeadBytes, ringWords } from '../src/threads/ring.ts';
 import { RingConsumer } from '../src/threads/ring-consumer.ts';
@@ -197,7 +197,7 @@ test('a mark is published, and given back, without anyone asking for it', () => 
   assert(model.claim(56));
 });
 
-test('a producer that ends at any step leaves what it had published, and nothing else', async () => {
+test('a producer that ends at any step leaves what it published, and nothing else', async () => {
   await fc.assert(
     fc.asyncProperty(rings, steps, fc.boolean(), async (ring, taken, isFailure) => {
       const model = new Model(ring);
@@ -258,12 +258,12 @@ test('a side that was told failed after it closed stays closed', () => {
 });
 
 /** Runs `other` within `own`, just before the nth call of Atomics that it makes; false: too few. */
-function within(t: TestContext, nth: number, own: () => void, other: () => void): boolean {
+function within(nth: number, own: () => void, other: () => void): boolean {
   const atomics = Atomics as unknown as Record<string, (...args: unknown[]) => unknown>;
   let calls = 0;
   const spies = ['load', 'store', 'compareExchange', 'notify', 'waitAsync'].map((name) => {
     const real = atomics[name];
-    return t.mock.method(atomics, name, (...args: unknown[]) => {
+    return mock.method(atomics, name, (...args: unknown[]) => {
       if (++calls === nth) other();
       return real?.(...args);
     });
@@ -346,7 +346,7 @@ for (const [name, begin] of Object.entries(scenes)) {
       const fallAsleep = (): void => {
         slept = sleep();
       };
-      isWithin = within(t, nth, fallAsleep, act);
+      isWithin = within(nth, fallAsleep, act);
       if (!isWithin) act();
       assert.equal(await slept, isWokenWith, `acted before step ${nth} of falling asleep`);
     }
@@ -356,7 +356,7 @@ for (const [name, begin] of Object.entries(scenes)) {
       const fallAsleep = (): void => {
         slept = sleep();
       };
-      isWithin = within(t, nth, act, fallAsleep);
+      isWithin = within(nth, act, fallAsleep);
       if (!isWithin) fallAsleep();
       assert.equal(await slept, isWokenWith, `fell asleep before step ${nth} of acting`);
     }

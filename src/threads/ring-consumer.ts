@@ -5,8 +5,8 @@
 //       consumer.release();
 //     }
 //
-// A message is read where it lies. Its bytes stay until it is released, in the order of reading; from
-// then on the producer may write over them, so what is needed longer is copied first.
+// A message is read where it lies. Its bytes stay until it is released, in the order of reading;
+// from then on the producer may write over them, so what is needed longer is copied first.
 import assert from 'node:assert/strict';
 import { messageHeadBytes, openRing, ringBegin, ringWords, wrapMark } from './ring.ts';
 import { type Presence, RingSide } from './ring-side.ts';
