@@ -250,6 +250,17 @@ test('a length, a capacity, a release or a memory that cannot be is refused', ()
   assert.throws(() => new RingConsumer(new SharedArrayBuffer(1024)), /no ring/);
 });
 
+test('a length that someone else wrote over is found', () => {
+  const { producer, consumer, words } = new Model({ capacityBytes: 64, startAt: 0 });
+  const offset = producer.claim(8);
+  producer.publish();
+  for (const length of [-2, 64, -(2 ** 31)]) {
+    words[(offset - messageHeadBytes) / 4] = length;
+    assert(consumer.poll());
+    assert.throws(() => consumer.next(), { code: 'HF_BUG' });
+  }
+});
+
 test('a side that was told failed after it closed stays closed', () => {
   const { memory, producer, consumer } = new Model({ capacityBytes: 64, startAt: 0 });
   producer.close();
