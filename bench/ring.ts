@@ -6,18 +6,15 @@
 // Java, one by one; its consumer copies every byte but looks at the first word only. `of`:
 // disruptor. Rounds in turn; of up to ten the least disturbed count.
 //
-// --full: checked, beside these: 10^9 messages of 0 to 64 bytes between two threads that stall,
-// sleep and wake at random, every word checked (test/support/ring-flow.ts), in ten runs of other
-// sizes and seeds.
-import assert from 'node:assert/strict';
+// --full: also ring-checked.ts.
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { createRing } from '../src/threads/ring.ts';
 import type { SideName } from '../src/threads/ring-side.ts';
-import { startSide } from '../test/support/ring-threads.ts';
 import { lackOfDisruptor, runDisruptor } from './disruptor.ts';
 import { type BenchOptions, type Figures, figureOf, quietShareMax, type Run } from './figures.ts';
 import { CpuMeter } from './machine.ts';
+import { runChecked } from './ring-checked.ts';
 
 export interface RingCall {
   readonly side: SideName;
@@ -35,8 +32,6 @@ const capacityBytes = 2 ** 20;
 const ringRecords = 8_000_000;
 const posted = 150_000;
 const disruptorRecords = 8_000_000;
-const checkedRuns = 10;
-const checkedMessages = 100_000_000;
 
 export async function benchRing({ say, isFull = false }: BenchOptions): Promise<Figures> {
   const ways = new Map([
@@ -51,7 +46,7 @@ export async function benchRing({ say, isFull = false }: BenchOptions): Promise<
   try {
     return {
       ...(await runRounds(ways, threads, say)),
-      ...(isFull ? { checked: await runChecked(say) } : {}),
+      ...(isFull ? await runChecked(say) : {}),
     };
   } finally {
     for (const thread of threads) await thread.terminate();
@@ -126,26 +121,4 @@ async function timed(threads: Threads, produced: RingCall, consumed: RingCall): 
   }
   await Promise.all(done);
   return (produced.records * 1000) / (performance.now() - begun);
-}
-
-/** 10^9 messages, all checked. */
-async function runChecked(say: BenchOptions['say']) {
-  const runs: Run[] = [];
-  for (let seed = 1; seed <= checkedRuns; seed++) {
-    const meter = new CpuMeter();
-    const begun = performance.now();
-    // Each run crosses a wrap of the positions, and has a ring of another size.
-    const memory = createRing({ capacityBytes: 2 ** (11 + seed), startAt: -4096 });
-    const told = new SharedArrayBuffer(4);
-    const flow = { messages: checkedMessages, wordsMax: 16, stalls: 'both', seed, told } as const;
-    const sides = [startSide('producer', memory, flow), startSide('consumer', memory, flow)];
-    for (const { messages } of await Promise.all(sides.map(({ flown }) => flown))) {
-      assert.equal(messages, checkedMessages);
-    }
-    const ms = performance.now() - begun;
-    runs.push({ value: (checkedMessages * 1000) / ms, others: meter.others() });
-    const all = (seed * checkedMessages).toLocaleString('en');
-    say(`checked: ${all} messages, the last run in ${Math.round(ms / 1000)} s`);
-  }
-  return figureOf('messages/s', runs);
 }

@@ -5,9 +5,10 @@
 //       consumer.release();
 //     }
 //
-// A message is read where it lies. Its bytes stay until it is released, in the order of reading; from
-// then on the producer may write over them, so what is needed longer is copied first.
+// A message is read where it lies. Its bytes stay until it is released, in the order of reading;
+// from then on the producer may write over them, so what is needed longer is copied first.
 import assert from 'node:assert/strict';
+import { HoldfastError } from '../errors.ts';
 import { messageHeadBytes, openRing, ringBegin, ringWords, wrapMark } from './ring.ts';
 import { type Presence, RingSide } from './ring-side.ts';
 
@@ -80,6 +81,9 @@ export class RingConsumer {
         this.#passMark(this.#capacity - at);
         continue;
       }
+      // Masked, what cannot be a length is not itself: someone else wrote into the ring.
+      if ((length & this.#mask) !== length)
+        throw new HoldfastError('HF_BUG', `No length: ${length}.`);
       this.length = length;
       this.kind = this.#words[word + 1] ?? 0;
       this.offset = ringBegin + at + messageHeadBytes;

@@ -9,17 +9,17 @@
 // | 2     | closed    | itself, for good                                                          |
 // | 3     | failed    | the parent that saw its thread end, for good                              |
 //
-// A side that has moved its position looks at the other's condition, which nobody writes while both
-// are busy: the line stays in both caches, and no notify is paid for.
+// A side that has moved its position looks at the other's condition, which nobody writes while
+// both are busy: the line stays in both caches, and no notify is paid for.
 //
-// No wake-up is lost. The sleeper (1) sets asleep, (2) looks once more whether there is something to
-// do or nobody to wait for, (3) waits while its word is asleep. The waker (a) moves its position, or
-// its own condition to closed, (b) reads the sleeper's word and, where it says asleep, sets it to
-// awake, (c) notifies. Atomics are sequentially consistent, so if (b) comes before (1), then (a)
-// comes before (2), which sees it. If (b) comes after (1), the word is awake from then on: either
-// (3) begins later and finds it changed, for which the kernel's wait compares under its lock, or the
-// sleeper is in the list already and (c) wakes it. A notify that comes late, into the next sleep,
-// wakes it for nothing: hence the loops.
+// No wake-up is lost. The sleeper (1) sets asleep, (2) looks once more whether there is something
+// to do or nobody to wait for, (3) waits while its word is asleep. The waker (a) moves its
+// position, or its own condition to closed, (b) reads the sleeper's word and, where it says
+// asleep, sets it to awake, (c) notifies. Atomics are sequentially consistent, so if (b) comes
+// before (1), then (a) comes before (2), which sees it. If (b) comes after (1), the word is awake
+// from then on: either (3) begins later and finds it changed, since the wait compares under the
+// lock that the notify takes, or the sleeper is in the list already and (c) wakes it. A notify
+// that comes late, into the next sleep, wakes it for nothing: hence the loops.
 import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
 import { openRing, ringWords } from './ring.ts';
@@ -110,7 +110,7 @@ export class RingSide {
   /** Looked at again: before it went, the other may have done what was waited for. */
   #end(isReady: () => boolean): boolean {
     this.#isWaiting = false;
-    return isReady();
+    return Atomics.load(this.#words, this.#own) < closed && isReady();
   }
 }
 
