@@ -3,13 +3,14 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { answerCalls } from './children.ts';
-import { Body, bodyRows } from './payments.ts';
+import { Body, bodyRows, type Keys } from './payments.ts';
 
 export interface Load {
   readonly url: string;
   readonly first: number;
   readonly rows: number;
   readonly connections: number;
+  readonly keys?: Keys;
 }
 
 class Connection {
@@ -56,8 +57,8 @@ class Connection {
   }
 
   /** Sends one body; resolves with its answer. */
-  post(first: number): Promise<number> {
-    this.#body.setKeys(first);
+  post(first: number, keys?: Keys): Promise<number> {
+    this.#body.setKeys(first, keys);
     return new Promise((resolve, reject) => {
       this.#answered = resolve;
       this.#failed = reject;
@@ -71,14 +72,14 @@ class Connection {
   }
 }
 
-async function load({ url, first, rows, connections }: Load): Promise<void> {
+async function load({ url, first, rows, connections, keys }: Load): Promise<void> {
   let next = first;
   const client = async (): Promise<void> => {
     const connection = await Connection.to(url);
     while (next < first + rows) {
       const own = next;
       next += bodyRows;
-      await connection.post(own);
+      await connection.post(own, keys);
     }
     connection.close();
   };

@@ -1,4 +1,5 @@
-// `npm run -s bench -- NAME [--json] [--profile FOLDER]`: runs one bench and prints its figures.
+// `npm run -s bench -- NAME [--json] [--full] [--profile FOLDER]`: runs one bench and prints its
+// figures. Without --full it ends within four minutes. --tiny is for tests: it measures nothing.
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { systemDisk } from '../src/disk.ts';
 import { benchArticle } from './article.ts';
-import { type Bench, printTable } from './figures.ts';
+import { type Bench, printTable, type Size } from './figures.ts';
 import { benchIncident } from './incident.ts';
 import { benchJournal } from './journal.ts';
 import { describeMachine } from './machine.ts';
@@ -23,6 +24,13 @@ const benches: ReadonlyMap<string, Bench> = new Map([
   ['staged', benchStaged],
 ]);
 
+/** No round is begun that would end later. */
+const budgetMs: { readonly [size in Size]: number } = {
+  tiny: 60_000,
+  usual: 200_000,
+  full: Number.POSITIVE_INFINITY,
+};
+
 function checkNode(): void {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   assert(
@@ -35,25 +43,35 @@ async function main(): Promise<number> {
   checkNode();
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { json: { type: 'boolean' }, profile: { type: 'string' } },
+    options: {
+      json: { type: 'boolean' },
+      full: { type: 'boolean' },
+      tiny: { type: 'boolean' },
+      profile: { type: 'string' },
+    },
   });
   const [name = ''] = positionals;
   const bench = benches.get(name);
   if (!bench || positionals.length !== 1) {
     const names = [...benches.keys()].join(' | ');
-    process.stderr.write(`Usage: npm run -s bench -- ${names} [--json] [--profile FOLDER]\n`);
+    process.stderr.write(
+      `Usage: npm run -s bench -- ${names} [--json] [--full] [--profile FOLDER]\n`,
+    );
     return 2;
   }
-  // Two benches at once would measure each other.
+  const size = values.tiny ? 'tiny' : values.full ? 'full' : 'usual';
+  // Two benches at once would measure each other; a tiny one measures nothing.
   const path = join(tmpdir(), 'holdfast-bench.lock');
-  const lock = systemDisk.lock(path);
-  if (!lock) {
+  const lock = size === 'tiny' ? undefined : systemDisk.lock(path);
+  if (!lock && size !== 'tiny') {
     process.stderr.write(`Another bench is running on this machine (lock ${path}).\n`);
     return 1;
   }
   try {
     const figures = await bench({
       say: (text) => process.stderr.write(`${text}\n`),
+      size,
+      endBy: performance.now() + budgetMs[size],
       ...(values.profile === undefined ? {} : { profileTo: values.profile }),
     });
     const machine = describeMachine();
@@ -63,7 +81,7 @@ async function main(): Promise<number> {
     );
     return 0;
   } finally {
-    lock.release();
+    lock?.release();
   }
 }
 

@@ -1,5 +1,4 @@
 // PostgreSQL 18 for benches, and the bare COPY that they compare with.
-import assert from 'node:assert/strict';
 import type pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { type PostgresServer, query, startPostgres } from '../test/support/postgres.ts';
@@ -16,24 +15,38 @@ export async function startBenchPostgres(): Promise<PostgresServer> {
   return server;
 }
 
+/** One COPY of its own transaction. */
+export async function copyStream(
+  client: pg.Client,
+  table: string,
+  { bytes }: CopyStream,
+): Promise<void> {
+  const copy = client.query(copyFrom(`COPY ${table} FROM STDIN (FORMAT binary)`));
+  await new Promise<void>((resolve, reject) => {
+    copy.on('finish', resolve);
+    copy.on('error', reject);
+    copy.end(bytes);
+  });
+}
+
 /**
- * One COPY after another; the next transaction's keys are written while the last one is finishing.
+ * One COPY after another, the next one's keys written while the last one is on its way, until so
+ * many rows are there and so much time has passed; answers with how many rows that were.
  */
 export async function copyPayments(
   client: pg.Client,
   table: string,
-  { first, rows }: Rows,
-): Promise<void> {
-  const streams = [new CopyStream(transactionRows), new CopyStream(transactionRows)];
-  for (let done = 0, i = 0; done < rows; done += transactionRows, i++) {
-    const stream = streams[i % 2];
-    assert(stream);
-    stream.setKeys(first + done);
-    const copy = client.query(copyFrom(`COPY ${table} FROM STDIN (FORMAT binary)`));
-    await new Promise<void>((resolve, reject) => {
-      copy.on('finish', resolve);
-      copy.on('error', reject);
-      copy.end(stream.bytes);
-    });
+  { first, rows, keys, msMin = 0 }: Rows & { readonly msMin?: number },
+): Promise<number> {
+  const rowsEach = Math.min(rows, transactionRows);
+  let [now, next] = [new CopyStream(rowsEach), new CopyStream(rowsEach)];
+  const begun = performance.now();
+  now.setKeys(first, keys);
+  for (let done = rowsEach; ; done += rowsEach) {
+    const sent = copyStream(client, table, now);
+    next.setKeys(first + done, keys);
+    await sent;
+    if (done >= rows && performance.now() - begun >= msMin) return done;
+    [now, next] = [next, now];
   }
 }

@@ -1,23 +1,26 @@
-// The product of benches path and staged in a process of its own: a Holdfast with its server, and a
+// The product of the benches in a process of its own: a Holdfast with its server, and a
 // caller of the library beside it.
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { open } from '../src/holdfast.ts';
+import type { JournalOptions } from '../src/options.ts';
 import { type RunningServer, startServer } from '../src/server/server.ts';
 import type { Holdfast, StreamStatus } from '../src/types.ts';
 import { answerCalls } from './children.ts';
-import { Body, bodyRows } from './payments.ts';
+import { Body, bodyRows, type Keys } from './payments.ts';
 
 export interface Start {
   readonly journal: string;
   readonly target: string;
   /** Options of the stream beside its table and key. */
   readonly stream?: object;
+  readonly limits?: JournalOptions;
 }
 
 export interface Rows {
   readonly first: number;
   readonly rows: number;
+  readonly keys?: Keys;
 }
 
 /** Where the stream stands. */
@@ -40,22 +43,22 @@ function product() {
   return running;
 }
 
-async function start({ journal, target, stream }: Start): Promise<string> {
+async function start({ journal, target, stream, limits = {} }: Start): Promise<string> {
   const streams = { payments: { table: 'payments', key: ['tx_id'], ...stream } };
-  const holdfast = await open({ journal, target, streams });
+  const holdfast = await open({ journal, target, streams, limits });
   const server = await startServer(holdfast, { port: 0 });
   running = { holdfast, server };
   return server.url;
 }
 
 /** Writes bodies, several in flight; each is on disk when the next takes its place. */
-async function write({ first, rows }: Rows): Promise<void> {
+async function write({ first, rows, keys }: Rows): Promise<void> {
   const { holdfast } = product();
   let next = first;
   const caller = async (): Promise<void> => {
     const body = new Body();
     while (next < first + rows) {
-      body.setKeys(next);
+      body.setKeys(next, keys);
       next += bodyRows;
       await holdfast.writeBytes('payments', body.bytes, { format: 'ndjson' });
     }
