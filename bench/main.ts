@@ -10,6 +10,7 @@ import { benchArticle } from './article.ts';
 import { type Bench, printTable, type Size } from './figures.ts';
 import { benchIncident } from './incident.ts';
 import { benchJournal } from './journal.ts';
+import { benchLatency } from './latency.ts';
 import { describeMachine } from './machine.ts';
 import { benchMariadb } from './mariadb.ts';
 import { benchPath } from './path.ts';
@@ -19,6 +20,7 @@ const benches: ReadonlyMap<string, Bench> = new Map([
   ['article', benchArticle],
   ['incident', benchIncident],
   ['journal', benchJournal],
+  ['latency', benchLatency],
   ['mariadb', benchMariadb],
   ['path', benchPath],
   ['staged', benchStaged],
