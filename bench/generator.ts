@@ -147,10 +147,7 @@ async function timed(senders: readonly Sender[], of: PacedLoad): Promise<PacedTi
   const watcher = of.watch === undefined ? undefined : await Watcher.on(of.watch, rowsEach);
   const watched = watcher?.watch() ?? [];
   const sent = pace(senders, { everyMs, ticks }, (body, due) => watcher?.expect(body, due));
-  const [answeredMs, visibleMs] = await Promise.all([
-    sent.finally(() => watcher?.end()),
-    watched,
-  ]);
+  const [answeredMs, visibleMs] = await Promise.all([sent.finally(() => watcher?.end()), watched]);
   return { rows: ticks * rowsEach, answeredMs: [...answeredMs], visibleMs };
 }
 

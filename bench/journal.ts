@@ -183,4 +183,3 @@ async function spend(on: Spending, append: () => Promise<unknown>): Promise<void
   }
   on.ms += passed;
 }
-

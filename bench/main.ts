@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { systemDisk } from '../src/disk.ts';
+import { benchAck } from './ack.ts';
 import { benchArticle } from './article.ts';
+import { benchDecode } from './decode.ts';
 import { type Bench, printTable, type Size } from './figures.ts';
 import { benchIncident } from './incident.ts';
 import { benchJournal } from './journal.ts';
@@ -17,7 +19,9 @@ import { benchPath } from './path.ts';
 import { benchStaged } from './staged.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
+  ['ack', benchAck],
   ['article', benchArticle],
+  ['decode', benchDecode],
   ['incident', benchIncident],
   ['journal', benchJournal],
   ['latency', benchLatency],

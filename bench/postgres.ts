@@ -1,8 +1,8 @@
 // PostgreSQL 18 for benches, and the bare COPY that they compare with.
 import type pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import { type PostgresServer, query, startPostgres } from '../test/support/postgres.ts';
-import { CopyStream } from './payments.ts';
+import { connect, type PostgresServer, query, startPostgres } from '../test/support/postgres.ts';
+import { CopyStream, createPayments } from './payments.ts';
 import type { Rows } from './product.ts';
 
 export const transactionRows = 20_000;
@@ -49,4 +49,19 @@ export async function copyPayments(
     if (done >= rows && performance.now() - begun >= msMin) return done;
     [now, next] = [next, now];
   }
+}
+
+/** Another database on the server of `url`, with the empty table `payments`; answers with its URL. */
+export async function createPaymentsDatabase(url: string, name: string): Promise<string> {
+  await query(url, `CREATE DATABASE ${name}`);
+  const own = url.replace(/\/postgres$/, `/${name}`);
+  await query(own, createPayments);
+  return own;
+}
+
+/** Nobody else gets at `payments` any more, until the answer is called: loaders wait. */
+export async function lockPayments(url: string): Promise<() => Promise<void>> {
+  const client = await connect(url);
+  await client.query('BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE');
+  return () => client.end();
 }
