@@ -23,7 +23,7 @@ import { inWords, type Rate, type Round, rateFigure, takeRounds } from './rounds
 
 const rounds: { readonly [size in Size]: number } = { tiny: 1, usual: 7, full: 21 };
 /** Each form gets this much of a round, in slices. */
-const roundMs: { readonly [size in Size]: number } = { tiny: 20, usual: 1_500, full: 1_500 };
+const roundMs: { readonly [size in Size]: number } = { tiny: 20, usual: 600, full: 1_500 };
 const sliceMs = 20;
 /** 6 MB of them: more than a core's own caches hold. */
 const bodyCount = 64;

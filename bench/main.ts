@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { systemDisk } from '../src/disk.ts';
 import { benchAck } from './ack.ts';
 import { benchArticle } from './article.ts';
+import { benchBacklog } from './backlog.ts';
 import { benchDecode } from './decode.ts';
 import { type Bench, printTable, type Size } from './figures.ts';
 import { benchIncident } from './incident.ts';
@@ -16,17 +17,20 @@ import { benchLatency } from './latency.ts';
 import { describeMachine } from './machine.ts';
 import { benchMariadb } from './mariadb.ts';
 import { benchPath } from './path.ts';
+import { benchPrice } from './price.ts';
 import { benchStaged } from './staged.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['ack', benchAck],
   ['article', benchArticle],
+  ['backlog', benchBacklog],
   ['decode', benchDecode],
   ['incident', benchIncident],
   ['journal', benchJournal],
   ['latency', benchLatency],
   ['mariadb', benchMariadb],
   ['path', benchPath],
+  ['price', benchPrice],
   ['staged', benchStaged],
 ]);
 

@@ -2,12 +2,16 @@
 // caller of the library beside it.
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { open } from '../src/holdfast.ts';
+import { systemClock } from '../src/clock.ts';
+import { systemDisk } from '../src/disk.ts';
+import { open, type Ports } from '../src/holdfast.ts';
 import type { JournalOptions } from '../src/options.ts';
 import { type RunningServer, startServer } from '../src/server/server.ts';
+import { openTarget } from '../src/target/open.ts';
 import type { Holdfast, StreamStatus } from '../src/types.ts';
 import { answerCalls } from './children.ts';
 import { Body, bodyRows, type Keys } from './payments.ts';
+import { withoutBooks } from './without-books.ts';
 
 export interface Start {
   readonly journal: string;
@@ -15,6 +19,11 @@ export interface Start {
   /** Options of the stream beside its table and key. */
   readonly stream?: object;
   readonly limits?: JournalOptions;
+  /**
+   * On which thread: 'worker' by default. 'plain': on the caller's, into a target that keeps no
+   * books.
+   */
+  readonly loaders?: 'worker' | 'own' | 'plain';
 }
 
 export interface Rows {
@@ -30,6 +39,8 @@ export interface Standing {
   readonly settled: number;
   readonly merged: number;
   readonly unaccounted: number;
+  /** Transactions so far. */
+  readonly batches: number;
   readonly rssMax: number;
 }
 
@@ -43,13 +54,24 @@ function product() {
   return running;
 }
 
-async function start({ journal, target, stream, limits = {} }: Start): Promise<string> {
+async function start({ stream, loaders = 'worker', limits = {}, ...of }: Start): Promise<string> {
   const streams = { payments: { table: 'payments', key: ['tx_id'], ...stream } };
-  const holdfast = await open({ journal, target, streams, limits });
+  const loaderThread = loaders === 'worker' ? 'worker' : 'own';
+  const options = { ...of, streams, limits, loaderThread } as const;
+  const holdfast = await open(
+    options,
+    ...(loaders === 'plain' ? [await plainPorts(of.target)] : []),
+  );
   const server = await startServer(holdfast, { port: 0 });
   running = { holdfast, server };
   return server.url;
 }
+
+const plainPorts = async (url: string): Promise<Ports> => ({
+  disk: systemDisk,
+  clock: systemClock,
+  target: withoutBooks(await openTarget(url, { clock: systemClock }), url),
+});
 
 /** Writes bodies, several in flight; each is on disk when the next takes its place. */
 async function write({ first, rows, keys }: Rows): Promise<void> {
@@ -78,7 +100,8 @@ async function standing(): Promise<Standing> {
   const { accepted, merged, unaccounted, watermarks } = await status();
   const { staged, settled } = watermarks;
   const rssMax = process.resourceUsage().maxRSS / 1024;
-  return { accepted, staged, settled, merged, unaccounted, rssMax };
+  const batches = product().holdfast.metrics.mergeBatchRows.count;
+  return { accepted, staged, settled, merged, unaccounted, batches, rssMax };
 }
 
 /** Waits until that watermark covers all that was accepted. */
