@@ -18,6 +18,7 @@ import { describeMachine } from './machine.ts';
 import { benchMariadb } from './mariadb.ts';
 import { benchPath } from './path.ts';
 import { benchPrice } from './price.ts';
+import { benchSqlite } from './sqlite.ts';
 import { benchStaged } from './staged.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
@@ -31,6 +32,7 @@ const benches: ReadonlyMap<string, Bench> = new Map([
   ['mariadb', benchMariadb],
   ['path', benchPath],
   ['price', benchPrice],
+  ['sqlite', benchSqlite],
   ['staged', benchStaged],
 ]);
 
