@@ -3,6 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import pg from 'pg';
 import { Child } from './children.ts';
 import { createPayments } from './payments.ts';
@@ -11,6 +12,11 @@ import { startBenchPostgres } from './postgres.ts';
 export class Ground {
   readonly folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
   readonly #children: Child[] = [];
+  readonly #atExit = () => this.#remove();
+
+  constructor() {
+    process.on('exit', this.#atExit);
+  }
 
   /** A process of the bench, profiled where asked for. */
   child(file: string, profileTo?: string): Child {
@@ -29,8 +35,14 @@ export class Ground {
   }
 
   clear(): void {
+    process.off('exit', this.#atExit);
+    this.#remove();
+  }
+
+  #remove(): void {
     for (const child of this.#children) child.kill();
-    rmSync(this.folder, { recursive: true });
+    // One that has just been killed may still be writing.
+    rmSync(this.folder, { recursive: true, maxRetries: 5 });
   }
 }
 

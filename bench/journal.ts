@@ -4,8 +4,6 @@
 // bytes over 64 lanes, one group after another, confirmed at once so that segments are dropped as
 // in a long run; a new segment is zeroed meanwhile. `of`: the same bytes, without block headers, by
 // a bare loop (bare-file.ts). single: one row alone (single.ts).
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { Table } from '../src/accept/columns.ts';
@@ -26,6 +24,7 @@ import {
   type Run,
   type Size,
 } from './figures.ts';
+import { onGround } from './ground.ts';
 import { CpuMeter } from './machine.ts';
 import { takeRounds } from './rounds.ts';
 import { recordBytes, Singles } from './single.ts';
@@ -38,10 +37,8 @@ const singles: { readonly [size in Size]: number } = { tiny: 3, usual: 150, full
 const lanes = limits.lanesDefault;
 const groupRecords = [256, 4096];
 
-export async function benchJournal(options: BenchOptions): Promise<Figures> {
-  const { size } = options;
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
-  try {
+export const benchJournal = (options: BenchOptions): Promise<Figures> =>
+  onGround(async ({ folder }) => {
     const bare = await BareFile.create(join(folder, 'bare'));
     const groups: [string, Groups][] = [];
     for (const records of groupRecords) {
@@ -50,11 +47,11 @@ export async function benchJournal(options: BenchOptions): Promise<Figures> {
     }
     const single = await Singles.open(folder, bare);
     const taken = await takeRounds(options, {
-      rounds: rounds[size],
+      rounds: rounds[options.size],
       take: async () => {
         const round = new Map<string, Run>();
-        for (const [name, own] of groups) round.set(name, await own.take(roundMs[size]));
-        return round.set('single', await single.take(singles[size]));
+        for (const [name, own] of groups) round.set(name, await own.take(roundMs[options.size]));
+        return round.set('single', await single.take(singles[options.size]));
       },
       tell: ({ value, of = Number.NaN }) => `${Math.round(value)} of ${Math.round(of)}`,
     });
@@ -70,10 +67,7 @@ export async function benchJournal(options: BenchOptions): Promise<Figures> {
       ...Object.fromEntries(groups.map(([name]) => [name, figure('records/s', name)])),
       single: figure('µs', 'single'),
     };
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
+  });
 
 const text = { kind: 'text' } as const;
 const int = { kind: 'int', bytes: 8 } as const;

@@ -1,5 +1,6 @@
 // `npm run -s bench -- NAME [--json] [--full] [--profile FOLDER]`: runs one bench and prints its
-// figures. Without --full it ends within four minutes. --tiny is for tests: it measures nothing.
+// figures. Without --full it ends within four minutes. --profile leaves CPU profiles of the product
+// and flame graphs made of them. --tiny is for tests: it measures nothing.
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import { benchArticle } from './article.ts';
 import { benchBacklog } from './backlog.ts';
 import { benchDecode } from './decode.ts';
 import { type Bench, printTable, type Size } from './figures.ts';
+import { writeFlameGraphs } from './flame.ts';
 import { benchIncident } from './incident.ts';
 import { benchJournal } from './journal.ts';
 import { benchLatency } from './latency.ts';
@@ -42,6 +44,9 @@ const budgetMs: { readonly [size in Size]: number } = {
   usual: 200_000,
   full: Number.POSITIVE_INFINITY,
 };
+
+/** What hangs ends all the same. */
+const patienceMs = 300_000;
 
 function checkNode(): void {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -79,13 +84,22 @@ async function main(): Promise<number> {
     process.stderr.write(`Another bench is running on this machine (lock ${path}).\n`);
     return 1;
   }
+  if (size !== 'full') {
+    const giveUp = (): never => {
+      process.stderr.write(`bench ${name} has not ended after ${patienceMs / 1000} s.\n`);
+      process.exit(1);
+    };
+    setTimeout(giveUp, patienceMs).unref();
+  }
   try {
+    const say = (text: string) => process.stderr.write(`${text}\n`);
     const figures = await bench({
-      say: (text) => process.stderr.write(`${text}\n`),
+      say,
       size,
       endBy: performance.now() + budgetMs[size],
       ...(values.profile === undefined ? {} : { profileTo: values.profile }),
     });
+    if (values.profile !== undefined) writeFlameGraphs(values.profile, say);
     const machine = describeMachine();
     const whole = { name, machine, figures };
     process.stdout.write(

@@ -13,7 +13,6 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { Child } from './children.ts';
 import { type BenchOptions, type Figure, type Figures, figureOf, type Size } from './figures.ts';
-import { writeFlameGraphs } from './flame.ts';
 import type { Load } from './generator.ts';
 import { onPostgres, type PostgresGround } from './ground.ts';
 import { CpuMeter, treeMs } from './machine.ts';
@@ -55,9 +54,8 @@ interface Measured extends Rate {
 type Write = (rows: Rows & { readonly msMin: number }) => Promise<number>;
 
 export async function benchPath(options: BenchOptions): Promise<Figures> {
-  const { profileTo } = options;
-  const figures = await onPostgres(async (on) => {
-    const product = on.ground.child('product.ts', profileTo);
+  return onPostgres(async (on) => {
+    const product = on.ground.child('product.ts', options.profileTo);
     const generator = on.ground.child('generator.ts');
     const start: Start = { journal: join(on.ground.folder, 'journal'), target: on.url };
     const http = await product.call<string>('start', start);
@@ -70,8 +68,6 @@ export async function benchPath(options: BenchOptions): Promise<Figures> {
     await product.call('stop');
     return report(taken);
   });
-  if (profileTo !== undefined) writeFlameGraphs(profileTo, options.say);
-  return figures;
 }
 
 async function takeRound(parts: Parts, size: Size, isWarmUp: boolean): Promise<Round<Measured>> {
