@@ -1,11 +1,12 @@
 // bench ack: acknowledgements, each given after the sync of its rows.
 //
-// http: rows/s over 8 loopback connections, as fast as it goes, bodies of 500 rows, with no target to
-//   load into: another session holds a lock on the table, for which the loaders wait. `of`: one loop
-//   of write + fdatasync, eight bodies at a time, as many as are in flight: what the disk can take.
-// p50at90k, p99at90k, p50at180k, p99at180k: milliseconds at 90,000 and 180,000 rows/s, bodies of 500
-//   rows, 8 connections, into PostgreSQL, which loads them meanwhile. Timed from when a body was due
-//   (pace.ts). `of`: the same quantile of one bare write + fdatasync of one body, alone.
+// http: rows/s over 8 loopback connections, as fast as it goes, bodies of 500 rows, with no target
+//   to load into: another session holds a lock on the table, for which the loaders wait. `of`: one
+//   loop of write + fdatasync, eight bodies at a time, as many as are in flight: what the disk can
+//   take.
+// p50at90k, p99at90k, p50at180k, p99at180k: milliseconds at 90,000 and 180,000 rows/s, bodies of
+//   500 rows, 8 connections, into PostgreSQL, which loads them meanwhile. Timed from when a body
+//   was due (pace.ts). `of`: the same quantile of one bare write + fdatasync of one body, alone.
 // single: µs of one row alone through the library (single.ts).
 import assert from 'node:assert/strict';
 import { join } from 'node:path';

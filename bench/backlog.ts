@@ -1,11 +1,12 @@
-// bench backlog: what it costs to be far behind. Two products on one PostgreSQL, each with a database
-// of its own: one with nothing in its journal, one with `records` rows that are not in its table yet
-// (another session holds a lock on the table while they are written). Rounds of both in turn.
+// bench backlog: what it costs to be far behind. Two products on one PostgreSQL, each with a
+// database of its own: one with nothing in its journal, one with `records` rows that are not in its
+// table yet (another session holds a lock on the table while they are written). Rounds of both in
+// turn.
 //
 // none: rows/s over HTTP until the last row is settled, without a backlog; as bench path's http.
 // rate: rows/s settled out of the backlog while as many a second are written as `none` gave in the
-//   same round, so that the machine does the same work. `of`: none. The lock is released before, and
-//   the time counts from when both go on.
+//   same round, so that the machine does the same work. `of`: none. The lock is released before,
+//   and the time counts from when both go on.
 // records: how far behind at the least. rss: the most memory that the product with the backlog had.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';

@@ -3,8 +3,8 @@
 // is timed from when it was due, until a reader on a connection of its own, which asks every
 // millisecond, has seen all of its rows (watcher.ts): by one clock, and never too early.
 //
-// p50, p99: of all bodies of a run. `of`: the same bodies at the same rate, each a COPY and commit of
-//   its own on one connection, seen by the same reader.
+// p50, p99: of all bodies of a run. `of`: the same bodies at the same rate, each a COPY and commit
+//   of its own on one connection, seen by the same reader.
 // ackP50, ackP99: until the acknowledgement; `of`: until the commit was answered.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';

@@ -5,7 +5,8 @@
 // bareCopy: one connection, pg-copy-streams, tuples encoded ahead, 20,000 rows a transaction.
 // library: writeBytes of bodies of 500 rows, 8 calls in flight, in the product's process.
 // http: the same bodies over 8 loopback connections from a process of their own.
-// random: http with keys in no order. `of`: bareRandom, the bare COPY of the same rows as they come.
+// random: http with keys in no order. `of`: bareRandom, the bare COPY of the same rows as they
+//   come.
 // rss: the most memory that the product's process had. …Cpu: µs of CPU time a row.
 //
 // With --full each bare COPY takes 60 s, and the runs beside it bring as many rows as it did.

@@ -51,7 +51,7 @@ export async function copyPayments(
   }
 }
 
-/** Another database on the server of `url`, with the empty table `payments`; answers with its URL. */
+/** Another database on the server of `url`, with the empty table `payments`: its URL. */
 export async function createPaymentsDatabase(url: string, name: string): Promise<string> {
   await query(url, `CREATE DATABASE ${name}`);
   const own = url.replace(/\/postgres$/, `/${name}`);

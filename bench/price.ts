@@ -1,17 +1,18 @@
-// bench price: what exactly-once costs, in µs of CPU a row, ours and PostgreSQL's together: the same
-// rows from the same bytes through the same path, accept, journal and sync included, into the same
-// table, with and without ledger, watermarks and lanes.
+// bench price: what exactly-once costs, in µs of CPU a row, ours and PostgreSQL's together: the
+// same rows from the same bytes through the same path, accept, journal and sync included, into the
+// same table, with and without ledger, watermarks and lanes.
 //
 // exactlyOnce: `value` without, `of` with, `ratio` = value / of: the share that is not the price.
 // ours, theirs: the same, of the product's process and of PostgreSQL alone.
+// books: likewise, but `value` keeps the lanes: what ledger and watermarks alone cost.
 // batchRows: rows of a transaction, likewise: they must be alike, or the two do not compare.
 //
-// With: as the product comes, but for one loader, on the caller's thread. Without: the same code with
-// one lane, so that nothing is scattered, gathered or brought into order again, and a target that
-// keeps no books (without-books.ts). One loader in both, because one lane can have no more. What is
-// left in it that belongs to exactly-once: digests over blocks, which stand in for the ledger's, and
-// the position of each block in its lane; far below what can be measured. Rounds of both in turn,
-// in an order that changes; CPU time of both sides is read from /proc.
+// With: as the product comes, but for one loader, on the caller's thread. Without: the same code
+// with one lane, so that nothing is scattered, gathered or brought into order again, and a target
+// that keeps no books (without-books.ts). One loader in both, because one lane can have no more.
+// What is left in it that belongs to exactly-once: digests over blocks, which stand in for the
+// ledger's, and the position of each block in its lane; far below what can be measured. Rounds of
+// both in turn, in an order that changes; CPU time of both sides is read from /proc.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { Child } from './children.ts';
@@ -36,7 +37,7 @@ export const benchPrice = (options: BenchOptions): Promise<Figures> =>
   onPostgres(async (on) => {
     const { ground, url: target } = on;
     const sides: [string, Child][] = [];
-    for (const name of ['with', 'without']) {
+    for (const name of ['with', 'unbooked', 'without']) {
       const product = ground.child('product.ts', options.profileTo);
       const stream = { loaders: 1, ...(name === 'without' ? { lanes: 1 } : {}) };
       const journal = join(ground.folder, name);
@@ -88,10 +89,12 @@ async function measure(
 }
 
 function report(taken: readonly Round<Cost>[]): Figures {
+  const all = ({ ours, theirs }: Cost): number => ours + theirs;
   const figure = (value: (cost: Cost) => number, unit = 'µs/row') =>
     figureOver(taken, 'without', { unit, value, reference: 'with' });
   return {
-    exactlyOnce: figure(({ ours, theirs }) => ours + theirs),
+    exactlyOnce: figure(all),
+    books: figureOver(taken, 'unbooked', { unit: 'µs/row', value: all, reference: 'with' }),
     ours: figure(({ ours }) => ours),
     theirs: figure(({ theirs }) => theirs),
     batchRows: figure(({ batchRows }) => batchRows, 'rows'),

@@ -1,4 +1,5 @@
-// One row alone: `holdfast.write` of one row of 200 bytes through the library, with an SQLite target,
+// One row alone: `holdfast.write` of one row of 200 bytes through the library, with an SQLite
+// target,
 // idle: each waits until the one before is settled. `of`: one bare write + fdatasync of as many
 // bytes. The two take turns, so that a disturbance hits both.
 import { join } from 'node:path';

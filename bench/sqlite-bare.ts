@@ -1,6 +1,7 @@
-// The bare bulk load of bench sqlite, in a process of its own: NDJSON bodies by JSON.parse, 100 rows an
-// INSERT, 20,000 a transaction, synced at each commit. Tried: 1, 50 and 100 rows an INSERT (96, 185 and
-// 191 thousand rows/s beside other work), and INSERT … SELECT … FROM json_each(?) of the whole body (98).
+// The bare bulk load of bench sqlite, in a process of its own: NDJSON bodies by JSON.parse, 100
+// rows an INSERT, 20,000 a transaction, synced at each commit. Tried: 1, 50 and 100 rows an INSERT
+// (96, 185 and 191 thousand rows/s beside other work), and INSERT … SELECT … FROM json_each(?) of
+// the whole body (98).
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { answerCalls } from './children.ts';
 import { Body, bodyRows } from './payments.ts';

@@ -1,6 +1,6 @@
-// bench sqlite: rows/s from NDJSON bytes to an SQLite table with a primary key, until the last row is
-// settled, beside a bare bulk load from the same bytes. Rounds of both in turn, each into the same
-// table, emptied; then both must have left the same rows, and the books must balance.
+// bench sqlite: rows/s from NDJSON bytes to an SQLite table with a primary key, until the last row
+// is settled, beside a bare bulk load from the same bytes. Rounds of both in turn, each into the
+// same table, emptied; then both must have left the same rows, and the books must balance.
 //
 // direct: writeBytes of bodies of 500 rows, 8 calls in flight, in the product's process.
 // `of`: bare, one process that parses and inserts (sqlite-bare.ts).

@@ -1,6 +1,6 @@
-// A PostgreSQL target that keeps no books, for bench price: the transaction of a batch is BEGIN, COPY,
-// COMMIT, of the same rows as they come to the real one. No guard, no ledger, no watermark; where the
-// lanes stand is told from memory, so that whoever asks finds what was sent.
+// A PostgreSQL target that keeps no books, for bench price: the transaction of a batch is BEGIN,
+// COPY, COMMIT, of the same rows as they come to the real one. No guard, no ledger, no watermark;
+// where the lanes stand is told from memory, so that whoever asks finds what was sent.
 import { systemClock } from '../src/clock.ts';
 import type { Batch } from '../src/merge/batch.ts';
 import { Connection } from '../src/target/postgres/connection.ts';

@@ -1,5 +1,5 @@
-// The benches end, clean up and print what scripts rely on; each runs in its smallest size, and what
-// it says about speed is not looked at. Then the parts that decide what a figure means.
+// The benches end, clean up and print what scripts rely on; each runs in its smallest size, and
+// what it says about speed is not looked at. Then the parts that decide what a figure means.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -30,12 +30,12 @@ const promised: {
   latency: { beside: ['p99'] },
   mariadb: { beside: ['direct', 'stage', 'merge'] },
   path: { beside: ['http', 'library', 'random'], alone: ['bareCopy', 'bareRandom', 'rss'] },
-  price: { beside: ['exactlyOnce', 'ours', 'theirs', 'batchRows'] },
+  price: { beside: ['exactlyOnce', 'books', 'ours', 'theirs', 'batchRows'] },
   sqlite: { beside: ['direct'] },
   staged: { beside: ['stage', 'merge'] },
 };
 
-/** A folder for all that a bench puts under the temporary one; servers of another user may enter. */
+/** For all that a bench puts under the temporary folder; servers of another user may enter. */
 function openFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-benches-'));
   chmodSync(folder, 0o755);
