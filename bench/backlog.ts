@@ -1,12 +1,12 @@
 // bench backlog: what it costs to be far behind. Two products on one PostgreSQL, each with a
 // database of its own: one with nothing in its journal, one with `records` rows that are not in its
 // table yet (another session holds a lock on the table while they are written). Rounds of both in
-// turn.
+// turn, each into an empty table.
 //
 // none: rows/s over HTTP until the last row is settled, without a backlog; as bench path's http.
 // rate: rows/s settled out of the backlog while as many a second are written as `none` gave in the
-//   same round, so that the machine does the same work. `of`: none. The lock is released before,
-//   and the time counts from when both go on.
+//   same round, so that the machine does the same work. `of`: none. The time counts from the first
+//   batch that is settled once the lock is released.
 // records: how far behind at the least. rss: the most memory that the product with the backlog had.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -29,12 +29,12 @@ interface Sizes {
 }
 
 const sizes: { readonly [size in Size]: Sizes } = {
-  tiny: { records: 300_000, rows: 5_000, ms: 200 },
-  usual: { records: 5_000_000, rows: 1_000_000, ms: 6_000 },
+  tiny: { records: 400_000, rows: 5_000, ms: 50 },
+  usual: { records: 5_000_000, rows: 1_000_000, ms: 8_000 },
   full: { records: 50_000_000, rows: 10_000_000, ms: 60_000 },
 };
 const connections = 8;
-const pollMs = 20;
+const pollMs = 5;
 /** 50 million rows and what is written behind them. */
 const journalLimits = { bytesMax: 30 * 2 ** 30, streamShareMax: 1 };
 
@@ -75,8 +75,7 @@ export const benchBacklog = (options: BenchOptions): Promise<Figures> =>
       take: async (isWarmUp) => {
         const share = isWarmUp ? 0.2 : 1;
         const alone = await takeNone(parts, own.rows * share);
-        await unlock();
-        const rate = await takeBehind(parts, alone.rate, own.ms * share);
+        const rate = await takeBehind(parts, unlock, { per: alone.rate, ms: own.ms * share });
         unlock = await lockPayments(target);
         return new Map([
           ['none', alone],
@@ -109,31 +108,37 @@ async function takeNone(
 
 async function takeBehind(
   { behind, behindUrl: url, generator, client }: Parts,
-  rowsPerSecond: number,
-  ms: number,
+  unlock: () => Promise<void>,
+  { per: rowsPerSecond, ms }: { readonly per: number; readonly ms: number },
 ): Promise<Measured> {
   await client.query('CHECKPOINT');
-  const standing = () => behind.call<Standing>('standing');
-  const { accepted: first, settled } = await standing();
+  const { accepted: first } = await behind.call<Standing>('standing');
   const load: PacedLoad = { url, first, rowsPerSecond, rowsEach: bodyRows, ms, connections };
   const written = generator.call('paced', load);
+  while ((await behind.call<Standing>('standing')).accepted === first) await pause(pollMs);
+  await unlock();
   // A loader that has waited for the lock in vain pauses before it tries again.
-  for (let now = await standing(); now.settled === settled || now.accepted === first; ) {
-    await pause(pollMs);
-    now = await standing();
-  }
+  const before = await nextBatch(behind);
   const meter = new CpuMeter();
-  const begun = performance.now();
-  const before = await standing();
   await written;
-  const after = await standing();
-  const seconds = (performance.now() - begun) / 1000;
+  const after = await nextBatch(behind);
+  const seconds = (after.atMs - before.atMs) / 1000;
   const others = meter.others();
   const records = Math.min(...[before, after].map((one) => one.accepted - one.settled));
-  assert(records > 0, 'the backlog lasted');
   assert.equal(after.unaccounted, 0, 'the books balance');
   const rate = (after.settled - before.settled) / seconds;
   return { rate, others, records, rssMax: after.rssMax };
+}
+
+/** Where it stands when the next batch is settled: in between, a count is up to a batch old. */
+async function nextBatch(product: Child): Promise<Standing & { readonly atMs: number }> {
+  const { settled } = await product.call<Standing>('standing');
+  for (;;) {
+    const now = await product.call<Standing>('standing');
+    if (now.settled > settled) return { ...now, atMs: performance.now() };
+    assert(now.accepted > now.settled, 'the backlog lasts');
+    await pause(pollMs);
+  }
 }
 
 function report(taken: readonly Round<Measured>[]): Figures {

@@ -59,9 +59,13 @@ export async function createPaymentsDatabase(url: string, name: string): Promise
   return own;
 }
 
-/** Nobody else gets at `payments` any more, until the answer is called: loaders wait. */
+/** Empties `payments`, at which nobody else gets until the answer is called: loaders wait. */
 export async function lockPayments(url: string): Promise<() => Promise<void>> {
   const client = await connect(url);
-  await client.query('BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE');
-  return () => client.end();
+  // Takes the lock that keeps out even readers.
+  await client.query('BEGIN; TRUNCATE payments');
+  return async () => {
+    await client.query('COMMIT');
+    await client.end();
+  };
 }
