@@ -51,7 +51,7 @@ export function flameGraph(profile: Profile): string {
   const depth = draw(root, boxes, { left: 0, level: 0, all: root.us });
   const height = (depth + 1) * rowHeight;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" ` +
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" ` +
       'font-family="monospace" font-size="11">',
     `<g transform="translate(0 ${height - rowHeight})">`,
     ...boxes,
