@@ -2,6 +2,7 @@
 // figures. Without --full it ends within four minutes. --profile leaves CPU profiles of the product
 // and flame graphs made of them. --tiny is for tests: it measures nothing.
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -92,6 +93,7 @@ async function main(): Promise<number> {
     setTimeout(giveUp, patienceMs).unref();
   }
   try {
+    if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true });
     const say = (text: string) => process.stderr.write(`${text}\n`);
     const figures = await bench({
       say,
