@@ -43,18 +43,23 @@ import { startMariadbServer } from './article/mariadb.ts';
 import { startPostgresServer } from './article/postgres.ts';
 import type { Locks, Server } from './article/servers.ts';
 import { type Way, ways } from './article/ways.ts';
-import { type BenchOptions, type Figure, type Figures, figureOf } from './figures.ts';
+import {
+  type BenchOptions,
+  type Figure,
+  type Figures,
+  figureOf,
+  quantile,
+  type Size,
+} from './figures.ts';
 import { CpuMeter } from './machine.ts';
+import { type Round, roundsOf, takeRounds } from './rounds.ts';
 
-const rounds = 3;
 const producers = 1_024;
-const closedMs = 3_000;
+const closedMs: { readonly [size in Size]: number } = { tiny: 30, usual: 3_000, full: 30_000 };
 const pacedRows = 1_000;
-const pacedMs = 2_000;
+const pacedMs: { readonly [size in Size]: number } = { tiny: 30, usual: 2_000, full: 30_000 };
 /** Of a run's time. */
 const warmUpShare = 0.3;
-/** Rounds are not begun after this. */
-const budgetMs = 160_000;
 
 /** One run of one way. */
 interface Measured {
@@ -68,46 +73,53 @@ interface Measured {
   readonly others: number;
 }
 
-interface Round {
+interface Both {
   readonly closed: Measured;
   readonly paced: Measured;
+  /** The worse of the two. */
+  readonly others: number;
 }
 
 type Drive = (load: Load) => Promise<void>;
 
-export async function benchArticle({ say }: BenchOptions): Promise<Figures> {
+export async function benchArticle(options: BenchOptions): Promise<Figures> {
   const servers = await Promise.all([startMariadbServer(), startPostgresServer()]);
   try {
-    const taken = await measureAll(servers, say);
-    return Object.fromEntries([...taken].flatMap(([name, own]) => figuresOf(name, own)));
+    const taken = await takeRounds(options, {
+      rounds: roundsOf[options.size],
+      take: (isWarmUp) => takeRound(servers, options.size, isWarmUp ? warmUpShare : 1),
+      tell: told,
+    });
+    const names = [...(taken[0]?.keys() ?? [])];
+    const figures = names.flatMap((name) =>
+      figuresOf(
+        name,
+        taken.flatMap((round) => round.get(name) ?? []),
+      ),
+    );
+    return Object.fromEntries(figures);
   } finally {
     for (const server of servers) await server.stop();
   }
 }
 
-async function measureAll(servers: readonly Server[], say: BenchOptions['say']) {
-  const taken = new Map<string, Round[]>();
-  const begun = performance.now();
-  for (let round = 0; round <= rounds && performance.now() - begun < budgetMs; round++) {
-    for (const way of ways) {
-      for (const server of servers) {
-        const name = `${server.name}.${way.name}`;
-        const measured = await measure(server, way, round === 0 ? warmUpShare : 1);
-        say(
-          `${round === 0 ? 'warming up' : `round ${round} of ${rounds}`}: ${name} ${told(measured)}`,
-        );
-        if (round > 0) taken.set(name, [...(taken.get(name) ?? []), measured]);
-      }
+async function takeRound(
+  servers: readonly Server[],
+  size: Size,
+  share: number,
+): Promise<Round<Both>> {
+  const round = new Map<string, Both>();
+  for (const way of ways) {
+    for (const server of servers) {
+      const closedFor = closedMs[size] * share;
+      const pacedFor = pacedMs[size] * share;
+      const closed = await run(server, way, (load) => load.closedLoop(producers, closedFor));
+      const paced = await run(server, way, (load) => load.paced(pacedRows, pacedFor));
+      const others = Math.max(closed.others, paced.others);
+      round.set(`${server.name}.${way.name}`, { closed, paced, others });
     }
   }
-  return taken;
-}
-
-/** Both modes. */
-async function measure(server: Server, way: Way, share: number): Promise<Round> {
-  const closed = await run(server, way, (load) => load.closedLoop(producers, closedMs * share));
-  const paced = await run(server, way, (load) => load.paced(pacedRows, pacedMs * share));
-  return { closed, paced };
+  return round;
 }
 
 async function run(server: Server, way: Way, drive: Drive): Promise<Measured> {
@@ -139,22 +151,21 @@ async function run(server: Server, way: Way, drive: Drive): Promise<Measured> {
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 
-const p99 = (values: readonly number[]): number =>
-  Float64Array.from(values).sort()[Math.ceil(values.length * 0.99) - 1] ?? Number.NaN;
+const p99 = (values: readonly number[]): number => quantile(values, 0.99);
 
 const rate = ({ load, seconds }: Measured): number => load.succeeded / seconds;
 const success = ({ load }: Measured): number => load.succeeded / load.handed;
 
-function told({ closed, paced }: Round): string {
-  const { load, others } = closed;
+function told({ closed, paced }: Both): string {
+  const { load } = closed;
   const count = Math.round(rate(closed)).toLocaleString('en');
   const ms = `${mean(load.answerMs).toFixed(1)} ms, p99 ${p99(load.answerMs).toFixed(1)}`;
   const why = load.firstFailure ?? paced.load.firstFailure;
   const failure = why === undefined ? '' : `, first failure: ${why.message}`;
-  return `${count} rows/s, ${ms}, others ${Math.round(others * 100)} %${failure}`;
+  return `${count} rows/s, ${ms}${failure}`;
 }
 
-function figuresOf(name: string, own: readonly Round[]): [string, Figure][] {
+function figuresOf(name: string, own: readonly Both[]): [string, Figure][] {
   const closed = own.map((round) => round.closed);
   const paced = own.map((round) => round.paced);
   const all = [...closed, ...paced];

@@ -15,26 +15,33 @@ export interface Figure {
   readonly unit: string;
   readonly of?: number;
   readonly ratio?: number;
+  /** How many of the runs others took part in: those say more about them than about us. */
+  readonly disturbed: number;
   readonly runs: readonly Run[];
 }
 
 export type Figures = { readonly [name: string]: Figure };
 
+/** How much a bench does. 'tiny' is for tests: its figures say nothing about speed. */
+export type Size = 'tiny' | 'usual' | 'full';
+
 export interface BenchOptions {
   /** For progress; goes to stderr. */
   readonly say: (text: string) => void;
+  readonly size: Size;
+  /** By performance.now(): no round is begun that would probably end later. */
+  readonly endBy: number;
   /** Where to leave CPU profiles of the product; it runs slower with them. */
   readonly profileTo?: string;
-  /** As long, or as much, as the figure asks for where someone has the time. */
-  readonly isFull?: boolean;
 }
 
 export type Bench = (options: BenchOptions) => Promise<Figures>;
 
-/**
- * Above this share of others a round says more about them than about us (HOTPATH: quiet is 4 %).
- */
-export const quietShareMax = 0.04;
+/** Above this share of others a run counts as disturbed (HOTPATH: quiet is 4 %). */
+const quietShareMax = 0.04;
+
+export const isQuiet = ({ others }: { readonly others: number }): boolean =>
+  others <= quietShareMax;
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -42,6 +49,10 @@ export function median(values: readonly number[]): number {
   const upper = sorted[middle] ?? Number.NaN;
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
 }
+
+/** The value that a share of all values does not pass, 0 < share < 1. */
+export const quantile = (values: ArrayLike<number>, share: number): number =>
+  Float64Array.from(values).sort()[Math.ceil(values.length * share) - 1] ?? Number.NaN;
 
 /** Four significant digits: more are noise. */
 const rounded = (value: number): number => Number(value.toPrecision(4));
@@ -54,10 +65,11 @@ export function figureOf(unit: string, runs: readonly Run[]): Figure {
     ...(run.of === undefined ? {} : { of: rounded(run.of) }),
     others: Number(run.others.toFixed(3)),
   }));
-  if (references.length === 0) return { value: rounded(value), unit, runs: shown };
+  const disturbed = runs.filter((run) => !isQuiet(run)).length;
+  const whole = { value: rounded(value), unit, disturbed, runs: shown };
+  if (references.length === 0) return whole;
   const of = median(references);
-  const ratio = Number((value / of).toFixed(3));
-  return { value: rounded(value), unit, of: rounded(of), ratio, runs: shown };
+  return { ...whole, of: rounded(of), ratio: Number((value / of).toFixed(3)) };
 }
 
 const spread = (values: readonly number[]): string =>
@@ -68,20 +80,21 @@ const text = (value: number): string =>
 
 /** A table for people: medians, their spread, and how much others disturbed. */
 export function printTable(name: string, machine: Machine, figures: Figures): string {
-  const rows = Object.entries(figures).map(([figure, { value, unit, of, ratio, runs }]) => {
-    const disturbed = runs.filter((run) => run.others > quietShareMax).length;
-    const others = runs.map((run) => `${Math.round(run.others * 100)}`).join(' ');
-    return [
-      figure,
-      text(value),
-      unit,
-      spread(runs.map((run) => run.value)),
-      of === undefined ? '' : text(of),
-      ratio === undefined ? '' : ratio.toFixed(2),
-      `${runs.length}${disturbed > 0 ? `, ${disturbed} disturbed` : ''}`,
-      others,
-    ];
-  });
+  const rows = Object.entries(figures).map(
+    ([figure, { value, unit, of, ratio, disturbed, runs }]) => {
+      const others = runs.map((run) => `${Math.round(run.others * 100)}`).join(' ');
+      return [
+        figure,
+        text(value),
+        unit,
+        spread(runs.map((run) => run.value)),
+        of === undefined ? '' : text(of),
+        ratio === undefined ? '' : ratio.toFixed(2),
+        `${runs.length}${disturbed > 0 ? `, ${disturbed} disturbed` : ''}`,
+        others,
+      ];
+    },
+  );
   const head = [
     'figure',
     'median',

@@ -24,13 +24,25 @@ import {
   storm,
 } from '../test/support/incident.ts';
 import { query } from '../test/support/postgres.ts';
-import { type BenchOptions, type Figure, type Figures, figureOf } from './figures.ts';
+import {
+  type BenchOptions,
+  type Figure,
+  type Figures,
+  figureOf,
+  quantile,
+  type Size,
+} from './figures.ts';
 import { CpuMeter } from './machine.ts';
 import { startBenchPostgres } from './postgres.ts';
 
-const rows = 1_270_000;
+const articleRows = 1_270_000;
 const articleSeconds = 83;
-const beforeMs = 10_000;
+const rowsOf: { readonly [size in Size]: number } = {
+  tiny: 20_000,
+  usual: articleRows,
+  full: articleRows,
+};
+const beforeMs: { readonly [size in Size]: number } = { tiny: 100, usual: 10_000, full: 10_000 };
 const pauseMs = 5;
 
 interface Report {
@@ -40,7 +52,8 @@ interface Report {
   readonly seconds: number;
 }
 
-export async function benchIncident({ say }: BenchOptions): Promise<Figures> {
+export async function benchIncident({ say, size }: BenchOptions): Promise<Figures> {
+  const rows = rowsOf[size];
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
   const server = await startBenchPostgres();
   try {
@@ -53,7 +66,7 @@ export async function benchIncident({ say }: BenchOptions): Promise<Figures> {
     await storm(holdfast, rows);
     await query(server.url, 'CHECKPOINT');
     const writes = new MainWrites(holdfast, pauseMs);
-    await pause(beforeMs);
+    await pause(beforeMs[size]);
     const before = writes.take();
     const meter = new CpuMeter();
     const report = await dedupe(folder);
@@ -109,5 +122,4 @@ async function dedupe(folder: string): Promise<Report> {
   return JSON.parse(text) as Report;
 }
 
-const p99 = (values: readonly number[]): number =>
-  Float64Array.from(values).sort()[Math.ceil(values.length * 0.99) - 1] ?? Number.NaN;
+const p99 = (values: readonly number[]): number => quantile(values, 0.99);

@@ -1,29 +1,55 @@
-// `npm run -s bench -- NAME [--json] [--full] [--profile FOLDER]`: runs one bench and prints its figures.
+// `npm run -s bench -- NAME [--json] [--full] [--profile FOLDER]`: runs one bench and prints its
+// figures. Without --full it ends within four minutes. --profile leaves CPU profiles of the product
+// and flame graphs made of them. --tiny is for tests: it measures nothing.
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { systemDisk } from '../src/disk.ts';
+import { benchAck } from './ack.ts';
 import { benchArticle } from './article.ts';
-import { type Bench, printTable } from './figures.ts';
+import { benchBacklog } from './backlog.ts';
+import { benchDecode } from './decode.ts';
+import { type Bench, printTable, type Size } from './figures.ts';
+import { writeFlameGraphs } from './flame.ts';
 import { benchIncident } from './incident.ts';
 import { benchJournal } from './journal.ts';
+import { benchLatency } from './latency.ts';
 import { describeMachine } from './machine.ts';
 import { benchMariadb } from './mariadb.ts';
 import { benchPath } from './path.ts';
+import { benchPrice } from './price.ts';
 import { benchRing } from './ring.ts';
+import { benchSqlite } from './sqlite.ts';
 import { benchStaged } from './staged.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
+  ['ack', benchAck],
   ['article', benchArticle],
+  ['backlog', benchBacklog],
+  ['decode', benchDecode],
   ['incident', benchIncident],
   ['journal', benchJournal],
+  ['latency', benchLatency],
   ['mariadb', benchMariadb],
   ['path', benchPath],
+  ['price', benchPrice],
   ['ring', benchRing],
+  ['sqlite', benchSqlite],
   ['staged', benchStaged],
 ]);
+
+/** No round is begun that would end later. */
+const budgetMs: { readonly [size in Size]: number } = {
+  tiny: 60_000,
+  usual: 200_000,
+  full: Number.POSITIVE_INFINITY,
+};
+
+/** What hangs ends all the same. */
+const patienceMs = 600_000;
 
 function checkNode(): void {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -40,6 +66,7 @@ async function main(): Promise<number> {
     options: {
       json: { type: 'boolean' },
       full: { type: 'boolean' },
+      tiny: { type: 'boolean' },
       profile: { type: 'string' },
     },
   });
@@ -52,19 +79,31 @@ async function main(): Promise<number> {
     );
     return 2;
   }
-  // Two benches at once would measure each other.
+  const size = values.tiny ? 'tiny' : values.full ? 'full' : 'usual';
+  // Two benches at once would measure each other; a tiny one measures nothing.
   const path = join(tmpdir(), 'holdfast-bench.lock');
-  const lock = systemDisk.lock(path);
-  if (!lock) {
+  const lock = size === 'tiny' ? undefined : systemDisk.lock(path);
+  if (!lock && size !== 'tiny') {
     process.stderr.write(`Another bench is running on this machine (lock ${path}).\n`);
     return 1;
   }
+  if (size !== 'full') {
+    const giveUp = (): never => {
+      process.stderr.write(`bench ${name} has not ended after ${patienceMs / 1000} s.\n`);
+      process.exit(1);
+    };
+    setTimeout(giveUp, patienceMs).unref();
+  }
   try {
+    if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true });
+    const say = (text: string) => process.stderr.write(`${text}\n`);
     const figures = await bench({
-      say: (text) => process.stderr.write(`${text}\n`),
-      ...(values.full === undefined ? {} : { isFull: values.full }),
+      say,
+      size,
+      endBy: performance.now() + budgetMs[size],
       ...(values.profile === undefined ? {} : { profileTo: values.profile }),
     });
+    if (values.profile !== undefined) writeFlameGraphs(values.profile, say);
     const machine = describeMachine();
     const whole = { name, machine, figures };
     process.stdout.write(
@@ -72,7 +111,7 @@ async function main(): Promise<number> {
     );
     return 0;
   } finally {
-    lock.release();
+    lock?.release();
   }
 }
 

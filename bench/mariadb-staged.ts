@@ -5,15 +5,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Connection } from 'mysql2/promise';
 import type { Child } from './children.ts';
-import { type BenchOptions, type Figures, figureOf, type Run } from './figures.ts';
+import type { BenchOptions, Figures } from './figures.ts';
 import { CpuMeter } from './machine.ts';
 import { firstKey } from './payments.ts';
 import type { Standing, Start } from './product.ts';
+import { inWords, type Rate, type Round, rateFigure, roundsOf, takeRounds } from './rounds.ts';
 
-const rounds = 3;
 const transactionRows = 20_000;
-/** No further round is begun after this. */
-const budgetMs = 150_000;
+const warmUpShare = 0.2;
 
 export interface StagedParts {
   readonly client: Connection;
@@ -25,48 +24,32 @@ export interface StagedParts {
   readonly rows: number;
 }
 
-interface Measured {
-  readonly rate: number;
-  readonly others: number;
-}
-
-type Round = ReadonlyMap<string, Measured>;
-
 export async function measureStagedRoute(
   parts: StagedParts,
-  { say }: Pick<BenchOptions, 'say'>,
+  options: BenchOptions,
 ): Promise<Figures> {
   await parts.client.query('CREATE TABLE bare LIKE payments');
   await parts.client.query('INSERT INTO bare SELECT * FROM payments');
-  const taken: Round[] = [];
-  const begun = performance.now();
-  for (let round = 0; round <= rounds && performance.now() - begun < budgetMs; round++) {
-    const own = { ...parts, rows: round === 0 ? parts.rows / 5 : parts.rows };
-    const measured = new Map([
-      ['bare', await measureBare(own)],
-      ['direct', await measureDirect(own)],
-      ...(await measureHalves(own)),
-    ]);
-    if (round > 0) taken.push(measured);
-    say(round === 0 ? 'warming up:' : `staged, round ${round} of ${rounds}:`);
-    for (const [name, { rate, others }] of measured) {
-      const rows = Math.round(rate).toLocaleString('en');
-      say(`  ${name} ${rows} rows/s, others ${Math.round(others * 100)} %`);
-    }
-  }
-  return { stage: figure(taken, 'stage', 'direct'), merge: figure(taken, 'merge', 'bare') };
+  const taken = await takeRounds(options, {
+    rounds: roundsOf[options.size],
+    take: (isWarmUp) =>
+      takeRound({ ...parts, rows: isWarmUp ? parts.rows * warmUpShare : parts.rows }),
+    tell: ({ rate }) => inWords(rate),
+  });
+  return {
+    stage: rateFigure(taken, 'stage', 'stagedDirect'),
+    merge: rateFigure(taken, 'merge', 'bare'),
+  };
 }
 
-const figure = (taken: readonly Round[], name: string, reference: string) =>
-  figureOf(
-    'rows/s',
-    taken.flatMap((round): Run[] => {
-      const [own, of] = [round.get(name), round.get(reference)];
-      return own && of ? [{ value: own.rate, of: of.rate, others: own.others }] : [];
-    }),
-  );
+const takeRound = async (parts: StagedParts): Promise<Round<Rate>> =>
+  new Map([
+    ['bare', await measureBare(parts)],
+    ['stagedDirect', await measureDirect(parts)],
+    ...(await measureHalves(parts)),
+  ]);
 
-async function timed(rows: number, run: () => Promise<unknown>): Promise<Measured> {
+async function timed(rows: number, run: () => Promise<unknown>): Promise<Rate> {
   const meter = new CpuMeter();
   const begun = performance.now();
   await run();
@@ -80,14 +63,14 @@ async function checkCount({ client, rows }: StagedParts): Promise<void> {
   assert.equal(Number(row?.count), rows, 'every row is in the table once');
 }
 
-async function measureBare(parts: StagedParts): Promise<Measured> {
+async function measureBare(parts: StagedParts): Promise<Rate> {
   await parts.client.query('TRUNCATE payments');
   const measured = await timed(parts.rows, async () => {
     for (let done = 0; done < parts.rows; done += transactionRows) {
       await parts.client.query(
         `INSERT INTO payments SELECT * FROM bare WHERE tx_id >= ? AND tx_id < ? ORDER BY tx_id
          ON DUPLICATE KEY UPDATE tx_id = payments.tx_id`,
-        [firstKey + done, firstKey + done + transactionRows],
+        [firstKey + done, firstKey + Math.min(done + transactionRows, parts.rows)],
       );
     }
   });
@@ -111,7 +94,7 @@ async function checkBooks(parts: StagedParts): Promise<void> {
   await checkCount(parts);
 }
 
-async function measureDirect(parts: StagedParts): Promise<Measured> {
+async function measureDirect(parts: StagedParts): Promise<Rate> {
   const { product, rows } = parts;
   await parts.client.query('TRUNCATE payments');
   const { journal } = await start(parts, {});
@@ -125,7 +108,7 @@ async function measureDirect(parts: StagedParts): Promise<Measured> {
   return measured;
 }
 
-async function measureHalves(parts: StagedParts): Promise<[string, Measured][]> {
+async function measureHalves(parts: StagedParts): Promise<[string, Rate][]> {
   const { product, rows } = parts;
   const stream = { route: 'staged' };
   await parts.client.query('TRUNCATE payments');

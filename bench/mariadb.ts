@@ -9,25 +9,32 @@
 //   transaction.
 // …Cpu: µs of CPU time a row, the product's; …ServerCpu: MariaDB's.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Connection } from 'mysql2/promise';
 import { connect, createMariadb, startMariadb } from '../test/support/mariadb.ts';
-import { Child } from './children.ts';
-import { type BenchOptions, type Figure, type Figures, figureOf, type Run } from './figures.ts';
+import type { Child } from './children.ts';
+import type { BenchOptions, Figures, Size } from './figures.ts';
+import { onGround } from './ground.ts';
 import { CpuMeter, treeMs } from './machine.ts';
 import { measureStagedRoute } from './mariadb-staged.ts';
 import { LoadLines } from './payments.ts';
 import type { Rows, Standing, Start } from './product.ts';
+import {
+  figureOver,
+  inWords,
+  type Rate,
+  type Round,
+  rateFigure,
+  roundsOf,
+  takeRounds,
+} from './rounds.ts';
 
-const rowsPerRun = 500_000;
-const warmUpRows = 100_000;
-const rounds = 3;
+const rowsOf: { readonly [size in Size]: number } = { tiny: 5_000, usual: 500_000, full: 5e6 };
+const warmUpShare = 0.2;
 const transactionRows = 20_000;
-/** No further round is begun after this. */
-const budgetMs = 120_000;
+/** Of the time; the rest is for the staged route. */
+const directShare = 0.4;
 
 const createPayments = `CREATE TABLE payments (
   tx_id bigint PRIMARY KEY,
@@ -44,65 +51,51 @@ interface Parts {
   readonly server: number;
 }
 
-interface Measured {
-  readonly rate: number;
-  readonly others: number;
+interface Measured extends Rate {
   readonly productCpu: number;
   readonly serverCpu: number;
 }
 
 type Write = (rows: Rows) => Promise<unknown>;
 
-export async function benchMariadb(options: BenchOptions): Promise<Figures> {
-  const directory = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
-  // As MariaDB comes, but for the tests' binary log and small buffers.
-  const settings = ['--skip-log-bin', '--innodb-buffer-pool-size=128M'];
-  const server = await startMariadb('MariaDB 10.11', settings);
-  const { profileTo } = options;
-  const execArgv =
-    profileTo === undefined
-      ? []
-      : ['--cpu-prof', `--cpu-prof-dir=${profileTo}`, '--cpu-prof-interval=500'];
-  const product = new Child('product.ts', { execArgv });
-  try {
-    const target = await createMariadb(server, 'bench');
-    const client = await connect(target);
-    await client.query(createPayments);
-    const start: Start = { journal: join(directory, 'journal'), target };
-    await product.call('start', start);
-    const figures = await measureAll({ client, product, server: server.pid }, options);
-    await product.call('stop', {});
-    const parts = { client, product, target, directory, rows: rowsPerRun };
-    const staged = await measureStagedRoute(parts, options);
-    await product.end();
-    await client.end();
-    return { ...figures, ...staged };
-  } finally {
-    product.kill();
-    await server.stop();
-    rmSync(directory, { recursive: true });
-  }
-}
-
-async function measureAll(parts: Parts, { say }: BenchOptions): Promise<Figures> {
-  const writes: readonly (readonly [string, Write])[] = [
-    ['loadData', (rows) => loadRows(parts.client, rows)],
-    ['direct', (rows) => parts.product.call('write', rows)],
-  ];
-  const runs = new Map<string, Measured[]>(writes.map(([name]) => [name, []]));
-  const begun = performance.now();
-  for (let round = 0; round <= rounds && performance.now() - begun < budgetMs; round++) {
-    for (const [name, write] of writes) {
-      const rows = round === 0 ? warmUpRows : rowsPerRun;
-      const measured = await measure(parts, { rows, write, isBare: name === 'loadData' });
-      if (round > 0) runs.get(name)?.push(measured);
-      const others = Math.round(measured.others * 100);
-      const what = round === 0 ? 'warming up' : `round ${round} of ${rounds}`;
-      const rate = Math.round(measured.rate).toLocaleString('en');
-      say(`${what}: ${name} ${rate} rows/s, others ${others} %`);
+export const benchMariadb = (options: BenchOptions): Promise<Figures> =>
+  onGround(async (ground) => {
+    // As MariaDB comes, but for the tests' binary log and small buffers.
+    const settings = ['--skip-log-bin', '--innodb-buffer-pool-size=128M'];
+    const server = await startMariadb('MariaDB 10.11', settings);
+    try {
+      const product = ground.child('product.ts', options.profileTo);
+      const target = await createMariadb(server, 'bench');
+      const client = await connect(target);
+      await client.query(createPayments);
+      const start: Start = { journal: join(ground.folder, 'journal'), target };
+      await product.call('start', start);
+      const rows = rowsOf[options.size];
+      const taken = await takeRounds(options, {
+        rounds: roundsOf[options.size],
+        share: directShare,
+        take: (isWarmUp) =>
+          takeRound({ client, product, server: server.pid }, isWarmUp ? rows * warmUpShare : rows),
+        tell: ({ rate }) => inWords(rate),
+      });
+      await product.call('stop', {});
+      const parts = { client, product, target, directory: ground.folder, rows };
+      const staged = await measureStagedRoute(parts, options);
+      await client.end();
+      return { ...report(taken), ...staged };
+    } finally {
+      await server.stop();
     }
-  }
-  return report(runs);
+  });
+
+async function takeRound(parts: Parts, rows: number): Promise<Round<Measured>> {
+  const { client, product } = parts;
+  const bare: Write = (of) => loadRows(client, of);
+  const direct: Write = (of) => product.call('write', of);
+  return new Map([
+    ['loadData', await measure(parts, { rows, write: bare, isBare: true })],
+    ['direct', await measure(parts, { rows, write: direct, isBare: false })],
+  ]);
 }
 
 /** One run into the emptied table, until all is settled; checked. */
@@ -135,8 +128,9 @@ async function measure(
 /** One LOAD after another; each commits by itself. */
 async function loadRows(client: Connection, { first, rows }: Rows): Promise<void> {
   await client.query("SET time_zone = '+00:00'");
-  const lines = new LoadLines(transactionRows);
-  for (let done = 0; done < rows; done += transactionRows) {
+  const rowsEach = Math.min(rows, transactionRows);
+  const lines = new LoadLines(rowsEach);
+  for (let done = 0; done < rows; done += rowsEach) {
     lines.setKeys(first + done);
     await client.query({
       sql: `LOAD DATA LOCAL INFILE 'rows' INTO TABLE payments CHARACTER SET utf8mb4
@@ -146,24 +140,14 @@ async function loadRows(client: Connection, { first, rows }: Rows): Promise<void
   }
 }
 
-function report(runs: ReadonlyMap<string, readonly Measured[]>): Figures {
-  const bare = runs.get('loadData') ?? [];
-  const figures: Record<string, Figure> = {};
-  const cpu: Record<string, Figure> = {};
-  for (const [name, own] of runs) {
-    const isBare = name === 'loadData';
-    const rates = own.map(({ rate, others }, i): Run => {
-      const of = bare[i]?.rate;
-      return { value: rate, others, ...(isBare || of === undefined ? {} : { of }) };
-    });
-    figures[name] = figureOf('rows/s', rates);
-    const costs = (of: 'productCpu' | 'serverCpu'): Figure =>
-      figureOf(
-        'µs/row',
-        own.map((run) => ({ value: run[of], others: run.others })),
-      );
-    cpu[`${name}ServerCpu`] = costs('serverCpu');
-    if (!isBare) cpu[`${name}Cpu`] = costs('productCpu');
-  }
-  return { ...figures, ...cpu };
+function report(taken: readonly Round<Measured>[]): Figures {
+  const cpu = (name: string, value: (measured: Measured) => number) =>
+    figureOver(taken, name, { unit: 'µs/row', value });
+  return {
+    loadData: rateFigure(taken, 'loadData'),
+    direct: rateFigure(taken, 'direct', 'loadData'),
+    loadDataServerCpu: cpu('loadData', ({ serverCpu }) => serverCpu),
+    directServerCpu: cpu('direct', ({ serverCpu }) => serverCpu),
+    directCpu: cpu('direct', ({ productCpu }) => productCpu),
+  };
 }

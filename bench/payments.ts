@@ -1,6 +1,5 @@
-// The rows of benches path and staged: one body of NDJSON, rendered once, whose keys are written
-// over in place, so that a generator costs next to nothing; and the same rows as tuples for the
-// bare COPY.
+// The rows of the benches: one body of NDJSON, rendered once, whose keys are written over in place,
+// so that a generator costs next to nothing; and the same rows as tuples for the bare COPY.
 import assert from 'node:assert/strict';
 import type { Column, ColumnType, Table } from '../src/accept/columns.ts';
 import { compileRows } from '../src/accept/compile.ts';
@@ -21,6 +20,21 @@ export const createPayments = `CREATE TABLE payments (
 /** Keys have 16 digits from here on. */
 export const firstKey = 1_000_000_000_000_000;
 const keyDigits = 16;
+
+export type Keys = 'ascending' | 'random';
+
+/** The key of the row with that number; below 2 ** 32 all are different. */
+const keyOf: { readonly [keys in Keys]: (row: number) => number } = {
+  ascending: (row) => firstKey + row,
+  random: (row) => firstKey + scattered(row),
+};
+
+/** A bijection of 32 bits without any order to it: the last steps of MurmurHash3. */
+function scattered(row: number): number {
+  let mixed = Math.imul(row ^ (row >>> 16), 0x85eb_ca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2_ae35);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
+}
 
 const statuses = ['paid', 'pending', 'refunded', 'failed', 'chargeback'];
 const words = ['rent', 'coffee', 'books', 'train', 'music', 'garden', 'school', 'travel', 'gift'];
@@ -55,14 +69,14 @@ function putKey(view: DataView, at: number, key: number): void {
   view.setUint32(at + keyDigits - 4, fourDigits[low % 1e4] ?? 0);
 }
 
-/** A body of `bodyRows` lines behind `head` bytes left free. */
+/** A body of lines behind `head` bytes left free. */
 export class Body {
   readonly bytes: Buffer;
   readonly #view: DataView;
   readonly #keysAt: number[] = [];
 
-  constructor(head = 0) {
-    const lines = Array.from({ length: bodyRows }, (_, i) => line(i));
+  constructor(head = 0, rows = bodyRows) {
+    const lines = Array.from({ length: rows }, (_, i) => line(i));
     this.bytes = Buffer.concat([Buffer.alloc(head), Buffer.from(lines.join(''))]);
     this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
     let at = head;
@@ -72,10 +86,11 @@ export class Body {
     }
   }
 
-  /** Gives the rows the keys from `first` on, ascending. */
-  setKeys(first: number): void {
+  /** Gives the rows the keys of the rows numbered from `first` on. */
+  setKeys(first: number, keys: Keys = 'ascending'): void {
     const keysAt = this.#keysAt;
-    for (let i = 0; i < bodyRows; i++) putKey(this.#view, keysAt[i] ?? 0, firstKey + first + i);
+    const key = keyOf[keys];
+    for (let i = 0; i < keysAt.length; i++) putKey(this.#view, keysAt[i] ?? 0, key(first + i));
   }
 }
 
@@ -90,7 +105,7 @@ const columnOf = (name: string, type: ColumnType, changed: Partial<Column> = {})
   ...changed,
 });
 
-const table: Table = {
+export const paymentsTable: Table = {
   name: 'payments',
   columns: [
     columnOf('tx_id', { kind: 'int', bytes: 8 }),
@@ -108,7 +123,7 @@ const table: Table = {
 const copyHead = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8)]);
 const copyEnd = Buffer.from([0xff, 0xff]);
 
-/** A whole binary COPY of `rows` rows, a multiple of `bodyRows`, made of the same lines. */
+/** A whole binary COPY of `rows` rows, one body or several, made of the same lines. */
 export class CopyStream {
   readonly bytes: Buffer;
   readonly #view: DataView;
@@ -116,27 +131,33 @@ export class CopyStream {
 
   constructor(rows: number) {
     const tuples = new RowBuffer();
-    const { bytes: lines } = new Body();
+    const { bytes: lines } = new Body(0, Math.min(rows, bodyRows));
     const rules = { key: ['tx_id'], lanes: 1, nonZero: [], inexact: 'refuse' } as const;
-    const reader = compileRows(table, { ...rules, lineBytesMax: limits.lineBytesMax });
+    const reader = compileRows(paymentsTable, { ...rules, lineBytesMax: limits.lineBytesMax });
     const { rejected } = reader.ndjson(lines, tuples);
     assert.equal(rejected.length, 0, 'the rows fit their table');
     const part = tuples.bytes.subarray(0, tuples.length);
-    const parts = Array.from({ length: rows / bodyRows }, () => part);
+    const parts = Array.from({ length: rows / tuples.count }, () => part);
     this.bytes = Buffer.concat([copyHead, ...parts, copyEnd]);
     this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
     parts.forEach((_, i) => {
       const start = copyHead.length + i * part.length;
       // The key is the first field: behind the field count and its length.
-      for (let row = 0; row < bodyRows; row++) this.#keysAt.push(start + tuples.start(row) + 6);
+      for (let row = 0; row < tuples.count; row++) {
+        this.#keysAt.push(start + tuples.start(row) + 6);
+      }
     });
   }
 
-  setKeys(first: number): void {
+  get rows(): number {
+    return this.#keysAt.length;
+  }
+
+  setKeys(first: number, keys: Keys = 'ascending'): void {
     const view = this.#view;
     const keysAt = this.#keysAt;
     for (let i = 0; i < keysAt.length; i++) {
-      const key = firstKey + first + i;
+      const key = keyOf[keys](first + i);
       const at = keysAt[i] ?? 0;
       view.setUint32(at, Math.floor(key / 2 ** 32));
       view.setUint32(at + 4, key % 2 ** 32);

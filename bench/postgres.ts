@@ -1,9 +1,8 @@
 // PostgreSQL 18 for benches, and the bare COPY that they compare with.
-import assert from 'node:assert/strict';
 import type pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import { type PostgresServer, query, startPostgres } from '../test/support/postgres.ts';
-import { CopyStream } from './payments.ts';
+import { connect, type PostgresServer, query, startPostgres } from '../test/support/postgres.ts';
+import { CopyStream, createPayments } from './payments.ts';
 import type { Rows } from './product.ts';
 
 export const transactionRows = 20_000;
@@ -16,24 +15,57 @@ export async function startBenchPostgres(): Promise<PostgresServer> {
   return server;
 }
 
+/** One COPY of its own transaction. */
+export async function copyStream(
+  client: pg.Client,
+  table: string,
+  { bytes }: CopyStream,
+): Promise<void> {
+  const copy = client.query(copyFrom(`COPY ${table} FROM STDIN (FORMAT binary)`));
+  await new Promise<void>((resolve, reject) => {
+    copy.on('finish', resolve);
+    copy.on('error', reject);
+    copy.end(bytes);
+  });
+}
+
 /**
- * One COPY after another; the next transaction's keys are written while the last one is finishing.
+ * One COPY after another, the next one's keys written while the last one is on its way, until so
+ * many rows are there and so much time has passed; answers with how many rows that were.
  */
 export async function copyPayments(
   client: pg.Client,
   table: string,
-  { first, rows }: Rows,
-): Promise<void> {
-  const streams = [new CopyStream(transactionRows), new CopyStream(transactionRows)];
-  for (let done = 0, i = 0; done < rows; done += transactionRows, i++) {
-    const stream = streams[i % 2];
-    assert(stream);
-    stream.setKeys(first + done);
-    const copy = client.query(copyFrom(`COPY ${table} FROM STDIN (FORMAT binary)`));
-    await new Promise<void>((resolve, reject) => {
-      copy.on('finish', resolve);
-      copy.on('error', reject);
-      copy.end(stream.bytes);
-    });
+  { first, rows, keys, msMin = 0 }: Rows & { readonly msMin?: number },
+): Promise<number> {
+  const rowsEach = Math.min(rows, transactionRows);
+  let [now, next] = [new CopyStream(rowsEach), new CopyStream(rowsEach)];
+  const begun = performance.now();
+  now.setKeys(first, keys);
+  for (let done = rowsEach; ; done += rowsEach) {
+    const sent = copyStream(client, table, now);
+    next.setKeys(first + done, keys);
+    await sent;
+    if (done >= rows && performance.now() - begun >= msMin) return done;
+    [now, next] = [next, now];
   }
+}
+
+/** Another database on the server of `url`, with the empty table `payments`: its URL. */
+export async function createPaymentsDatabase(url: string, name: string): Promise<string> {
+  await query(url, `CREATE DATABASE ${name}`);
+  const own = url.replace(/\/postgres$/, `/${name}`);
+  await query(own, createPayments);
+  return own;
+}
+
+/** Empties `payments`, at which nobody else gets until the answer is called: loaders wait. */
+export async function lockPayments(url: string): Promise<() => Promise<void>> {
+  const client = await connect(url);
+  // Takes the lock that keeps out even readers.
+  await client.query('BEGIN; TRUNCATE payments');
+  return async () => {
+    await client.query('COMMIT');
+    await client.end();
+  };
 }

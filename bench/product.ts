@@ -1,23 +1,35 @@
-// The product of benches path and staged in a process of its own: a Holdfast with its server, and a
+// The product of the benches in a process of its own: a Holdfast with its server, and a
 // caller of the library beside it.
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { open } from '../src/holdfast.ts';
+import { systemClock } from '../src/clock.ts';
+import { systemDisk } from '../src/disk.ts';
+import { open, type Ports } from '../src/holdfast.ts';
+import type { JournalOptions } from '../src/options.ts';
 import { type RunningServer, startServer } from '../src/server/server.ts';
+import { openTarget } from '../src/target/open.ts';
 import type { Holdfast, StreamStatus } from '../src/types.ts';
 import { answerCalls } from './children.ts';
-import { Body, bodyRows } from './payments.ts';
+import { Body, bodyRows, type Keys } from './payments.ts';
+import { withoutBooks } from './without-books.ts';
 
 export interface Start {
   readonly journal: string;
   readonly target: string;
   /** Options of the stream beside its table and key. */
   readonly stream?: object;
+  readonly limits?: JournalOptions;
+  /**
+   * On which thread: 'worker' by default. 'plain': on the caller's, into a target that keeps no
+   * books.
+   */
+  readonly loaders?: 'worker' | 'own' | 'plain';
 }
 
 export interface Rows {
   readonly first: number;
   readonly rows: number;
+  readonly keys?: Keys;
 }
 
 /** Where the stream stands. */
@@ -27,6 +39,8 @@ export interface Standing {
   readonly settled: number;
   readonly merged: number;
   readonly unaccounted: number;
+  /** Transactions so far. */
+  readonly batches: number;
   readonly rssMax: number;
 }
 
@@ -40,22 +54,33 @@ function product() {
   return running;
 }
 
-async function start({ journal, target, stream }: Start): Promise<string> {
+async function start({ stream, loaders = 'worker', limits = {}, ...of }: Start): Promise<string> {
   const streams = { payments: { table: 'payments', key: ['tx_id'], ...stream } };
-  const holdfast = await open({ journal, target, streams });
+  const loaderThread = loaders === 'worker' ? 'worker' : 'own';
+  const options = { ...of, streams, limits, loaderThread } as const;
+  const holdfast = await open(
+    options,
+    ...(loaders === 'plain' ? [await plainPorts(of.target)] : []),
+  );
   const server = await startServer(holdfast, { port: 0 });
   running = { holdfast, server };
   return server.url;
 }
 
+const plainPorts = async (url: string): Promise<Ports> => ({
+  disk: systemDisk,
+  clock: systemClock,
+  target: withoutBooks(await openTarget(url, { clock: systemClock }), url),
+});
+
 /** Writes bodies, several in flight; each is on disk when the next takes its place. */
-async function write({ first, rows }: Rows): Promise<void> {
+async function write({ first, rows, keys }: Rows): Promise<void> {
   const { holdfast } = product();
   let next = first;
   const caller = async (): Promise<void> => {
     const body = new Body();
     while (next < first + rows) {
-      body.setKeys(next);
+      body.setKeys(next, keys);
       next += bodyRows;
       await holdfast.writeBytes('payments', body.bytes, { format: 'ndjson' });
     }
@@ -75,7 +100,8 @@ async function standing(): Promise<Standing> {
   const { accepted, merged, unaccounted, watermarks } = await status();
   const { staged, settled } = watermarks;
   const rssMax = process.resourceUsage().maxRSS / 1024;
-  return { accepted, staged, settled, merged, unaccounted, rssMax };
+  const batches = product().holdfast.metrics.mergeBatchRows.count;
+  return { accepted, staged, settled, merged, unaccounted, batches, rssMax };
 }
 
 /** Waits until that watermark covers all that was accepted. */

@@ -12,21 +12,19 @@
 // stageUnlogged, mergeUnlogged, bareUnlogged: the same with an unlogged staging table.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
-import { Child } from './children.ts';
-import { type BenchOptions, type Figure, type Figures, figureOf } from './figures.ts';
+import type pg from 'pg';
+import type { Child } from './children.ts';
+import type { BenchOptions, Figures, Size } from './figures.ts';
+import { onPostgres } from './ground.ts';
 import { CpuMeter } from './machine.ts';
-import { createPayments, firstKey } from './payments.ts';
-import { copyPayments, startBenchPostgres, transactionRows } from './postgres.ts';
+import { firstKey } from './payments.ts';
+import { copyPayments, transactionRows } from './postgres.ts';
 import type { Standing, Start } from './product.ts';
+import { inWords, type Rate, type Round, rateFigure, roundsOf, takeRounds } from './rounds.ts';
 
-const rowsPerRun = 1_000_000;
-const warmUpRows = 200_000;
-const rounds = 3;
-/** No further round is begun after this. */
-const budgetMs = 150_000;
+const rowsOf: { readonly [size in Size]: number } = { tiny: 5_000, usual: 1e6, full: 10e6 };
+const warmUpShare = 0.2;
 
 /** What each figure is compared with. */
 const references: { readonly [name: string]: string } = {
@@ -43,66 +41,35 @@ interface Parts {
   readonly directory: string;
 }
 
-interface Measured {
-  readonly rate: number;
-  readonly others: number;
-}
-
-/** Figures of one round by name. */
-type Round = ReadonlyMap<string, Measured>;
-
-export async function benchStaged({ say, profileTo }: BenchOptions): Promise<Figures> {
-  const directory = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
-  const server = await startBenchPostgres();
-  const execArgv =
-    profileTo === undefined
-      ? []
-      : ['--cpu-prof', `--cpu-prof-dir=${profileTo}`, '--cpu-prof-interval=500'];
-  const product = new Child('product.ts', { execArgv });
-  try {
-    const client = new pg.Client({ connectionString: server.url });
-    await client.connect();
-    await client.query(createPayments);
-    await fillStaging(client);
-    const parts = { client, product, target: server.url, directory };
-    const taken = await measureAll(parts, say);
-    await product.end();
-    await client.end();
-    return report(taken);
-  } finally {
-    product.kill();
-    await server.stop();
-    rmSync(directory, { recursive: true });
-  }
-}
+export const benchStaged = (options: BenchOptions): Promise<Figures> =>
+  onPostgres(async ({ ground, client, url: target }) => {
+    const product = ground.child('product.ts', options.profileTo);
+    const rows = rowsOf[options.size];
+    await fillStaging(client, rows);
+    const parts = { client, product, target, directory: ground.folder };
+    const taken = await takeRounds(options, {
+      rounds: roundsOf[options.size],
+      take: (isWarmUp) => measureRound(parts, isWarmUp ? rows * warmUpShare : rows),
+      tell: ({ rate }) => inWords(rate),
+    });
+    const names = new Set(taken.flatMap((round) => [...round.keys()]));
+    return Object.fromEntries(
+      [...names].map((name) => [name, rateFigure(taken, name, references[name])]),
+    );
+  });
 
 /** What the bare merges read, once for all rounds. */
-async function fillStaging(client: pg.Client): Promise<void> {
+async function fillStaging(client: pg.Client, rows: number): Promise<void> {
   for (const kind of ['logged', 'unlogged']) {
     const made = `CREATE ${kind === 'logged' ? '' : 'UNLOGGED'} TABLE bare_${kind}`;
     await client.query(`${made} (LIKE payments INCLUDING ALL)`);
-    await copyPayments(client, `bare_${kind}`, { first: 0, rows: rowsPerRun });
+    await copyPayments(client, `bare_${kind}`, { first: 0, rows });
     await client.query(`VACUUM ANALYZE bare_${kind}`);
   }
 }
 
-async function measureAll(parts: Parts, say: BenchOptions['say']): Promise<Round[]> {
-  const taken: Round[] = [];
-  const begun = performance.now();
-  for (let round = 0; round <= rounds && performance.now() - begun < budgetMs; round++) {
-    const measured = await measureRound(parts, round === 0 ? warmUpRows : rowsPerRun);
-    if (round > 0) taken.push(measured);
-    say(round === 0 ? 'warming up:' : `round ${round} of ${rounds}:`);
-    for (const [name, { rate, others }] of measured) {
-      const rows = Math.round(rate).toLocaleString('en');
-      say(`  ${name} ${rows} rows/s, others ${Math.round(others * 100)} %`);
-    }
-  }
-  return taken;
-}
-
-async function measureRound(parts: Parts, rows: number): Promise<Round> {
-  const round = new Map<string, Measured>();
+async function measureRound(parts: Parts, rows: number): Promise<Round<Rate>> {
+  const round = new Map<string, Rate>();
   for (const kind of ['logged', 'unlogged']) {
     const name = kind === 'logged' ? 'bareLogged' : 'bareUnlogged';
     round.set(name, await measureBare(parts, `bare_${kind}`, rows));
@@ -123,7 +90,7 @@ async function beginRun({ client }: Parts): Promise<void> {
   await client.query('CHECKPOINT');
 }
 
-async function timed(rows: number, run: () => Promise<unknown>): Promise<Measured> {
+async function timed(rows: number, run: () => Promise<unknown>): Promise<Rate> {
   const meter = new CpuMeter();
   const begun = performance.now();
   await run();
@@ -136,14 +103,14 @@ async function checkCount({ client }: Parts, rows: number): Promise<void> {
   assert.equal(Number(result.rows[0]?.count), rows, 'every row is in the table once');
 }
 
-async function measureBare(parts: Parts, from: string, rows: number): Promise<Measured> {
+async function measureBare(parts: Parts, from: string, rows: number): Promise<Rate> {
   await beginRun(parts);
   const text =
     `INSERT INTO payments SELECT * FROM ${from} WHERE tx_id >= $1 AND tx_id < $2 ` +
     'ORDER BY tx_id ON CONFLICT DO NOTHING';
   const measured = await timed(rows, async () => {
     for (let done = 0; done < rows; done += transactionRows) {
-      const values = [firstKey + done, firstKey + done + transactionRows];
+      const values = [firstKey + done, firstKey + Math.min(done + transactionRows, rows)];
       await parts.client.query({ name: from, text, values });
     }
   });
@@ -166,7 +133,7 @@ async function checkBooks(parts: Parts, standing: Standing, rows: number): Promi
   await checkCount(parts, rows);
 }
 
-async function measureDirect(parts: Parts, rows: number): Promise<Measured> {
+async function measureDirect(parts: Parts, rows: number): Promise<Rate> {
   const { product } = parts;
   await beginRun(parts);
   const { journal } = await startProduct(parts, {});
@@ -202,18 +169,4 @@ async function measureStaged(parts: Parts, staging: string, rows: number) {
   await product.call('stop', {});
   rmSync(start.journal, { recursive: true });
   return { stage, merge };
-}
-
-function report(taken: readonly Round[]): Figures {
-  const names = new Set(taken.flatMap((round) => [...round.keys()]));
-  const figure = (name: string): Figure => {
-    const runs = taken.flatMap((round) => {
-      const own = round.get(name);
-      if (!own) return [];
-      const of = round.get(references[name] ?? '')?.rate;
-      return [{ value: own.rate, others: own.others, ...(of === undefined ? {} : { of }) }];
-    });
-    return figureOf('rows/s', runs);
-  };
-  return Object.fromEntries([...names].map((name) => [name, figure(name)]));
 }

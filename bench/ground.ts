@@ -1,0 +1,87 @@
+// What a bench stands on: a folder, a PostgreSQL, processes of its own. All of it is gone when the
+// bench ends, however it ends.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import pg from 'pg';
+import { Child } from './children.ts';
+import { createPayments } from './payments.ts';
+import { startBenchPostgres } from './postgres.ts';
+
+export class Ground {
+  readonly folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
+  readonly #children: Child[] = [];
+  readonly #atExit = () => this.#remove();
+
+  constructor() {
+    process.on('exit', this.#atExit);
+  }
+
+  /** A process of the bench, profiled where asked for. */
+  child(file: string, profileTo?: string): Child {
+    const execArgv =
+      profileTo === undefined
+        ? []
+        : ['--cpu-prof', `--cpu-prof-dir=${profileTo}`, '--cpu-prof-interval=500'];
+    const child = new Child(file, { execArgv });
+    this.#children.push(child);
+    return child;
+  }
+
+  /** In good order, so that profiles are left. */
+  async endChildren(): Promise<void> {
+    await Promise.all(this.#children.map((child) => child.end()));
+  }
+
+  clear(): void {
+    process.off('exit', this.#atExit);
+    this.#remove();
+  }
+
+  #remove(): void {
+    for (const child of this.#children) child.kill();
+    // One that has just been killed may still be writing.
+    rmSync(this.folder, { recursive: true, maxRetries: 5 });
+  }
+}
+
+export async function onGround<T>(use: (ground: Ground) => Promise<T>): Promise<T> {
+  const ground = new Ground();
+  try {
+    const result = await use(ground);
+    await ground.endChildren();
+    return result;
+  } finally {
+    ground.clear();
+  }
+}
+
+export interface PostgresGround {
+  readonly ground: Ground;
+  /** Of a database with the empty table `payments`. */
+  readonly url: string;
+  readonly port: number;
+  readonly client: pg.Client;
+  /** The server's first process, of which all others are children. */
+  readonly postmaster: number;
+}
+
+export const onPostgres = <T>(use: (on: PostgresGround) => Promise<T>): Promise<T> =>
+  onGround(async (ground) => {
+    const server = await startBenchPostgres();
+    try {
+      const client = new pg.Client({ connectionString: server.url });
+      // Where the bench fails the server ends first; the bench's own error says more.
+      client.on('error', () => undefined);
+      await client.connect();
+      await client.query(createPayments);
+      const pidFile = join(server.dataFolder, 'postmaster.pid');
+      const postmaster = Number.parseInt(readFileSync(pidFile, 'utf8'), 10);
+      const result = await use({ ground, url: server.url, port: server.port, client, postmaster });
+      await client.end();
+      return result;
+    } finally {
+      await server.stop();
+    }
+  });
