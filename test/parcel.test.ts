@@ -15,6 +15,8 @@ const undecoded = fc.array(
 );
 const keyed = fc.option(fc.record({ key: fc.string(), digest: fc.string() }), { nil: undefined });
 
+const parcels = fc.record({ own: rows, lines: undecoded, by: keyed });
+
 function bufferOf(given: readonly { tuple: Uint8Array; set: number; lane: number }[]): RowBuffer {
   const buffer = new RowBuffer();
   const sets = [[0], [0, 1], [2]];
@@ -42,7 +44,7 @@ const seen = ({ id, stream, decoded: { rows: own, ...rest } }: Parcel) => ({
 
 test('a parcel is read as it was laid out, wherever it lies', () => {
   fc.assert(
-    fc.property(rows, undecoded, keyed, fc.nat({ max: 9 }), (own, lines, by, place) => {
+    fc.property(parcels, fc.nat({ max: 9 }), ({ own, lines, by }, place) => {
       const rejected = lines.map(({ code, message }, i) => ({
         ...{ line: i, column: null, code, message },
       }));

@@ -122,7 +122,7 @@ function withAddress(given: unknown, { HOST, PORT }: Environment): unknown {
 }
 
 /** Options in which these of the server go before what was written. */
-export function withServer(given: unknown, options: object): unknown {
+function withServer(given: unknown, options: object): unknown {
   if (!isObject(given)) return given;
   const server = isObject(given['server']) ? given['server'] : {};
   return { ...given, server: { ...server, ...options } };

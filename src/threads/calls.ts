@@ -1,7 +1,7 @@
 // Calls from one thread to another, either way over one port: a call has an answer, a notice has
-// none. Plain values only. An error arrives as the HoldfastError that it was; anything else that was
-// thrown is a bug, and arrives as one. What one turn has to say goes as one message: a group's worth
-// of answers costs one wake-up.
+// none. Plain values only. An error arrives as the HoldfastError that it was; anything else that
+// was thrown is a bug, and arrives as one. What one turn has to say goes as one message: a group's
+// worth of answers costs one wake-up.
 import type { TransferListItem } from 'node:worker_threads';
 import type { ErrorCode, ErrorDetails } from '../errors.ts';
 import { HoldfastError } from '../errors.ts';

@@ -21,6 +21,10 @@ interface Sending {
   readonly options: LoadOptions;
 }
 
+/** Of a load's options, what can cross a thread. */
+const plain = ({ signal: _signal, onProgress: _onProgress, ...others }: LoadOptions): LoadOptions =>
+  others;
+
 export class RemoteHoldfast implements Served {
   readonly #calls: Calls;
   readonly #sender: ParcelSender;
@@ -74,10 +78,9 @@ export class RemoteHoldfast implements Served {
     };
   }
 
-  beginLoad(
-    ...[stream, { signal: _, onProgress: __, ...options }]: Parameters<Holdfast['beginLoad']>
-  ) {
-    return this.#calls.call('beginLoad', stream, options) as ReturnType<Holdfast['beginLoad']>;
+  beginLoad(stream: string, options: LoadOptions) {
+    const begun = this.#calls.call('beginLoad', stream, plain(options));
+    return begun as ReturnType<Holdfast['beginLoad']>;
   }
 
   async continueLoad(
@@ -85,14 +88,14 @@ export class RemoteHoldfast implements Served {
     input: AsyncIterable<Uint8Array>,
     options: LoadOptions,
   ): Promise<LoadResult> {
-    const { signal, onProgress: _, ...plain } = options;
+    const { signal } = options;
     const sending = this.#nextSending++;
     this.#sendings.set(sending, { input: input[Symbol.asyncIterator](), options });
     const stop = (): void => this.#calls.tell('stopLoad', sending);
     signal?.addEventListener('abort', stop);
     if (signal?.aborted) stop();
     try {
-      return (await this.#calls.call('continueLoad', sending, load, plain)) as LoadResult;
+      return (await this.#calls.call('continueLoad', sending, load, plain(options))) as LoadResult;
     } finally {
       signal?.removeEventListener('abort', stop);
       this.#sendings.delete(sending);
