@@ -33,7 +33,7 @@ export const limits = {
   headerBytesMax: 16 * KiB,
   connectionsMax: 1024,
   /** Threads of a server that take requests. */
-  workersDefault: 1,
+  workersDefault: 0,
   workersMax: 64,
   requestMsMax: 30_000,
   drainMsMax: 10_000,
