@@ -9,6 +9,7 @@ import pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import type { Clock } from '../../clock.ts';
 import { TargetError } from '../target.ts';
+import { Chunks } from './copy.ts';
 import { classify } from './sqlstates.ts';
 
 export interface ConnectionOptions {
@@ -20,13 +21,15 @@ export interface ConnectionOptions {
 
 export type Row = { readonly [column: string]: unknown };
 
-/** What the server has pending for `copyIn` before it is sent on: bounds memory, keeps it busy. */
-const copyBytesAhead = 256 * 1024;
+/** Less than a chunk: the next one is gathered when the socket has taken the last. */
+const copyBytesAhead = 1024;
 
 /** After these nothing more is to be had from a connection. */
 const closing = new Set<string>(['lost', 'readonly']);
 
 export class Connection {
+  /** What COPYs are made in. */
+  readonly chunks = new Chunks();
   readonly #client: pg.Client;
   readonly #socket = new Socket();
   readonly #options: ConnectionOptions;
@@ -89,8 +92,11 @@ export class Connection {
    */
   async copyIn(text: string, chunks: Iterable<Uint8Array>): Promise<number> {
     try {
-      return await this.#send(() => this.#copy(text, chunks));
+      const stored = await this.#send(() => this.#copy(text, chunks));
+      this.chunks.answered();
+      return stored;
     } catch (error) {
+      this.chunks.forget();
       const isBefore = error instanceof TargetError && error.code.startsWith('HF');
       if (!isBefore) this.destroy();
       throw error;
@@ -106,7 +112,11 @@ export class Connection {
     });
     this.#client.query(stream);
     for (const chunk of chunks) {
-      if (!stream.write(chunk)) await once(stream, 'drain');
+      // A chunk's head and body are two writes of pg-copy-streams: corked, they are one call.
+      this.#socket.cork();
+      const isTaken = stream.write(chunk);
+      this.#socket.uncork();
+      if (!isTaken) await once(stream, 'drain');
       if (failure) throw failure;
     }
     stream.end();
