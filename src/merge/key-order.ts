@@ -39,12 +39,10 @@ export function keyOrder(
   const words = readWords(keys, { count, type }, memory);
   if (words.isAscending) return order;
   const spare = memory.spare.subarray(0, count);
-  const { high, low } = memory;
   if (count < digitRowsMin) {
-    return mergeSort(order, spare, (a, b) => {
-      const difference = (high[a] ?? 0) - (high[b] ?? 0) || (low[a] ?? 0) - (low[b] ?? 0);
-      return difference > 0 || (difference === 0 && compareBytes(keys, a, b) > 0);
-    });
+    const compare = (a: number, b: number): number =>
+      compareWords(memory, a, b) || compareBytes(keys, a, b);
+    return mergeSort(order, spare, (a, b) => compare(a, b) > 0);
   }
   let from = order;
   let to = spare;
@@ -55,7 +53,7 @@ export function keyOrder(
       [from, to] = [to, from];
     }
   }
-  if (!words.isWhole) sortTies(keys, { from, to, high, low });
+  if (!words.isWhole) sortTies(keys, { from, to, memory });
   return from;
 }
 
@@ -73,23 +71,20 @@ function readWords(
   { count, type }: { readonly count: number; readonly type: ColumnType | undefined },
   memory: OrderMemory,
 ): Words {
-  const { high, low } = memory;
   // The same number in all rows tells nothing: the next column does.
   const isInt = type?.kind === 'int';
   const isNumber = isInt && (keys.width === 1 || sharedBytes(keys, count, 0) !== undefined);
   let isWhole = false;
   if (isNumber) isWhole = readIntegers(keys, count, memory) && keys.width === 1;
   else readBytes(keys, count, memory);
-  const [firstHigh, firstLow] = [high[0] ?? 0, low[0] ?? 0];
-  let [varyingHigh, varyingLow] = [0, 0];
+  const { high, low } = memory;
+  let varyingHigh = 0;
+  let varyingLow = 0;
   let isAscending = true;
   for (let row = 1; row < count; row++) {
-    const [ownHigh, ownLow] = [high[row] ?? 0, low[row] ?? 0];
-    const [lastHigh, lastLow] = [high[row - 1] ?? 0, low[row - 1] ?? 0];
-    varyingHigh |= ownHigh ^ firstHigh;
-    varyingLow |= ownLow ^ firstLow;
-    const isAfter = ownHigh > lastHigh || (ownHigh === lastHigh && ownLow > lastLow);
-    if (!isAfter) isAscending = false;
+    varyingHigh |= (high[row] ?? 0) ^ (high[row - 1] ?? 0);
+    varyingLow |= (low[row] ?? 0) ^ (low[row - 1] ?? 0);
+    if (isAscending) isAscending = compareWords(memory, row, row - 1) > 0;
   }
   const parts = [
     { word: low, varying: varyingLow },
@@ -97,6 +92,9 @@ function readWords(
   ];
   return { parts, isAscending, isWhole };
 }
+
+const compareWords = ({ high, low }: OrderMemory, a: number, b: number): number =>
+  (high[a] ?? 0) - (high[b] ?? 0) || (low[a] ?? 0) - (low[b] ?? 0);
 
 /** The first column's integers, their sign turned so that they order as unsigned ones. */
 function readIntegers(keys: KeyFields, count: number, { high, low }: OrderMemory): boolean {
@@ -192,19 +190,15 @@ function sortTies(
   of: {
     readonly from: Int32Array;
     readonly to: Int32Array;
-    readonly high: Uint32Array;
-    readonly low: Uint32Array;
+    readonly memory: OrderMemory;
   },
 ): void {
-  const { from, to, high, low } = of;
+  const { from, to, memory } = of;
   const isAfter = (a: number, b: number): boolean => compareBytes(keys, a, b) > 0;
   for (let start = 0; start < from.length; ) {
     const row = from[start] ?? 0;
     let end = start + 1;
-    for (; end < from.length; end++) {
-      const other = from[end] ?? 0;
-      if (high[other] !== high[row] || low[other] !== low[row]) break;
-    }
+    while (end < from.length && compareWords(memory, from[end] ?? 0, row) === 0) end++;
     if (end - start > 1) {
       const tied = from.subarray(start, end);
       const sorted = mergeSort(tied, to.subarray(start, end), isAfter);
