@@ -88,7 +88,7 @@ interface Told {
 }
 
 /** Blocks as a feed gives them: in a window that is written over afterwards. */
-function assemble(memory: BatchMemory | undefined, blocks: readonly Lines[]): Batch {
+function assemble(memory: BatchMemory, blocks: readonly Lines[]): Batch {
   const assembly = new Assembly(dictionary, { rowsMax: 20_000, bytesMax: 1 << 20 }, memory);
   const next = new Map<number, number>();
   for (const { lane, set, rows } of blocks) {
@@ -152,7 +152,7 @@ test('a batch has the rows of its blocks, in whatever memory batches lay before'
         lanes,
         expected.sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0)),
       );
-      assert.deepEqual({ ...batch }, { ...assemble(undefined, blocks) });
+      assert.deepEqual({ ...batch }, { ...assemble(new BatchMemory(), blocks) });
     }),
     { numRuns: 150 },
   );

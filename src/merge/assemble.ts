@@ -9,7 +9,7 @@ import type { ReadBlock } from '../journal/block-reader.ts';
 import type { Dictionary } from '../journal/dictionary.ts';
 import { decodeUndecoded } from '../journal/undecoded.ts';
 import type { Batch, MergeRules, Slice, Undecoded } from './batch.ts';
-import { BatchMemory } from './batch-memory.ts';
+import type { BatchMemory } from './batch-memory.ts';
 import { type KeyFields, keyOrder } from './key-order.ts';
 
 export interface BatchBounds {
@@ -33,6 +33,10 @@ interface Piece {
   readonly end: number;
 }
 
+/** A block's checksum, on its way into its slice's digest. */
+const sum = new Uint8Array(4);
+const sumView = new DataView(sum.buffer);
+
 /** The batch in the making. One use: add blocks, then finish. */
 export class Assembly {
   readonly #dictionary: Dictionary;
@@ -49,7 +53,7 @@ export class Assembly {
   readonly #undecoded: Undecoded[] = [];
 
   /** The batch lies in `memory`: it is gone when the next one is assembled there. */
-  constructor(dictionary: Dictionary, bounds: BatchBounds, memory = new BatchMemory()) {
+  constructor(dictionary: Dictionary, bounds: BatchBounds, memory: BatchMemory) {
     this.#dictionary = dictionary;
     this.#bounds = bounds;
     this.#memory = memory;
@@ -85,8 +89,7 @@ export class Assembly {
   }
 
   #slice({ header }: ReadBlock): number {
-    const sum = new Uint8Array(4);
-    new DataView(sum.buffer).setUint32(0, header.payloadCrc, true);
+    sumView.setUint32(0, header.payloadCrc, true);
     const at = this.#sliceOfLane.get(header.lane);
     const last = header.first + header.rowCount - 1;
     const slice = at === undefined ? undefined : this.#slices[at];
