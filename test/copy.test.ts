@@ -89,6 +89,6 @@ test('the rows of a COPY are those of the batch, byte by byte, in the order aske
       if (isAnswered) chunks.answered();
       else chunks.forget();
     }),
-    { numRuns: 100 },
+    { numRuns: 100, endOnFailure: true },
   );
 });
