@@ -8,6 +8,7 @@ import { Dictionary } from '../src/journal/dictionary.ts';
 import { Assembly } from '../src/merge/assemble.ts';
 import type { Batch } from '../src/merge/batch.ts';
 import { BatchMemory } from '../src/merge/batch-memory.ts';
+import { ledgerRows } from '../src/merge/ledger.ts';
 
 const column = (name: string, type: Column['type']): Column => ({
   name,
@@ -158,6 +159,8 @@ test('a batch has the rows of its blocks, in whatever memory batches lay before'
         lanes,
         expected.sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0)),
       );
+      const merged = new Uint8Array(batch.count);
+      assert.deepEqual(ledgerRows(batch, undefined), ledgerRows(batch, merged));
       assert.deepEqual({ ...batch }, { ...assemble(new BatchMemory(), blocks) });
     }),
     { numRuns: 150, endOnFailure: true },
