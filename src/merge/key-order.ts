@@ -27,7 +27,10 @@ const digitBits = 11;
 const digitMask = (1 << digitBits) - 1;
 const counts = new Uint32Array(1 << digitBits);
 
-/** The rows 0 … count − 1 in key order, or as they come without one; valid until `memory` is used again. */
+/**
+ * The rows 0 … count − 1 in key order, or as they come where there is no key. Lies in `memory`:
+ * valid until that is used again.
+ */
 export function keyOrder(
   keys: KeyFields,
   { count, type }: { readonly count: number; readonly type: ColumnType | undefined },
@@ -137,7 +140,7 @@ function fourBytes(bytes: Uint8Array, start: number, end: number): number {
   return value;
 }
 
-/** With how many bytes that column begins in all rows alike; undefined where it is the same in all. */
+/** With how many bytes the column begins in all rows; undefined where it is the same in all. */
 function sharedBytes(keys: KeyFields, count: number, column: number): number | undefined {
   const { bytes, width, offsets, lengths } = keys;
   const first = offsets[column] ?? 0;

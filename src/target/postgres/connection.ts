@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
-import type { Clock } from '../../clock.ts';
+import { type Clock, woken } from '../../clock.ts';
 import { TargetError } from '../target.ts';
 import { Chunks } from './copy.ts';
 import { classify } from './sqlstates.ts';
@@ -27,9 +27,14 @@ const copyBytesAhead = 1024;
 /** After these nothing more is to be had from a connection. */
 const closing = new Set<string>(['lost', 'readonly']);
 
+const nameOf = (text: string): string =>
+  createHash('sha256').update(text).digest('hex').slice(0, 32);
+
 export class Connection {
   /** What COPYs are made in. */
   readonly chunks = new Chunks();
+  /** Of the statements that it has prepared. */
+  readonly #names = new Map<string, string>();
   readonly #client: pg.Client;
   readonly #socket = new Socket();
   readonly #options: ConnectionOptions;
@@ -71,7 +76,8 @@ export class Connection {
 
   /** The same for a text that is sent again and again: parsed and planned once a connection. */
   async prepared(text: string, values: readonly unknown[]): Promise<Row[]> {
-    const name = createHash('sha256').update(text).digest('hex').slice(0, 32);
+    const name = this.#names.get(text) ?? nameOf(text);
+    this.#names.set(text, name);
     const result = await this.#send(() =>
       this.#client.query<Row>({ name, text, values: [...values] }),
     );
@@ -221,7 +227,7 @@ export class Connection {
     try {
       return await send();
     } finally {
-      answered.abort();
+      answered.abort(woken);
       await deadline;
     }
   }
