@@ -296,10 +296,15 @@ const coreMutants: readonly Mutant[] = [
   {
     name: 'a chunk is written over while the socket has it',
     file: 'src/target/postgres/copy.ts',
-    search:
-      '    if (this.#length > 0) yield this.#chunk.subarray(0, this.#length);\n' +
-      '    this.#chunk = Buffer.allocUnsafe(chunkBytes);\n',
-    replace: '    if (this.#length > 0) yield this.#chunk.subarray(0, this.#length);\n',
+    search: '    this.#chunk = this.#chunks.lend(bytes);\n',
+    replace: '',
+    killer: protocol(''),
+  },
+  {
+    name: 'a chunk is lent again before its COPY is answered',
+    file: 'src/target/postgres/copy.ts',
+    search: '    if (chunk) {\n      this.#lent.push(chunk);\n',
+    replace: '    if (chunk) {\n      this.#free.unshift(chunk);\n',
     killer: protocol(''),
   },
   {

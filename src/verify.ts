@@ -12,6 +12,7 @@ import type { ReadBlock } from './journal/block-reader.ts';
 import { segmentNumbers } from './journal/files.ts';
 import { Assembly } from './merge/assemble.ts';
 import { type Batch, rowEnd } from './merge/batch.ts';
+import { BatchMemory } from './merge/batch-memory.ts';
 import { Feed } from './merge/feed.ts';
 import { decodeEnds, type LedgerRow } from './merge/ledger.ts';
 import type { StreamSettings } from './merge/stream.ts';
@@ -138,11 +139,13 @@ async function readRetained(
     settings.lanes,
   );
   const table = await session.describe(settings.table);
+  const memory = new BatchMemory();
   try {
     feed.seekSegment(oldest);
     feed.extend(end);
     for (;;) {
-      const assembly = new Assembly(feed.dictionary, { rowsMax: batchRows, bytesMax: 8 << 20 });
+      const bounds = { rowsMax: batchRows, bytesMax: 8 << 20 };
+      const assembly = new Assembly(feed.dictionary, bounds, memory);
       feed.read((block) => {
         const answer = assembly.add(block);
         if (answer !== 'later') digests.add(block);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { open } from '../src/holdfast.ts';
 import type { OpenOptions } from '../src/options.ts';
-import { plainRows } from '../src/target/postgres/copy.ts';
+import { Chunks, plainRows } from '../src/target/postgres/copy.ts';
 import type { Holdfast, StreamStatus } from '../src/types.ts';
 import { SimulatedClock } from './simulation/simulated-clock.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
@@ -252,10 +252,25 @@ test('what is on its way to the target is not written over before it is sent (P1
   const batch = batchOf({ writer: 'w', epoch: 1, rules, journaled }, [
     { lane: 0, first: 1, records },
   ]);
-  // A socket may keep every chunk until the last one is there.
-  const sent = Buffer.concat([...plainRows(batch, batch.order)]);
   const tuples = [...batch.order].map((row) =>
     batch.bytes.subarray(batch.starts[row], batch.tupleEnds[row]),
   );
-  assert(sent.subarray(19, -2).equals(Buffer.concat(tuples)), 'it is sent as it lies in memory');
+  const copied = (parts: readonly Uint8Array[]) => Buffer.concat(parts).subarray(19, -2);
+  // A socket may keep every chunk until the last one is there.
+  const chunks = new Chunks();
+  const half = [...plainRows(batch, batch.order.subarray(0, 2_500), chunks)];
+  chunks.answered();
+  const whole = [...plainRows(batch, batch.order, chunks)];
+  assert(copied(whole).equals(Buffer.concat(tuples)), 'it is sent as it lies in memory');
+  const memory = (parts: readonly Uint8Array[]) => new Set(parts.map(({ buffer }) => buffer));
+  const used = memory(whole);
+  assert(
+    [...memory(half)].every((own) => used.has(own)),
+    'memory that was answered for is used again',
+  );
+  // Broken off, and another one after it: the socket may have the first one's chunks still.
+  chunks.forget();
+  const after = [...plainRows(batch, batch.order.toReversed(), chunks)];
+  assert(copied(whole).equals(Buffer.concat(tuples)));
+  assert(copied(after).equals(Buffer.concat(tuples.toReversed())));
 });

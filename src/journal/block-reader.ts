@@ -48,14 +48,26 @@ export class BlockReader {
     if (!this.#cover(offset, headerBytes)) return undefined;
     const header = readHeader(this.#window, offset - this.#from);
     if (!header) return undefined;
-    const next = offset + blockBytes(header.payloadBytes);
-    if (next > this.limit) return undefined;
-    if (!isHeaderEnough) {
-      if (!this.#cover(offset, next - offset)) return undefined;
-      if (!isPayloadSound(this.#window, offset - this.#from, header)) return undefined;
-    }
+    if (offset + blockBytes(header.payloadBytes) > this.limit) return undefined;
+    return isHeaderEnough ? this.#place(header, offset) : this.#sound(header, offset);
+  }
+
+  /** The same block with its payload, or undefined where that is not whole. */
+  whole({ header, offset }: ReadBlock): ReadBlock | undefined {
+    return this.#sound(header, offset);
+  }
+
+  #sound(header: BlockHeader, offset: number): ReadBlock | undefined {
+    if (!this.#cover(offset, blockBytes(header.payloadBytes))) return undefined;
+    if (!isPayloadSound(this.#window, offset - this.#from, header)) return undefined;
+    return this.#place(header, offset);
+  }
+
+  #place(header: BlockHeader, offset: number): ReadBlock {
     const start = offset - this.#from + headerBytes;
-    return { header, offset, next, window: this.#window, start, end: start + header.payloadBytes };
+    const end = start + header.payloadBytes;
+    const next = offset + blockBytes(header.payloadBytes);
+    return { header, offset, next, window: this.#window, start, end };
   }
 
   /** Whether all bytes from `offset` to the end of the file are zero. */

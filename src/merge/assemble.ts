@@ -9,6 +9,7 @@ import type { ReadBlock } from '../journal/block-reader.ts';
 import type { Dictionary } from '../journal/dictionary.ts';
 import { decodeUndecoded } from '../journal/undecoded.ts';
 import type { Batch, MergeRules, Slice, Undecoded } from './batch.ts';
+import type { BatchMemory } from './batch-memory.ts';
 import { type KeyFields, keyOrder } from './key-order.ts';
 
 export interface BatchBounds {
@@ -32,12 +33,15 @@ interface Piece {
   readonly end: number;
 }
 
+/** A block's checksum, on its way into its slice's digest. */
+const sum = new Uint8Array(4);
+const sumView = new DataView(sum.buffer);
+
 /** The batch in the making. One use: add blocks, then finish. */
 export class Assembly {
   readonly #dictionary: Dictionary;
   readonly #bounds: BatchBounds;
-  readonly #bytesHint: number;
-  #bytes = new Uint8Array(0);
+  readonly #memory: BatchMemory;
   #length = 0;
   #rows = 0;
   #table: { readonly id: number; readonly table: Table } | undefined;
@@ -48,14 +52,11 @@ export class Assembly {
   readonly #pieces: Piece[] = [];
   readonly #undecoded: Undecoded[] = [];
 
-  /**
-   * Expects `bytesHint` bytes of rows: to grow to the size of a large batch by doubling takes
-   * three times its memory.
-   */
-  constructor(dictionary: Dictionary, bounds: BatchBounds, bytesHint = 64 * 1024) {
+  /** The batch lies in `memory`: it is gone when the next one is assembled there. */
+  constructor(dictionary: Dictionary, bounds: BatchBounds, memory: BatchMemory) {
     this.#dictionary = dictionary;
     this.#bounds = bounds;
-    this.#bytesHint = bytesHint;
+    this.#memory = memory;
   }
 
   get records(): number {
@@ -88,8 +89,7 @@ export class Assembly {
   }
 
   #slice({ header }: ReadBlock): number {
-    const sum = new Uint8Array(4);
-    new DataView(sum.buffer).setUint32(0, header.payloadCrc, true);
+    sumView.setUint32(0, header.payloadCrc, true);
     const at = this.#sliceOfLane.get(header.lane);
     const last = header.first + header.rowCount - 1;
     const slice = at === undefined ? undefined : this.#slices[at];
@@ -108,13 +108,8 @@ export class Assembly {
   #addRows(block: ReadBlock, set: number): void {
     const { window, start, end, header } = block;
     const length = end - start;
-    if (this.#length + length > this.#bytes.length) {
-      const wanted = Math.max(this.#bytesHint, this.#bytes.length * 2, this.#length + length);
-      const grown = new Uint8Array(wanted);
-      grown.set(this.#bytes.subarray(0, this.#length));
-      this.#bytes = grown;
-    }
-    this.#bytes.set(window.bytes.subarray(start, end), this.#length);
+    this.#memory.reserveBytes(this.#length + length, this.#length);
+    this.#memory.bytes.set(window.bytes.subarray(start, end), this.#length);
     const slice = this.#slice(block);
     const at = this.#length;
     const { first, rowCount: rows } = header;
@@ -160,7 +155,7 @@ export class Assembly {
         return slice ? [slice] : [];
       }),
       count: this.#rows,
-      bytes: this.#bytes.subarray(0, this.#length),
+      bytes: this.#memory.bytes.subarray(0, this.#length),
       columnSets: this.#columnSets,
       undecoded: this.#undecoded.map((row) => ({ ...row, slice: rank[row.slice] ?? 0 })),
       wallMs: whole.wallMs,
@@ -170,51 +165,58 @@ export class Assembly {
 
   #findRows(rank: Uint16Array, key: readonly number[]) {
     const count = this.#rows;
-    const starts = new Int32Array(count);
-    const tupleEnds = new Int32Array(count);
-    const sliceOf = new Uint16Array(count);
-    const sequences = new Float64Array(count);
-    const sets = new Uint16Array(count);
-    const bytes = this.#bytes;
-    const view = new DataView(bytes.buffer);
+    const { bytes } = this.#memory;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const rows = this.#memory.rowsFor(count);
+    const { bounds, sliceOf, sequences, sets } = rows;
     const width = key.length;
-    const offsets = new Int32Array(count * width);
-    const lengths = new Int32Array(count * width);
-    const keys: KeyFields = { bytes, view, width, offsets, lengths };
+    const keys: KeyFields = { bytes, view, width, ...this.#memory.fieldsFor(count * width) };
+    const fieldKeys = this.#columnSets.map((set) =>
+      Int32Array.from(set, (column) => key.indexOf(column)),
+    );
     let row = 0;
     for (const piece of this.#pieces) {
-      const fieldKey = (this.#columnSets[piece.set] ?? []).map((column) => key.indexOf(column));
+      const { rows: own, first, set } = piece;
+      const fieldKey = fieldKeys[set] ?? new Int32Array(0);
       let at = piece.start;
-      for (let i = 0; i < piece.rows; i++, row++) {
-        starts[row] = at;
-        sliceOf[row] = rank[piece.slice] ?? 0;
-        sequences[row] = piece.first + i;
-        sets[row] = piece.set;
-        at = findFields(keys, fieldKey, { at, row });
-        tupleEnds[row] = at;
+      for (let i = 0; i < own; i++) {
+        bounds[row + i] = at;
+        sequences[row + i] = first + i;
+        at = findFields(keys, fieldKey, { at, row: row + i });
       }
       assert.equal(at, piece.end, 'the tuples of a block fill it');
+      sliceOf.fill(rank[piece.slice] ?? 0, row, row + own);
+      sets.fill(set, row, row + own);
+      row += own;
     }
-    const first = this.#table?.table.columns[key[0] ?? -1]?.type;
-    const order =
-      width > 0 ? keyOrder(keys, count, first) : Int32Array.from({ length: count }, (_, i) => i);
-    return { starts, tupleEnds, sliceOf, sequences, sets, order };
+    bounds[count] = this.#length;
+    const type = this.#table?.table.columns[key[0] ?? -1]?.type;
+    return {
+      starts: bounds.subarray(0, count),
+      tupleEnds: bounds.subarray(1, count + 1),
+      sliceOf: sliceOf.subarray(0, count),
+      sequences: sequences.subarray(0, count),
+      sets: sets.subarray(0, count),
+      order: keyOrder(keys, { count, type }, rows),
+    };
   }
 }
 
 /** Walks one tuple, noting where its key fields stand; returns its end. */
 function findFields(
   keys: KeyFields,
-  fieldKey: readonly number[],
+  fieldKey: Int32Array,
   tuple: { readonly at: number; readonly row: number },
 ): number {
+  const { view, offsets, lengths } = keys;
   let at = tuple.at + 2;
-  for (const place of fieldKey) {
-    const length = keys.view.getInt32(at);
+  for (let field = 0; field < fieldKey.length; field++) {
+    const length = view.getInt32(at);
+    const place = fieldKey[field] ?? -1;
     at += 4;
     if (place >= 0) {
-      keys.offsets[tuple.row * keys.width + place] = at;
-      keys.lengths[tuple.row * keys.width + place] = Math.max(length, 0);
+      offsets[tuple.row * keys.width + place] = at;
+      lengths[tuple.row * keys.width + place] = Math.max(length, 0);
     }
     if (length > 0) at += length;
   }

@@ -105,7 +105,7 @@ export class Feed {
   #give(reader: BlockReader, head: ReadBlock, sink: BlockSink): 'more' | 'full' | 'later' {
     const { kind, stream, lane, first, rowCount } = head.header;
     if (kind === blockKind.dictionary || kind === blockKind.checkpoint) {
-      this.#learn(this.#whole(reader, head.offset));
+      this.#learn(this.#whole(reader, head));
       return 'more';
     }
     const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
@@ -113,14 +113,14 @@ export class Feed {
     const taken = this.#taken[lane] ?? 0;
     if (first + rowCount - 1 <= taken) return 'more';
     if (first !== taken + 1) throw gone(lane, taken, first);
-    const answer = sink(this.#whole(reader, head.offset));
+    const answer = sink(this.#whole(reader, head));
     if (answer !== 'later') this.#taken[lane] = first + rowCount - 1;
     return answer;
   }
 
-  #whole(reader: BlockReader, offset: number): ReadBlock {
-    const block = reader.read(offset);
-    if (!block) throw this.#corrupt(offset);
+  #whole(reader: BlockReader, head: ReadBlock): ReadBlock {
+    const block = reader.whole(head);
+    if (!block) throw this.#corrupt(head.offset);
     return block;
   }
 

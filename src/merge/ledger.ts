@@ -2,7 +2,7 @@
 // ended. `ends` is null where every record of the slice was merged, else runs in sequence order:
 // per run one byte RowEnd, then the length as an unsigned LEB128.
 import assert from 'node:assert/strict';
-import { type Batch, type RowEnd, rowEnd } from './batch.ts';
+import { type Batch, type RowEnd, rowEnd, type Slice } from './batch.ts';
 
 export interface EndCounts {
   readonly merged: number;
@@ -23,6 +23,7 @@ export interface LedgerRow extends EndCounts {
 
 /** The ledger rows of a batch, in the order of its slices. `ends` absent: every row was merged. */
 export function ledgerRows(batch: Batch, ends: Uint8Array | undefined): LedgerRow[] {
+  if (!ends && batch.undecoded.length === 0) return batch.slices.map(allMerged);
   const bySlice = batch.slices.map((slice) => new Uint8Array(slice.last - slice.first + 1));
   if (ends) {
     for (let row = 0; row < batch.count; row++) {
@@ -44,6 +45,11 @@ export function ledgerRows(batch: Batch, ends: Uint8Array | undefined): LedgerRo
     const { lane, first, last, digest } = slice;
     return { lane, first, last, rowCount: own.length, digest, ...booked(own) };
   });
+}
+
+function allMerged({ lane, first, last, digest }: Slice): LedgerRow {
+  const rowCount = last - first + 1;
+  return { lane, first, last, rowCount, digest, ...noCounts, merged: rowCount, ends: null };
 }
 
 /** Ends as the ledger has them; one RowEnd per record. */

@@ -18,6 +18,7 @@ import {
 } from '../target/target.ts';
 import { Assembly } from './assemble.ts';
 import type { Batch } from './batch.ts';
+import { BatchMemory } from './batch-memory.ts';
 import { Feed } from './feed.ts';
 import { Ladder } from './ladder.ts';
 import { type LedgerRow, ledgerRows } from './ledger.ts';
@@ -75,8 +76,8 @@ export class Loader {
   #pollAtMs = 0;
   /** Sessions that were lost in the middle of a batch; the server may not know it yet. */
   #suspects: string[] = [];
-  /** A batch is about as large as the one before. */
-  #bytesHint = 64 * 1024;
+  /** Of the batch at hand: it is settled, or read again, before the next one is taken. */
+  readonly #memory = new BatchMemory();
 
   constructor(parts: LoaderParts) {
     const { disk, directory, settings, index } = parts;
@@ -138,13 +139,11 @@ export class Loader {
   #take(): Batch | undefined {
     const { settings, writer, shared, clock } = this.#parts;
     const { batchRowsMax: rowsMax, batchBytesMax: bytesMax, rules } = settings;
-    const assembly = new Assembly(this.#feed.dictionary, { rowsMax, bytesMax }, this.#bytesHint);
+    const assembly = new Assembly(this.#feed.dictionary, { rowsMax, bytesMax }, this.#memory);
     this.#feed.read((block) => assembly.add(block));
     if (assembly.records === 0) return undefined;
     const { epoch, table } = shared;
-    const batch = assembly.finish({ writer, epoch, rules, table, wallMs: clock.wallMs() });
-    this.#bytesHint = Math.ceil(batch.bytes.length * 1.125);
-    return batch;
+    return assembly.finish({ writer, epoch, rules, table, wallMs: clock.wallMs() });
   }
 
   async #idle(): Promise<void> {
@@ -155,6 +154,7 @@ export class Loader {
     await clock.sleep(route.isIdle ? limits.idleCheckMs : limits.retryMsMin, signal);
     this.#wake = () => undefined;
     if (signal.aborted) return;
+    this.#memory.release();
     try {
       await this.#check();
     } catch (error) {

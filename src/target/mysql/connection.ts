@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import mysql from 'mysql2';
-import type { Clock } from '../../clock.ts';
+import { type Clock, woken } from '../../clock.ts';
 import { TargetError } from '../target.ts';
 import { classify, errnoName, isRolledBack, type Vendor } from './errnos.ts';
 import type { Place } from './url.ts';
@@ -224,7 +224,7 @@ export class Connection {
     try {
       return await send();
     } finally {
-      answered.abort();
+      answered.abort(woken);
       await deadline;
     }
   }

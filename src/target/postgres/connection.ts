@@ -7,8 +7,9 @@ import { once } from 'node:events';
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
-import type { Clock } from '../../clock.ts';
+import { type Clock, woken } from '../../clock.ts';
 import { TargetError } from '../target.ts';
+import { Chunks } from './copy.ts';
 import { classify } from './sqlstates.ts';
 
 export interface ConnectionOptions {
@@ -20,13 +21,20 @@ export interface ConnectionOptions {
 
 export type Row = { readonly [column: string]: unknown };
 
-/** What the server has pending for `copyIn` before it is sent on: bounds memory, keeps it busy. */
-const copyBytesAhead = 256 * 1024;
+/** Less than a chunk: the next one is gathered when the socket has taken the last. */
+const copyBytesAhead = 1024;
 
 /** After these nothing more is to be had from a connection. */
 const closing = new Set<string>(['lost', 'readonly']);
 
+const nameOf = (text: string): string =>
+  createHash('sha256').update(text).digest('hex').slice(0, 32);
+
 export class Connection {
+  /** What COPYs are made in. */
+  readonly chunks = new Chunks();
+  /** Of the statements that it has prepared. */
+  readonly #names = new Map<string, string>();
   readonly #client: pg.Client;
   readonly #socket = new Socket();
   readonly #options: ConnectionOptions;
@@ -68,7 +76,8 @@ export class Connection {
 
   /** The same for a text that is sent again and again: parsed and planned once a connection. */
   async prepared(text: string, values: readonly unknown[]): Promise<Row[]> {
-    const name = createHash('sha256').update(text).digest('hex').slice(0, 32);
+    const name = this.#names.get(text) ?? nameOf(text);
+    this.#names.set(text, name);
     const result = await this.#send(() =>
       this.#client.query<Row>({ name, text, values: [...values] }),
     );
@@ -89,8 +98,11 @@ export class Connection {
    */
   async copyIn(text: string, chunks: Iterable<Uint8Array>): Promise<number> {
     try {
-      return await this.#send(() => this.#copy(text, chunks));
+      const stored = await this.#send(() => this.#copy(text, chunks));
+      this.chunks.answered();
+      return stored;
     } catch (error) {
+      this.chunks.forget();
       const isBefore = error instanceof TargetError && error.code.startsWith('HF');
       if (!isBefore) this.destroy();
       throw error;
@@ -106,7 +118,11 @@ export class Connection {
     });
     this.#client.query(stream);
     for (const chunk of chunks) {
-      if (!stream.write(chunk)) await once(stream, 'drain');
+      // A chunk's head and body are two writes of pg-copy-streams: corked, they are one call.
+      this.#socket.cork();
+      const isTaken = stream.write(chunk);
+      this.#socket.uncork();
+      if (!isTaken) await once(stream, 'drain');
       if (failure) throw failure;
     }
     stream.end();
@@ -211,7 +227,7 @@ export class Connection {
     try {
       return await send();
     } finally {
-      answered.abort();
+      answered.abort(woken);
       await deadline;
     }
   }

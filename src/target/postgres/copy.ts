@@ -8,81 +8,154 @@ const trailer = Buffer.from([0xff, 0xff]);
 
 /** Large enough that the calls for each chunk do not count. */
 const chunkBytes = 64 * 1024;
+/** Kept from one COPY to the next. */
+const keptChunksMax = 32;
 /** A run of neighbours at least this long is sent from where it lies; shorter ones are gathered. */
 const runBytesMin = 8 * 1024;
+/** Up to here copying eight bytes at a time is faster than a call (docs/performance.md). */
+const wordsBytesMax = 160;
 
 /**
- * Collects small pieces into chunks; each chunk is new, since the socket keeps it until written.
+ * The memory of a connection's COPYs. The socket keeps a chunk until it is written: a chunk is free
+ * again once the server has answered the COPY whose bytes it holds, for then it has read them.
  */
+export class Chunks {
+  readonly #free: Buffer[] = [];
+  #lent: Buffer[] = [];
+
+  lend(bytes = chunkBytes): Buffer {
+    const chunk = bytes <= chunkBytes ? this.#free.pop() : undefined;
+    if (chunk) {
+      this.#lent.push(chunk);
+      return chunk;
+    }
+    const made = Buffer.allocUnsafeSlow(Math.max(bytes, chunkBytes));
+    if (made.length === chunkBytes) this.#lent.push(made);
+    return made;
+  }
+
+  /** The COPY was answered. */
+  answered(): void {
+    this.#free.push(...this.#lent.slice(0, keptChunksMax - this.#free.length));
+    this.#lent = [];
+  }
+
+  /** The COPY was broken off: who knows when the socket lets go of its chunks. */
+  forget(): void {
+    this.#lent = [];
+  }
+}
+
+/** Collects pieces of a batch's bytes into chunks. */
 export class Gather {
-  #chunk = Buffer.allocUnsafe(chunkBytes);
+  readonly #source: Buffer;
+  readonly #sourceView: DataView;
+  readonly #chunks: Chunks;
+  #chunk: Buffer;
+  #view: DataView;
   #length = 0;
 
-  /** A place for `bytes` bytes, and what must be sent before it. */
-  *room(bytes: number): Generator<Uint8Array> {
-    if (this.#length + bytes <= this.#chunk.length) return;
-    yield* this.flush();
-    if (bytes > chunkBytes) this.#chunk = Buffer.allocUnsafe(bytes);
+  constructor(source: Uint8Array, chunks: Chunks) {
+    this.#source = Buffer.from(source.buffer, source.byteOffset, source.byteLength);
+    this.#sourceView = new DataView(source.buffer, source.byteOffset, source.byteLength);
+    this.#chunks = chunks;
+    this.#chunk = chunks.lend();
+    this.#view = viewOf(this.#chunk);
   }
 
   hasRoom(bytes: number): boolean {
     return this.#length + bytes <= this.#chunk.length;
   }
 
-  /** Bytes of which eight, from `at` on, are a number. */
-  putNumbered(source: Uint8Array, at: number, value: number): void {
-    this.#chunk.set(source, this.#length);
-    this.#chunk.writeUInt32BE(Math.floor(value / 2 ** 32), this.#length + at);
-    this.#chunk.writeUInt32BE(value % 2 ** 32, this.#length + at + 4);
-    this.#length += source.length;
+  get gathered(): Uint8Array {
+    return this.#chunk.subarray(0, this.#length);
   }
 
-  put(source: Uint8Array, start: number, end: number): void {
-    this.#chunk.set(source.subarray(start, end), this.#length);
-    this.#length += end - start;
+  /** What was gathered; goes on in a new chunk that has room for `bytes` bytes. */
+  take(bytes = 0): Uint8Array {
+    const { gathered } = this;
+    this.#chunk = this.#chunks.lend(bytes);
+    this.#view = viewOf(this.#chunk);
+    this.#length = 0;
+    return gathered;
+  }
+
+  /** Bytes from elsewhere. */
+  putBytes(bytes: Uint8Array): void {
+    this.#chunk.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  /** Bytes of which eight, from `at` on, are a number. */
+  putNumbered(bytes: Uint8Array, at: number, value: number): void {
+    this.#chunk.set(bytes, this.#length);
+    this.#view.setUint32(this.#length + at, Math.floor(value / 2 ** 32));
+    this.#view.setUint32(this.#length + at + 4, value % 2 ** 32);
+    this.#length += bytes.length;
+  }
+
+  /**
+   * Bytes of the source. `subarray` would make an object a row, for the collector. A BigInt that
+   * only goes from view to view is a 64-bit register to the compiler; the last eight bytes are
+   * copied from their end backwards, over what is there already.
+   */
+  put(start: number, end: number): void {
+    const length = end - start;
+    if (length > wordsBytesMax || length < 8) {
+      this.#source.copy(this.#chunk, this.#length, start, end);
+    } else {
+      const from = this.#sourceView;
+      const to = this.#view;
+      const last = end - 8;
+      let at = this.#length;
+      for (let i = start; i < last; i += 8, at += 8) {
+        to.setBigUint64(at, from.getBigUint64(i, true), true);
+      }
+      to.setBigUint64(this.#length + length - 8, from.getBigUint64(last, true), true);
+    }
+    this.#length += length;
   }
 
   int32(value: number): void {
-    this.#length = this.#chunk.writeInt32BE(value, this.#length);
+    this.#view.setInt32(this.#length, value);
+    this.#length += 4;
   }
 
   int16(value: number): void {
-    this.#length = this.#chunk.writeInt16BE(value, this.#length);
-  }
-
-  *flush(): Generator<Uint8Array> {
-    if (this.#length > 0) yield this.#chunk.subarray(0, this.#length);
-    this.#chunk = Buffer.allocUnsafe(chunkBytes);
-    this.#length = 0;
+    this.#view.setInt16(this.#length, value);
+    this.#length += 2;
   }
 }
 
+const viewOf = (bytes: Buffer): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
 /** The given rows of the batch, as they are. */
-export function* plainRows(batch: Batch, rows: Iterable<number>): Generator<Uint8Array> {
+export function* plainRows(batch: Batch, rows: Int32Array, chunks: Chunks): Generator<Uint8Array> {
   const { bytes, starts, tupleEnds } = batch;
-  const gather = new Gather();
-  gather.put(header, 0, header.length);
-  let start = 0;
-  let end = 0;
-  function* send(): Generator<Uint8Array> {
-    if (end - start >= runBytesMin) {
-      yield* gather.flush();
-      yield bytes.subarray(start, end);
+  const gather = new Gather(bytes, chunks);
+  gather.putBytes(header);
+  for (let i = 0; i < rows.length; ) {
+    const first = rows[i] ?? 0;
+    const start = starts[first] ?? 0;
+    let end = tupleEnds[first] ?? 0;
+    // Rows that lie behind each other go as one piece.
+    for (i++; i < rows.length; i++) {
+      const row = rows[i] ?? 0;
+      if (starts[row] !== end) break;
+      end = tupleEnds[row] ?? 0;
+    }
+    if (end - start < runBytesMin) {
+      if (!gather.hasRoom(end - start)) yield gather.take();
+      gather.put(start, end);
     } else {
-      yield* gather.room(end - start);
-      gather.put(bytes, start, end);
+      if (gather.gathered.length > 0) yield gather.take();
+      yield bytes.subarray(start, end);
     }
   }
-  for (const row of rows) {
-    if (starts[row] !== end) {
-      yield* send();
-      start = starts[row] ?? 0;
-    }
-    end = tupleEnds[row] ?? 0;
-  }
-  yield* send();
-  yield* gather.flush();
-  yield trailer;
+  if (!gather.hasRoom(trailer.length)) yield gather.take();
+  gather.putBytes(trailer);
+  yield gather.gathered;
 }
 
 /** Fields before a row's own. */
@@ -108,22 +181,24 @@ export const numberPrefix = (numbers: readonly Int32Array[]): Prefix => ({
 /** The given rows, each behind what `prefix` puts before it. */
 export function* prefixedRows(
   batch: Batch,
-  rows: Iterable<number>,
-  prefix: Prefix,
+  rows: Int32Array,
+  { prefix, chunks }: { readonly prefix: Prefix; readonly chunks: Chunks },
 ): Generator<Uint8Array> {
   const { bytes, starts, tupleEnds } = batch;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const gather = new Gather();
-  gather.put(header, 0, header.length);
-  for (const row of rows) {
+  const gather = new Gather(bytes, chunks);
+  gather.putBytes(header);
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i] ?? 0;
     const start = starts[row] ?? 0;
     const end = tupleEnds[row] ?? 0;
-    const bytesMax = end - start + prefix.bytes;
-    if (!gather.hasRoom(bytesMax)) yield* gather.room(bytesMax);
+    const room = end - start + prefix.bytes;
+    if (!gather.hasRoom(room)) yield gather.take(room);
     gather.int16(view.getInt16(start) + prefix.fields);
     prefix.put(gather, row);
-    gather.put(bytes, start + 2, end);
+    gather.put(start + 2, end);
   }
-  yield* gather.flush();
-  yield trailer;
+  if (!gather.hasRoom(trailer.length)) yield gather.take();
+  gather.putBytes(trailer);
+  yield gather.gathered;
 }

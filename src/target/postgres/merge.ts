@@ -91,7 +91,7 @@ async function copyStraight(
     const stored = await connection.copyIn(
       `${before} COPY ${tableName(batch.table.name)} (${columnList(batch.journaled, set)})
        FROM STDIN (FORMAT binary)`,
-      plainRows(batch, rows),
+      plainRows(batch, rows, connection.chunks),
     );
     before = '';
     if (stored === rows.length) continue;

@@ -67,7 +67,9 @@ export async function bring(
     const copy = `COPY ${first.raw} (${columns}) FROM STDIN (FORMAT binary)`;
     const text = `${before} ${raw}; ${typed}; ${copy}`;
     before = '';
-    await connection.copyIn(text, prefixedRows(batch, rows, numberPrefix(numbers)));
+    const prefix = numberPrefix(numbers);
+    const { chunks } = connection;
+    await connection.copyIn(text, prefixedRows(batch, rows, { prefix, chunks }));
     parts.push(first, ...others);
   }
   if (before !== '') await connection.script(before);

@@ -90,9 +90,11 @@ async function copyRows(
     const number = setIndex(layout, { journaled: batch.journaled, set }, markOf);
     const fields = columnsOfSet(layout, number).map((field) => name(field.name));
     const columns = [...ownFields, ...fields].join(', ');
+    const prefix = placeOf(batch, number, known.sources);
+    const { chunks } = connection;
     const stored = await connection.copyIn(
       `${before} COPY ${table} (${columns}) FROM STDIN (FORMAT binary)`,
-      prefixedRows(batch, rows, placeOf(batch, number, known.sources)),
+      prefixedRows(batch, rows, { prefix, chunks }),
     );
     before = '';
     if (stored === rows.length) continue;
