@@ -31,7 +31,7 @@ function plainSession(
     await connection.transaction(async () => {
       await connection.copyIn(
         `BEGIN; COPY ${batch.table.name} FROM STDIN (FORMAT binary)`,
-        plainRows(batch, batch.order),
+        plainRows(batch, batch.order, connection.chunks),
       );
       await connection.commit();
     });

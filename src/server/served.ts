@@ -31,7 +31,7 @@ export interface Served extends Pick<Holdfast, Same> {
   reportedLoad(load: string): Promise<void>;
   /** A load that was begun at another server in front of the same Holdfast. */
   begunLoad(load: string): Promise<BegunLoad | undefined>;
-  /** The path's numbers, and those of all servers in front of it, `own` being of the one that asks. */
+  /** The path's numbers, and those of all servers in front of it; `own`: the one that asks. */
   observe(own: Answered): Promise<Answered & { readonly metrics: Metrics }>;
 }
 
