@@ -117,3 +117,20 @@ test('who asks of a closed journal is told to ask the next one, and not how it i
     assert.throws(ask, isTold);
   }
 });
+
+test('where the database cannot be read, nobody knows whether a key was used', () => {
+  const database = new DatabaseSync(':memory:');
+  const requests = new Requests(database, 100);
+  requests.add(note(1, { key: 'a' }));
+  requests.flush();
+  database.exec('DROP TABLE requests');
+  // The request may be written: 'not written' would have its caller send it under a new key.
+  assert.throws(
+    () => requests.byKey(1, 'a'),
+    (error) =>
+      error instanceof HoldfastError &&
+      error.code === 'HF_JOURNAL_FAILED' &&
+      error.outcome === 'unknown',
+  );
+  requests.close();
+});
