@@ -4,6 +4,7 @@ import { httpMutants, realMutants } from './outer-mutants.ts';
 import { protocolMutants } from './protocol-mutants.ts';
 import { serverMutants } from './server-mutants.ts';
 import { simulatedMutants } from './simulated-mutants.ts';
+import { threadMutants } from './thread-mutants.ts';
 
 /** A campaign, run briefly; or tests of a file, by the beginning of their names. */
 export type Killer =
@@ -348,4 +349,5 @@ export const mutants: readonly Mutant[] = [
   ...httpMutants,
   ...realMutants,
   ...simulatedMutants,
+  ...threadMutants,
 ];
