@@ -13,7 +13,15 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -120,7 +128,15 @@ export class LossyDisk {
   }
 
   get report(): CutReport {
-    return JSON.parse(readFileSync(this.#control, 'utf8')) as CutReport;
+    // In one read: it is another one a moment later, and may be longer.
+    const control = openSync(this.#control, 'r');
+    try {
+      const bytes = Buffer.alloc(4096);
+      const length = readSync(control, bytes, 0, bytes.length, 0);
+      return JSON.parse(bytes.toString('utf8', 0, length)) as CutReport;
+    } finally {
+      closeSync(control);
+    }
   }
 
   /** The power fails after so many more writes and syncs; at once for 0. */

@@ -267,8 +267,8 @@ const pathMutants: readonly Mutant[] = [
   {
     name: 'a key is known without its content',
     file: 'src/writing.ts',
-    search: 'if (known.digest !== digest) {',
-    replace: "if (known.digest === '') {",
+    search: 'if (note && note.digest !== digest) {',
+    replace: "if (note?.digest === '') {",
     killer: faults,
   },
   {

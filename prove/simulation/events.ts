@@ -9,6 +9,8 @@ import { columns, type Life, type World } from './world.ts';
 
 type Of<K extends EventKind> = Extract<EventPlan, { readonly kind: K }>;
 
+/** How long no file can be opened, where that lasts. */
+const withoutDescriptorsMs = 5_000;
 /** A process that was told to die at an operation that it never came to dies after this. */
 const lingerMs = 30;
 /** So far a standby is behind when all is well. */
@@ -87,6 +89,8 @@ export class Events {
   #breakDisk({ fault, after, isLasting }: Of<'disk'>): void {
     const { disk } = this.#world;
     disk.inject({ fault, at: disk.operations + 1 + after, isLasting });
+    // Who only lacks descriptors waits for them, for ever.
+    if (fault === 'EMFILE') this.#later(withoutDescriptorsMs, () => disk.spare(fault));
   }
 
   /** The fault that strikes a call of the target: of the oldest event that means it. */

@@ -81,6 +81,11 @@ export class SimulatedDisk implements Disk {
     this.#plans.push({ ...plan });
   }
 
+  /** Faults of this kind strike no more. */
+  spare(fault: Fault): void {
+    this.#plans = this.#plans.filter((plan) => plan.fault !== fault);
+  }
+
   /** No fault strikes any more, and there is room. */
   heal(): void {
     this.#plans = [];
