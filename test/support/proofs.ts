@@ -23,9 +23,10 @@ export async function proved(
 /** The same in a process of its own: what is left of its connections may keep it from ending. */
 export const apart = (campaign: Campaign): Campaign => ({
   ...campaign,
-  run: ({ seed }) => {
+  run: ({ seed, seed64 = BigInt(seed) }) => {
     const main = join(import.meta.dirname, '../../prove/main.ts');
-    const args = [main, campaign.name, '--json', '--short', '--seed', String(seed)];
+    const count = ['--count', String(campaign.countShort), '--seed', String(seed64)];
+    const args = [main, campaign.name, '--json', '--short', ...count];
     return new Promise((resolve, reject) => {
       execFile(process.execPath, args, { maxBuffer: 64 * 1024 * 1024 }, (_, stdout, stderr) => {
         const line = stdout.split('\n').find((text) => text.startsWith('{"name":'));
