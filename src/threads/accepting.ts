@@ -176,9 +176,19 @@ class AcceptWorker {
     const stop = new AbortController();
     this.#loads.set(sending, stop);
     const calls = this.#calls;
+    // Who takes the load over must not wait for a sender that hangs; where the worker itself stops
+    // it, its bytes end with the reason.
+    const takenOver = new Promise<never>((_, reject) => {
+      stop.signal.addEventListener('abort', () => {
+        const reason: unknown = stop.signal.reason;
+        if (reason instanceof HoldfastError) reject(reason);
+      });
+    });
+    takenOver.catch(() => undefined);
     async function* input(): AsyncGenerator<Uint8Array> {
       for (;;) {
-        const chunk = (await calls.call('nextChunk', sending)) as Uint8Array | undefined;
+        const next = calls.call('nextChunk', sending);
+        const chunk = (await Promise.race([next, takenOver])) as Uint8Array | undefined;
         if (!chunk) return;
         yield chunk;
       }
