@@ -282,6 +282,13 @@ const pathMutants: readonly Mutant[] = [
 
 const targetMutants: readonly Mutant[] = [
   {
+    name: 'who was replaced does not look whose its lanes are',
+    file: 'src/merge/link.ts',
+    search: 'lane.epoch > epoch);',
+    replace: 'lane.epoch > epoch + 9);',
+    killer: { test: 'test/takeover.test.ts', names: 'a process that was replaced' },
+  },
+  {
     name: 'SQLite: no epoch check',
     file: 'src/target/sqlite/lanes.ts',
     search: '    if (epoch > batch.epoch) {',

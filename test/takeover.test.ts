@@ -1,7 +1,7 @@
 // When a stream takes its lanes over, and how often, over a simulated disk, clock and target.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { open } from '../src/holdfast.ts';
+import { type Opened, open } from '../src/holdfast.ts';
 import { limits } from '../src/limits.ts';
 import { SimulatedClock } from './simulation/simulated-clock.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
@@ -81,3 +81,68 @@ test('where no descriptor is left to read the journal with, a stream waits for o
   };
   await clock.run(life());
 });
+
+const oneLane = {
+  journal: '/journal',
+  target: 'postgres://simulated/shop',
+  streams: { a: { table: 'a', lanes: 1 } },
+};
+
+/** A process goes on while another one has a copy of its journal, which no lock can tell. */
+async function withCopy(
+  attack: (pair: {
+    readonly clock: SimulatedClock;
+    readonly disk: SimulatedDisk;
+    readonly first: Opened;
+    startSecond(): Promise<Opened>;
+  }) => Promise<void>,
+): Promise<void> {
+  const clock = new SimulatedClock();
+  const target = new SimulatedTarget({ clock, latencyMsMax: 4 });
+  target.createTable('a', {
+    columns: [{ column: column('id', { kind: 'int', bytes: 8 }) }],
+    key: [],
+  });
+  const disk = new SimulatedDisk();
+  const started: Opened[] = [];
+  const start = async (on: SimulatedDisk): Promise<Opened> => {
+    const holdfast = await open(oneLane, { disk: on, clock, target });
+    started.push(holdfast);
+    return holdfast;
+  };
+  const life = async (): Promise<void> => {
+    const first = await start(disk);
+    const failed = first.failed.then((error) => {
+      throw error;
+    });
+    try {
+      const startSecond = () => start(disk.snapshot());
+      await Promise.race([attack({ clock, disk, first, startSecond }), failed]);
+      await assert.rejects(first.write('a', { id: 9 }), { code: 'HF_TARGET' });
+    } finally {
+      for (const holdfast of started) await holdfast.close({ drainMs: 0 });
+    }
+    assert.equal(target.rows('a').length, 3);
+  };
+  await clock.run(life());
+}
+
+test('a process that was replaced takes nothing of its successor for its own', () =>
+  withCopy(async ({ clock, first, startSecond }) => {
+    await (await first.write('a', { id: 1 })).settled;
+    const second = await startSecond();
+    await (await second.write('a', [{ id: 2 }, { id: 3 }])).settled;
+    await clock.sleep(2 * limits.idleCheckMs);
+  }));
+
+test('a process that was replaced while it could not merge does not claim its lanes back', () =>
+  withCopy(async ({ clock, disk, first, startSecond }) => {
+    disk.inject({ fault: 'EMFILE', operation: 'open read', path: '.segment', isLasting: true });
+    await first.write('a', { id: 1 });
+    await clock.sleep(limits.retryMsMax);
+    const second = await startSecond();
+    await (await second.write('a', [{ id: 2 }, { id: 3 }])).settled;
+    disk.heal();
+    await clock.sleep(3 * limits.retryMsMax);
+    assert.equal(second.health().state, 'running');
+  }));

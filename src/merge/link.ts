@@ -1,8 +1,9 @@
 // A session that is made anew whenever it was lost, and what the stream is told meanwhile. One step
 // at a time goes over it.
 import type { Clock } from '../clock.ts';
+import { HoldfastError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import { type Session, TargetError } from '../target/target.ts';
+import { type LaneState, type Session, TargetError } from '../target/target.ts';
 import type { LoadingEvents, StreamSettings } from './stream.ts';
 
 export interface LinkParts {
@@ -96,3 +97,20 @@ export class Link {
 
 /** The code of a TargetError of ours: the lanes must be claimed again. */
 export const lanesLost = 'lanes';
+
+/** A process that was replaced: only a person knows which of the two is to go on. */
+export const replaced = (how: string, cause?: unknown): HoldfastError =>
+  new HoldfastError(
+    'HF_TARGET',
+    `${how} Another process has taken the stream over. Where that one is gone, start this one again.`,
+    { cause },
+  );
+
+/**
+ * Throws where a later claim has raised the epoch (I6): from then on these lanes speak of the
+ * records of another process, under the sequences that this one gives to its own.
+ */
+export function requireOwner(lanes: readonly LaneState[], epoch: number): void {
+  const lost = lanes.find((lane) => lane.epoch > epoch);
+  if (lost) throw replaced(`Lane ${lost.lane} belongs to epoch ${lost.epoch} now.`);
+}

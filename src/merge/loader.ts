@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import type { Table } from '../accept/columns.ts';
 import { woken } from '../clock.ts';
 import type { Disk } from '../disk.ts';
-import { HoldfastError } from '../errors.ts';
 import type { Position } from '../journal/block.ts';
 import { limits } from '../limits.ts';
 import {
@@ -22,7 +21,7 @@ import { BatchMemory } from './batch-memory.ts';
 import { Feed } from './feed.ts';
 import { Ladder } from './ladder.ts';
 import { type LedgerRow, ledgerRows } from './ledger.ts';
-import { Link, type LinkParts, lanesLost } from './link.ts';
+import { Link, type LinkParts, lanesLost, replaced, requireOwner } from './link.ts';
 
 /**
  * Where a batch was committed: a position in the log of one history (P2); '' where none is told.
@@ -57,9 +56,6 @@ export interface LoaderParts extends LinkParts {
   /** Which of the stream's loaders this is. */
   readonly index: number;
 }
-
-const takenOver =
-  'Another process has taken the stream over. Where that one is gone, start this one again.';
 
 /** What to do after an attempt failed. */
 type After = 'again' | 'reread';
@@ -228,7 +224,7 @@ export class Loader {
       case 'altered':
         return this.#retrying((session) => this.#describe(session));
       case 'fenced':
-        throw new HoldfastError('HF_TARGET', `${error.message} ${takenOver}`, { cause: error });
+        throw replaced(error.message, error);
       case 'hold':
         await this.#link.failed(error);
         return this.#probe();
@@ -293,6 +289,7 @@ export class Loader {
   async #resolve(batch: Batch, suspect: string): Promise<After> {
     return this.#retrying(async (session) => {
       const states = await session.resolve(batch, suspect);
+      requireOwner(states, batch.epoch);
       const staged = new Map(states.map((state) => [state.lane, state.staged]));
       const isThere = batch.slices.every(({ lane, last }) => staged.get(lane) === last);
       if (!isThere) {
@@ -315,6 +312,7 @@ export class Loader {
     const all = await session.lanes(this.#streamId());
     this.#link.passed();
     const own = all.filter(({ lane }) => lane % settings.loaders === index);
+    requireOwner(own, shared.epoch);
     const wanted = Math.ceil((settings.lanes - index) / settings.loaders);
     if (own.length < wanted || own.some(({ epoch }) => epoch < shared.epoch)) {
       // A history before our claim (failover, restored backup): claim them again.

@@ -11,6 +11,7 @@ import { limits } from '../limits.ts';
 import { type Claim, type LaneState, type Session, TargetError } from '../target/target.ts';
 import { findStrangeLane } from './age.ts';
 import { DirectRoute } from './direct.ts';
+import { requireOwner } from './link.ts';
 import { Loader } from './loader.ts';
 import { Merger } from './merger.ts';
 import { StagedRoute, stagedStream, stagingOf } from './staged.ts';
@@ -44,6 +45,8 @@ export class StreamLoading {
   #waiting = 0;
   #end: Position = { segment: 0, offset: 0 };
   #failures = 0;
+  /** Of the last claim. */
+  #epoch: number | undefined;
   #isAgeChecked = false;
   #isHurried = false;
 
@@ -189,7 +192,10 @@ export class StreamLoading {
       if (settings.route === 'staged') {
         await stagingOf(session).open(stagedStream(settings, table));
       }
+      // The lanes are ours until somebody claims them: never from a successor's hand.
+      if (this.#epoch !== undefined) requireOwner(await session.lanes(claim), this.#epoch);
       const { epoch, lanes } = await session.claim(claim);
+      this.#epoch = epoch;
       const { disk, directory } = this.#parts;
       const parts = { disk, directory, id: settings.id, stream: claim };
       const strange = await findStrangeLane(session, lanes, parts);

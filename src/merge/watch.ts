@@ -6,7 +6,7 @@ import { woken } from '../clock.ts';
 import type { ConfirmedLanes, Confirming } from '../confirm.ts';
 import { limits } from '../limits.ts';
 import { type LaneState, type Session, type StreamId, TargetError } from '../target/target.ts';
-import { Link, type LinkParts } from './link.ts';
+import { Link, type LinkParts, requireOwner } from './link.ts';
 import { stagedStream, stagingOf } from './staged.ts';
 import { bare } from './stream.ts';
 
@@ -15,7 +15,7 @@ export interface WatchParts extends LinkParts {
   readonly confirming: Confirming;
   /** What was confirmed at the takeover already. */
   readonly confirmed: ConfirmedLanes;
-  readonly shared: { table: Table };
+  readonly shared: { epoch: number; table: Table };
 }
 
 export class Watch {
@@ -90,8 +90,9 @@ export class Watch {
   }
 
   async #settle(session: Session): Promise<void> {
-    const { events, settings, stream, confirming } = this.#parts;
+    const { events, settings, stream, confirming, shared } = this.#parts;
     const lanes = await session.lanes(stream);
+    requireOwner(lanes, shared.epoch);
     const back = lanes.filter(({ lane, settled }) => settled < (this.#settled[lane] ?? 0));
     // A history that lacks our last merges: what waits there is merged again (P3).
     if (back.length > 0) this.#adopt(back);
@@ -99,9 +100,11 @@ export class Watch {
     if (!isAhead) return;
     const after = Array.from(lanes, ({ lane }) => this.#settled[lane] ?? 0);
     const rows = await stagingOf(session).mergedAfter(stream, after);
-    // The ledger was read later than the lanes and may know more; it has no gaps.
+    const staged = new Map(lanes.map((state) => [state.lane, state.staged]));
+    // The ledger was read later than the lanes and may know more, a successor's rows even; it has
+    // no gaps.
     const next = rows.filter(({ lane, first, last }) => {
-      if (first !== (this.#settled[lane] ?? 0) + 1) return false;
+      if (first !== (this.#settled[lane] ?? 0) + 1 || last > (staged.get(lane) ?? 0)) return false;
       this.#settled[lane] = last;
       return true;
     });
