@@ -92,7 +92,10 @@ export class ToldLife {
 
   #take(told: Told): void {
     this.told.push(told);
-    if ('failed' in told) this.#failed ??= told.failed;
+    if ('failed' in told) {
+      this.#failed ??= told.failed;
+      if (told.failed.startsWith('unexpected')) this.#wrong ??= new Violation('wrong', told.failed);
+    }
     if ('acknowledged' in told) {
       // What an earlier process has made durable is known, whatever becomes of this one.
       if (this.#failed === 'HF_JOURNAL_FAILED' && !told.repeated) {

@@ -211,7 +211,11 @@ const drawEvent: Readonly<Record<EventKind, (moment: Moment) => EventPlan>> = {
   },
   close: ({ random, at }) => ({ at, kind: 'close', drainMs: random.pick([0, 20, 10_000]) }),
   stop: ({ random, at }) => ({ at, kind: 'stop', ms: random.pick([5, 50, 5_000]) }),
-  twin: ({ random, at }) => ({ at, kind: 'twin', ms: random.between(1, 80) }),
+  twin: ({ random, at }) => {
+    // Some live on until they look, idle, at what became of their lanes.
+    const ms = random.chance(0.3) ? random.between(3_000, 10_000) : random.between(1, 80);
+    return { at, kind: 'twin', ms };
+  },
   jump: ({ random, at }) => {
     const ms = random.pick([1, 1_000, 60_000, 3_600_000, 12 * 3_600_000]);
     return { at, kind: 'jump', ms: random.chance(0.5) ? -ms : ms };

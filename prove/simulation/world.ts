@@ -111,6 +111,8 @@ export class World {
   #served: Served | undefined;
   #arrivals: ((served: Served) => void)[] = [];
   #isOver = false;
+  /** Of what a process died that its clients had left. */
+  #wrong: unknown;
   #status: Status | undefined;
 
   constructor(plan: Plan) {
@@ -191,6 +193,7 @@ export class World {
     this.disk.heal();
     this.life?.close(settleMsMax);
     await lives;
+    if (this.#wrong) throw this.#wrong;
     assert(this.#status, 'the last process told how it stands');
     this.#judge.check(this.#status.streams);
   }
@@ -248,7 +251,9 @@ export class World {
       if (isExpected(error)) return 'failed' as const;
       throw error;
     });
-    life.catch(() => undefined);
+    life.catch((error: unknown) => {
+      if (end === 'was forsaken' && !disk.isDead && !isExpected(error)) this.#wrong ??= error;
+    });
     this.#serve(undefined);
     tellGone();
     this.life = undefined;
@@ -260,7 +265,11 @@ export class World {
 
   /** Until it fails or is closed; at the end of all, until everything is settled. */
   async #use(holdfast: Holdfast, clock: ProcessClock, { closing, givenUp }: Ends) {
-    const failed = holdfast.failed.then(() => 'failed' as const);
+    const failed = holdfast.failed.then((error) => {
+      // A death by anything else is a bug, in a process that its clients have left as well.
+      if (!isExpected(error)) throw error;
+      return 'failed' as const;
+    });
     const broken = Promise.race([failed, givenUp]);
     let how = await Promise.race([closing, broken]);
     // Asked to close at the end of all: not before everything is settled.
