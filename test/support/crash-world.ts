@@ -143,7 +143,8 @@ export class World {
       error.code === 'HF_JOURNAL_FAILED' &&
       error.outcome === 'not written';
     await assert.rejects(refused, isRefusal);
-    await holdfast.failed;
+    const error = await holdfast.failed;
+    assert(isExpected(error), error);
   }
 
   /** The same; then what its end left is the disk. */
