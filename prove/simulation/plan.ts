@@ -112,7 +112,7 @@ function drawStream(random: Random, index: number): StreamPlan {
     lanes,
     loaders: random.between(1, Math.min(2, lanes)),
     mergers: random.between(1, 2),
-    mergeEveryMs: random.pick([5, 20, 80]),
+    mergeEveryMs: random.pick([10, 40, 160]),
     batchRowsMax: random.pick([1, 3, 10, 1000]),
   };
 }

@@ -10,7 +10,7 @@ import type { OpenOptions } from '../../src/options.ts';
 import type { Holdfast, Status } from '../../src/types.ts';
 import { ProcessTarget } from '../../test/simulation/process-target.ts';
 import { type ProcessClock, SimulatedClock } from '../../test/simulation/simulated-clock.ts';
-import { SimulatedDisk } from '../../test/simulation/simulated-disk.ts';
+import { SimulatedDeath, SimulatedDisk } from '../../test/simulation/simulated-disk.ts';
 import { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
 import { column } from '../../test/support/rows.ts';
 import { checkBooks, Violation } from '../oracle.ts';
@@ -252,7 +252,8 @@ export class World {
       throw error;
     });
     life.catch((error: unknown) => {
-      if (end === 'was forsaken' && !disk.isDead && !isExpected(error)) this.#wrong ??= error;
+      const isDeath = disk.isDead || error instanceof SimulatedDeath || isExpected(error);
+      if (end === 'was forsaken' && !isDeath) this.#wrong ??= error;
     });
     this.#serve(undefined);
     tellGone();
