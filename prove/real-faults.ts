@@ -8,12 +8,14 @@ import { Random } from '../test/simulation/random.ts';
 import { failCalls, type RealAttack } from './call-errors.ts';
 import type { Tally } from './campaign.ts';
 import { clocks, hasFakeTime } from './clock-steps.ts';
+import { whyNoMounts } from './mounts.ts';
 import { owners } from './owners.ts';
 import { keepCode } from './process-folder.ts';
 import { hasStrace } from './recorded.ts';
 import { servedFaults } from './served-faults.ts';
 import { shortages } from './shortages.ts';
 import { hasMemoryGroups, slowDisks } from './slow-disk.ts';
+import { thinDisks } from './thin-disk.ts';
 
 interface RealOptions {
   readonly tally: Tally;
@@ -42,6 +44,8 @@ export async function attackReal({ tally, seed, calls, only }: RealOptions): Pro
   lacking(tally, hasFakeTime(), 'libfaketime: the clock did not step');
   if (!isRoot) tally.reduce('not root: no disk was really full or gone, none ran out of memory');
   else if (!hasMemoryGroups()) tally.reduce('no memory controller: no process ran out of memory');
+  const whyNotThin = whyNoMounts(['mkfs.ext4', 'e2fsck']);
+  if (whyNotThin !== undefined) tally.reduce(`${whyNotThin}: no thin disk ran out`);
   const root = join(tmpdir(), `holdfast-faults-${process.pid}-${seed}`);
   mkdirSync(root, { recursive: true });
   await keepCode(root);
@@ -50,6 +54,7 @@ export async function attackReal({ tally, seed, calls, only }: RealOptions): Pro
     ...shortages(isRoot),
     ...servedFaults(isTraced, isRoot),
     ...slowDisks(isTraced, isRoot),
+    ...(whyNotThin === undefined ? thinDisks : {}),
     ...owners,
     ...(hasFakeTime() ? clocks : {}),
     ...(isTraced && { [failing]: (one: RealAttack) => failCalls(one, calls) }),
