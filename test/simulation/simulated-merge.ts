@@ -25,6 +25,19 @@ export const streamOf = (batch: Batch): StreamId => ({
   stream: batch.rules.stream,
 });
 
+/** The batch with memory of its own: a loader uses that of its batches again. */
+export const kept = (batch: Batch): Batch => ({
+  ...batch,
+  bytes: batch.bytes.slice(),
+  starts: batch.starts.slice(),
+  tupleEnds: batch.tupleEnds.slice(),
+  sliceOf: batch.sliceOf.slice(),
+  sequences: batch.sequences.slice(),
+  sets: batch.sets.slice(),
+  order: batch.order.slice(),
+  undecoded: batch.undecoded.map((one) => ({ ...one, raw: one.raw.slice() })),
+});
+
 /** Throws 'altered' where the table is not as it was described. */
 export function mustBeAsDescribed(
   store: SimulatedStore,

@@ -40,6 +40,8 @@ export interface Call<T> {
   readonly isGuarded?: boolean;
   /** What it claims when it reaches the server, and holds until it ends. */
   readonly claims?: () => readonly string[];
+  /** Its client gives it up, and uses the memory that it lies in again: it has been sent. */
+  readonly keep?: () => void;
   readonly body: () => T;
 }
 
@@ -236,6 +238,7 @@ export class SimulatedServer {
     if (this.isLocked(locks)) return;
     const isHolding = fault === 'late, locked' || !isGuarded;
     if (isHolding) this.#claim(caller, call, Number.POSITIVE_INFINITY);
+    call.keep?.();
     const run = () => {
       if (!isHolding) this.#claim(caller, call, 0);
       call.body();

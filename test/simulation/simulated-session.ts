@@ -18,7 +18,7 @@ import {
   TargetError,
 } from '../../src/target/target.ts';
 import { readLetters } from './simulated-books.ts';
-import { SimulatedMerge, streamOf } from './simulated-merge.ts';
+import { kept, SimulatedMerge, streamOf } from './simulated-merge.ts';
 import type { Call, Caller, SimulatedServer } from './simulated-server.ts';
 import { SimulatedStaging } from './simulated-staging.ts';
 import { laneKey, ledgerPlace, type SimulatedStore } from './simulated-store.ts';
@@ -163,14 +163,18 @@ export class SimulatedSession implements Session, Caller {
     throw new TargetError('transient', '55P03', 'simulated: the lanes stay locked.');
   }
 
-  merge(batch: Batch, rung: Rung): Promise<MergeResult> {
+  merge(given: Batch, rung: Rung): Promise<MergeResult> {
+    let batch = given;
+    const keep = (): void => {
+      batch = kept(given);
+    };
     const body = () => {
       const ends = this.#merge.merge(batch, rung);
       const position = this.#parts.position();
       return ends.every((end) => end === rowEnd.merged) ? { position } : { ends, position };
     };
     const name = `merge ${rung}`;
-    return this.#call({ name, ...write, locks: locksOf(batch), isGuarded: true, body });
+    return this.#call({ name, ...write, locks: locksOf(batch), isGuarded: true, keep, body });
   }
 
   compare(batch: Batch): Promise<Uint8Array> {

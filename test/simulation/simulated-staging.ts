@@ -9,7 +9,7 @@ import type * as seam from '../../src/target/staging.ts';
 import type { StreamId } from '../../src/target/target.ts';
 import { count } from './simulated-books.ts';
 import { dedupe, findDuplicates } from './simulated-dedupe.ts';
-import { buryUndecoded, guard, streamOf } from './simulated-merge.ts';
+import { buryUndecoded, guard, kept, streamOf } from './simulated-merge.ts';
 import type { Call, SimulatedServer } from './simulated-server.ts';
 import {
   archive,
@@ -67,14 +67,18 @@ export class SimulatedStaging implements seam.Staging {
     return this.#write('open stage', { body });
   }
 
-  stage(batch: Batch, stream: seam.StagedStream): Promise<{ readonly position: string }> {
+  stage(given: Batch, stream: seam.StagedStream): Promise<{ readonly position: string }> {
+    let batch = given;
+    const keep = (): void => {
+      batch = kept(given);
+    };
     const id = streamOf(batch);
     const locks = batch.slices.map(({ lane }) => laneKey(id, lane));
     const body = () => {
       this.#store.transaction(() => this.#stage(batch, stream));
       return { position: this.#parts.position() };
     };
-    return this.#parts.call({ name: 'stage', ...write, locks, isGuarded: true, body });
+    return this.#parts.call({ name: 'stage', ...write, locks, isGuarded: true, keep, body });
   }
 
   #stage(batch: Batch, stream: seam.StagedStream): void {
