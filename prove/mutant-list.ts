@@ -285,7 +285,7 @@ const targetMutants: readonly Mutant[] = [
     name: 'who was replaced does not look whose its lanes are',
     file: 'src/merge/link.ts',
     search: 'lane.epoch > epoch);',
-    replace: 'lane.epoch > epoch + 9);',
+    replace: 'lane.epoch < 0);',
     killer: { test: 'test/takeover.test.ts', names: 'a process that was replaced' },
   },
   {
@@ -294,6 +294,13 @@ const targetMutants: readonly Mutant[] = [
     search: '    if (epoch > batch.epoch) {',
     replace: '    if (epoch < 0) {',
     killer: sqlite('a later claim fences'),
+  },
+  {
+    name: 'SQLite: an epoch that was forgotten is given out again',
+    file: 'src/target/sqlite/lanes.ts',
+    search: "max(max(epoch) + 1, CAST(unixepoch('subsec') * 1000000 AS INTEGER))",
+    replace: 'max(epoch) + 1',
+    killer: sqlite('claims raise the epoch'),
   },
   {
     name: 'SQLite: the guard does not look where the lane stands',

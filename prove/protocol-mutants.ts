@@ -9,7 +9,7 @@ const sqlite = (names: string): Killer => tests('test/target.test.ts', `SQLite $
 
 const postgres = tests(
   'test/target.test.ts',
-  'PostgreSQL 18 (a lane that has moved|a later claim|an altered table|other content|update: )',
+  'PostgreSQL 18 (a lane that has moved|a later claim|claims|an altered|other content|update: )',
 );
 const postgresStaged = tests(
   'test/target.test.ts',
@@ -21,7 +21,7 @@ const postgresOwn = tests(
 );
 const mariadb = tests(
   'test/target.test.ts',
-  'MariaDB 10.11 (a lane that has|a later claim|an altered table|other content|rows refused f)',
+  'MariaDB 10.11 (a lane that has|a later claim|claims|an altered|other content|rows refused f)',
 );
 const mariadbStaged = tests(
   'test/target.test.ts',
@@ -51,6 +51,13 @@ const postgresMutants: readonly Mutant[] = [
     file: guardSql,
     search: 'IF found_lane.epoch > batch_epoch THEN',
     replace: 'IF found_lane.epoch < 0 THEN',
+    killer: postgres,
+  },
+  {
+    name: 'PostgreSQL: an epoch that was forgotten is given out again',
+    file: 'src/target/postgres/lanes.ts',
+    search: 'SELECT greatest(max(epoch) + 1,',
+    replace: 'SELECT least(max(epoch) + 1,',
     killer: postgres,
   },
   {
@@ -161,7 +168,14 @@ const mariadbMutants: readonly Mutant[] = [
     name: 'MariaDB: no epoch check',
     file: 'src/target/mysql/lanes.ts',
     search: 'if (epoch <= batch.epoch) continue;',
-    replace: 'if (epoch <= batch.epoch + 9) continue;',
+    replace: 'if (epoch >= 0) continue;',
+    killer: mariadb,
+  },
+  {
+    name: 'MariaDB: an epoch that was forgotten is given out again',
+    file: 'src/target/mysql/lanes.ts',
+    search: '[Number(next), Number(now)]',
+    replace: '[Number(next), Math.min(0, Number(now))]',
     killer: mariadb,
   },
   {

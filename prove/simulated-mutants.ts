@@ -16,7 +16,7 @@ export const simulatedMutants: readonly Mutant[] = [
     file: 'src/load.ts',
     search: 'this.#progress.offset += result.consumed;',
     replace: '',
-    killer: simulation,
+    killer: { ...simulation, count: 400 },
   },
   {
     name: 'simulated: confirmed without asking the standby',

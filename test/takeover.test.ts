@@ -93,6 +93,7 @@ async function withCopy(
   attack: (pair: {
     readonly clock: SimulatedClock;
     readonly disk: SimulatedDisk;
+    readonly target: SimulatedTarget;
     readonly first: Opened;
     startSecond(): Promise<Opened>;
   }) => Promise<void>,
@@ -117,7 +118,7 @@ async function withCopy(
     });
     try {
       const startSecond = () => start(disk.snapshot());
-      await Promise.race([attack({ clock, disk, first, startSecond }), failed]);
+      await Promise.race([attack({ clock, disk, target, first, startSecond }), failed]);
       await assert.rejects(first.write('a', { id: 9 }), { code: 'HF_TARGET' });
     } finally {
       for (const holdfast of started) await holdfast.close({ drainMs: 0 });
@@ -145,4 +146,14 @@ test('a process that was replaced while it could not merge does not claim its la
     disk.heal();
     await clock.sleep(3 * limits.retryMsMax);
     assert.equal(second.health().state, 'running');
+  }));
+
+test('a process that was replaced after a failover forgot its claim knows it', () =>
+  withCopy(async ({ clock, target, first, startSecond }) => {
+    await (await first.write('a', { id: 1 })).settled;
+    target.failover(target.store.commits);
+    const second = await startSecond();
+    await (await second.write('a', [{ id: 2 }, { id: 3 }])).settled;
+    // It looks once over the session that it has lost.
+    await clock.sleep(4 * limits.idleCheckMs);
   }));

@@ -115,7 +115,10 @@ export class SimulatedSession implements Session, Caller {
   #takeOver({ writer, stream, lanes: count, route }: Claim) {
     const id = { writer, stream };
     const known = this.#store.lanesOf(id);
-    const epoch = 1 + known.reduce((highest, lane) => Math.max(highest, lane.epoch), 0);
+    const highest = known.reduce((most, lane) => Math.max(most, lane.epoch), 0);
+    // The server's clock, which nobody sets.
+    const now = Math.floor(this.#parts.clock.monotonicMs() * 1_000);
+    const epoch = Math.max(highest + 1, now);
     const marks = { staged: 0, settled: 0 };
     const totals = { merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 };
     for (let lane = 0; lane < Math.max(count, known.length); lane++) {

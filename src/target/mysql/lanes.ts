@@ -47,10 +47,10 @@ export async function claim(
   }
   return connection.transaction(async () => {
     const answers = await connection.script(`START TRANSACTION; ${inserts.join(';')};
-      SELECT epoch FROM holdfast_lanes FORCE INDEX (PRIMARY) WHERE ${own}
-      ORDER BY lane FOR UPDATE`);
-    const epochs = (answers.at(-1)?.rows ?? []).map((row) => Number(row['epoch']));
-    const epoch = 1 + epochs.reduce((highest, one) => Math.max(highest, one), 0);
+      SELECT epoch + 1 AS next, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED) AS now
+      FROM holdfast_lanes FORCE INDEX (PRIMARY) WHERE ${own} ORDER BY lane FOR UPDATE`);
+    const rows = answers.at(-1)?.rows ?? [];
+    const epoch = Math.max(...rows.flatMap(({ next, now }) => [Number(next), Number(now)]));
     await connection.script(
       `UPDATE holdfast_lanes SET owner = ${literal(owner)}, epoch = ${epoch} WHERE ${own}`,
     );

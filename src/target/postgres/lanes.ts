@@ -36,7 +36,9 @@ export async function claim(
         FROM generate_series(0, ${count - 1}) AS lane ON CONFLICT DO NOTHING;
       SELECT 1 FROM holdfast_lanes WHERE ${own} ORDER BY lane FOR UPDATE;
       UPDATE holdfast_lanes SET owner = ${literal(owner)},
-        epoch = (SELECT max(epoch) + 1 FROM holdfast_lanes WHERE ${own}) WHERE ${own}`);
+        epoch = (SELECT greatest(max(epoch) + 1,
+            floor(extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
+          FROM holdfast_lanes WHERE ${own}) WHERE ${own}`);
     if (route === 'staged') await toStaged(connection, { writer, stream });
     else await toDirect(connection, { writer, stream });
     const found = await lanes(connection, { writer, stream });

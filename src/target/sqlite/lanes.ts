@@ -26,8 +26,9 @@ export function claim(
       );
     }
     connection.write(
-      `UPDATE holdfast_lanes SET owner = ?3, epoch = 1 +
-         (SELECT max(epoch) FROM holdfast_lanes WHERE writer = ?1 AND stream = ?2)
+      `UPDATE holdfast_lanes SET owner = ?3, epoch =
+         (SELECT max(max(epoch) + 1, CAST(unixepoch('subsec') * 1000000 AS INTEGER))
+          FROM holdfast_lanes WHERE writer = ?1 AND stream = ?2)
        WHERE writer = ?1 AND stream = ?2`,
       writer,
       stream,
