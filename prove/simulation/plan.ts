@@ -213,7 +213,7 @@ const drawEvent: Readonly<Record<EventKind, (moment: Moment) => EventPlan>> = {
   stop: ({ random, at }) => ({ at, kind: 'stop', ms: random.pick([5, 50, 5_000]) }),
   twin: ({ random, at }) => {
     // Some live on until they look, idle, at what became of their lanes.
-    const ms = random.chance(0.3) ? random.between(3_000, 10_000) : random.between(1, 80);
+    const ms = random.chance(0.1) ? random.between(3_000, 8_000) : random.between(1, 80);
     return { at, kind: 'twin', ms };
   },
   jump: ({ random, at }) => {
