@@ -303,7 +303,7 @@ export const commitsCampaign: Campaign = {
   name: 'commits',
   unit: 'statements of a batch struck',
   countShort: 240,
-  countLong: 3_000,
+  countLong: 1_500,
   countPart: 750,
   run,
 };

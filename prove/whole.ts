@@ -146,7 +146,8 @@ export async function proveAll({ campaigns, share, say }: WholeOptions): Promise
     jobsOf(campaign, count, parts.of(campaign.name)),
   );
   const done = new Map<Job, number>();
-  const waiting = [...jobs];
+  // The longest is the first of the list: all others are done before it, wherever it is stopped.
+  const waiting = jobs.toReversed();
   const work = async (): Promise<void> => {
     for (let job = waiting.shift(); job; job = waiting.shift()) {
       const result = await runJob(job);
