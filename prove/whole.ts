@@ -150,7 +150,12 @@ export async function proveAll({ campaigns, share, say }: WholeOptions): Promise
   const waiting = jobs.toReversed();
   const work = async (): Promise<void> => {
     for (let job = waiting.shift(); job; job = waiting.shift()) {
-      const result = await runJob(job);
+      const result = await runJob(job).catch((error: unknown) => {
+        // It is missing in the sum, and done again the next time.
+        say(error instanceof Error ? error.message : String(error));
+        return undefined;
+      });
+      if (!result) continue;
       parts.add(result);
       done.set(job, result.seconds);
       const { name, runs, lost, doubled, failed, seconds } = result;

@@ -1,6 +1,7 @@
 // What the servers that tests start have in common: ports, users, folders that are made once.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rename, rm } from 'node:fs/promises';
@@ -38,14 +39,25 @@ export async function onlyOnce(
   return home;
 }
 
+/** Linux gives connections that go out the ports from 32,768 on. */
+const ports = { first: 10_000, end: 32_000 };
+
+/** Free now, and none that a connection could take while its server is away for a moment. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  assert(address !== null && typeof address === 'object', 'a TCP server has a port');
-  return address.port;
+  for (;;) {
+    const port = randomInt(ports.first, ports.end);
+    const server = createServer().listen(port, '127.0.0.1');
+    try {
+      await once(server, 'listening');
+    } catch (error) {
+      const isTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+      if (isTaken) continue;
+      throw error;
+    }
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 export const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
