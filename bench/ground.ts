@@ -7,7 +7,7 @@ import process from 'node:process';
 import pg from 'pg';
 import { Child } from './children.ts';
 import { createPayments } from './payments.ts';
-import { startBenchPostgres } from './postgres.ts';
+import { type PostgresSettings, startBenchPostgres } from './postgres.ts';
 
 export class Ground {
   readonly folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
@@ -67,9 +67,12 @@ export interface PostgresGround {
   readonly postmaster: number;
 }
 
-export const onPostgres = <T>(use: (on: PostgresGround) => Promise<T>): Promise<T> =>
+export const onPostgres = <T>(
+  use: (on: PostgresGround) => Promise<T>,
+  settings: PostgresSettings = {},
+): Promise<T> =>
   onGround(async (ground) => {
-    const server = await startBenchPostgres();
+    const server = await startBenchPostgres(settings);
     try {
       const client = new pg.Client({ connectionString: server.url });
       // Where the bench fails the server ends first; the bench's own error says more.
