@@ -22,20 +22,27 @@ import {
   median,
 } from './figures.ts';
 import { onPostgres } from './ground.ts';
+import { bullmq } from './peers/bullmq.ts';
+import { kafkaConnect } from './peers/connect.ts';
+import { flinkPeers } from './peers/flink.ts';
+import { graphileWorker } from './peers/graphile.ts';
 import { holdfast } from './peers/holdfast.ts';
 import { applications } from './peers/inserts.ts';
+import { kafkaConsumer } from './peers/kafka-consumer.ts';
 import { type Damage, takeKills } from './peers/kills.ts';
 import type { Peer } from './peers/peer.ts';
+import { pgBoss } from './peers/pg-boss.ts';
 import { type Measured, takeRates } from './peers/rates.ts';
 import { type Round, rateFigure } from './rounds.ts';
 
-const plain: readonly Peer[] = [holdfast, ...applications];
+const plain: readonly Peer[] = [holdfast, ...applications, pgBoss, graphileWorker, bullmq];
+const onJvm: readonly Peer[] = [kafkaConsumer, kafkaConnect, ...flinkPeers];
 
 /** Flink's XA sink prepares its transactions; PostgreSQL as it comes allows none. */
 const settings = { max_prepared_transactions: '50' };
 
 export async function benchPeers(options: BenchOptions): Promise<Figures> {
-  const peers = await thatCanBeHad(options, plain);
+  const peers = await thatCanBeHad(options, options.jvm ? [...plain, ...onJvm] : plain);
   return onPostgres(async (on) => {
     const taken = await takeRates(options, on, peers);
     const damages = await takeKills(options, on, peers);

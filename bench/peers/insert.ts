@@ -1,9 +1,15 @@
 // The statements by which peers of ours insert: each is one transaction of its own, its answer says
 // that it is committed and synced.
-import type { ClientBase, Pool } from 'pg';
 import { columns, type Payment } from './rows.ts';
 
-type Connection = Pick<ClientBase | Pool, 'query'>;
+/** Of `pg`, whichever of its copies a peer brings. */
+export interface Connection {
+  query(statement: {
+    readonly name: string;
+    readonly text: string;
+    readonly values: unknown[];
+  }): Promise<unknown>;
+}
 
 const into = `INSERT INTO payments (${columns.join(', ')})`;
 const types = ['bigint', 'bigint', 'numeric', 'text', 'timestamptz', 'text'];

@@ -50,6 +50,7 @@ export async function openPeer(peer: Peer, place: Place, client: pg.Client): Pro
   await open.submit({ first: 0, rows: peer.unitRows });
   const giveUpAt = performance.now() + startMsMax;
   while ((await countRows(client)) < before + peer.unitRows) {
+    open.check?.();
     if (performance.now() > giveUpAt) throw new Error(`${peer.name} brings no rows`);
     await sleep(startPollMs);
   }

@@ -27,6 +27,8 @@ export interface Place {
 export interface OpenPeer {
   /** Resolves when the rows are acknowledged; where it rejects they may be there or not. */
   submit(unit: Unit): Promise<void>;
+  /** Throws where the mover has ended by itself; of what is no Node.js of ours. */
+  check?(): void;
   /** SIGKILL to the mover; resolves when it is gone. */
   crash(): Promise<void>;
   /** Starts another one in the place of the one that is gone. */
