@@ -4,9 +4,9 @@
 // upserts, deletes, schema changes, transforms, hundreds of sources and sinks. Each message carries
 // its schema here, as the JSON converter wants it without a registry.
 //
-// Acknowledged: as for the consumer (kafka-consumer.ts), by the producer's broker: disk. Offsets are
-// committed now and then (`offset.flush.interval.ms`, a minute by default, 5 s here): what was written
-// since is written again after a crash. With a key it upserts, and nothing is seen of that.
+// Acknowledged: by the broker, as for the consumer (kafka-consumer.ts): server. Offsets are committed
+// now and then (`offset.flush.interval.ms`, a minute by default, 5 s here): what was written since is
+// written again after a crash. With a key it upserts, and nothing is seen of that.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../../test/support/machine.ts';
@@ -113,9 +113,9 @@ async function open(place: Place): Promise<OpenPeer> {
 
 export const kafkaConnect: Peer = {
   name: 'kafkaConnect',
-  acknowledges: 'disk',
+  acknowledges: 'server',
   unitRows: 500,
-  inFlight: 4,
+  inFlight: 8,
   rows: 200_000,
   lack: async () => (await lackOfPackages()) ?? (await lackOfJars('kafka')),
   open,

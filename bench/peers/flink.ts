@@ -8,8 +8,8 @@
 // Good at: all that Kafka is good at, and computing on the way: joins, windows, state of any size,
 // restored exactly after a crash; it scales over machines.
 //
-// Acknowledged: as for the consumer (kafka-consumer.ts), by the producer's broker: disk. After a crash
-// the job is started from its newest checkpoint, by hand as here or by a cluster.
+// Acknowledged: by the broker, as for the consumer (kafka-consumer.ts): server. After a crash the job
+// is started from its newest checkpoint, by hand as here or by a cluster.
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -86,9 +86,9 @@ async function open(
 function flinkPeer(name: string, modeOf: (run: Place['run']) => string): Peer {
   return {
     name,
-    acknowledges: 'disk',
+    acknowledges: 'server',
     unitRows: 500,
-    inFlight: 4,
+    inFlight: 8,
     rows: 500_000,
     lack: async () =>
       (await lackOfPackages()) ?? (await lackOfJars('kafka')) ?? (await lackOfJars('flink')),

@@ -4,7 +4,7 @@
 // Good at: many readers of the same rows, each at its own pace; rows are kept and read again; it
 // scales over machines; the database may be away.
 //
-// Acknowledged: by the broker with acks=all, on a topic that syncs each append (broker.ts): disk. A
+// Acknowledged: by the broker with acks=all, which is in its page cache (broker.ts): server. A
 // consumer that is killed between its insert and its commit inserts those rows again.
 import { brokerOn, createTopic } from './broker.ts';
 import { lackOfJars } from './java.ts';
@@ -33,9 +33,9 @@ async function open({ ground, url, run }: Place): Promise<OpenPeer> {
 
 export const kafkaConsumer: Peer = {
   name: 'kafkaConsumer',
-  acknowledges: 'disk',
+  acknowledges: 'server',
   unitRows: 500,
-  inFlight: 4,
+  inFlight: 8,
   rows: 500_000,
   lack: async () => (await lackOfPackages()) ?? (await lackOfJars('kafka')),
   open,

@@ -11,7 +11,6 @@ interface Admin extends Client {
     readonly topics: readonly string[];
     readonly partitions: number;
     readonly replicas: number;
-    readonly configs: readonly { readonly name: string; readonly value: string }[];
   }): Promise<unknown>;
 }
 
