@@ -9,12 +9,19 @@ export interface Run {
   readonly others: number;
 }
 
+/**
+ * What an acknowledged row survives. 'memory': nothing, it is in the memory of the process that
+ * acknowledged. 'server': the end of that process, not of the machine: it is in the page cache.
+ * 'disk': both, it is synced.
+ */
+export type Acknowledges = 'memory' | 'server' | 'disk';
+
 /** What bench peers says of each besides its rate. */
 export interface Acknowledgement {
   /** Milliseconds. */
   readonly ackP50: number;
   readonly ackP99: number;
-  readonly acknowledges: 'memory' | 'server' | 'disk';
+  readonly acknowledges: Acknowledges;
   /** Rows, by kills. */
   readonly lost: number;
   readonly doubled: number;

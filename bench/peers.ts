@@ -6,9 +6,9 @@
 // primary key; the queues that stand in between are filled and emptied in that time. `of`: holdfast.
 //   ackP50, ackP99  ms of a submission (a row for pool, 500 rows for the others) until it is
 //                   acknowledged, while all goes as fast as it goes
-//   acknowledges    what an acknowledged row survives: peers/peer.ts
-//   lost, doubled   rows, over two kills with SIGKILL of what brings the rows into the table: once at
-//                   40 % and once at 70 % of the rows, on a table without a key (peers/kills.ts)
+//   acknowledges    what an acknowledged row survives: figures.ts
+//   lost, doubled   rows, over two kills with SIGKILL of what brings the rows into the table: soon after
+//                   40 % and 70 % of the rows, on a table without a key (peers/kills.ts)
 //
 // Peers other than Holdfast get their rows as ready JavaScript values; Holdfast parses NDJSON. Whoever
 // hands over shares the bench's process; of pool, inserts and unnest it is all of the application.

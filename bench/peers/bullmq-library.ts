@@ -5,7 +5,7 @@ interface Connection {
   readonly connection: { readonly path: string };
 }
 
-export interface Queue {
+interface Queue {
   add(name: string, data: object, options: JobOptions): Promise<unknown>;
   getJobCounts(...states: string[]): Promise<{ readonly [state: string]: number }>;
   close(): Promise<void>;

@@ -1,9 +1,12 @@
 // Flink's JDBC sink behind its Kafka source (jvm/flink/Payments.java), in a cluster of one process.
 //
 // flinkUpsert: at least once; rows that come again after a crash overwrite themselves by the key.
-// flinkXa: exactly once, without a key too: the rows of a checkpoint are one XA transaction for each
-//   of the 2 sinks. PostgreSQL must allow prepared transactions, and rows are seen with the next
-//   checkpoint only: every 2 s here.
+// flinkXa: exactly once by its documents, without a key too: the rows of a checkpoint are one XA
+//   transaction for each of the 2 sinks. PostgreSQL must allow prepared transactions, and rows are
+//   seen with the next checkpoint only: every 2 s here. In its version 3.3.0, though, `JdbcWriter`
+//   commits what it has prepared when it takes its part of a checkpoint, not when that checkpoint is
+//   complete (`snapshotState` finds no pending records, for `prepareCommit` has just said so): a
+//   crash in between, and its rows come twice.
 //
 // Good at: all that Kafka is good at, and computing on the way: joins, windows, state of any size,
 // restored exactly after a crash; it scales over machines.

@@ -32,8 +32,8 @@ async function start({ url }: { readonly url: string }): Promise<void> {
     noHandleSignals: true,
     preset: { worker },
     taskList: {
-      [task]: (payload: { readonly rows: readonly Payment[] }, { withPgClient }) =>
-        withPgClient((client) => insertUnnested(client, payload.rows)),
+      [task]: (payload: { readonly rows: readonly Payment[] }, helpers) =>
+        helpers.withPgClient((client) => insertUnnested(client, payload.rows)),
     },
   });
 }

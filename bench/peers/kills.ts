@@ -10,8 +10,13 @@ import { countRows, handOver, openPeer, rowsFor } from './load.ts';
 import type { OpenPeer, Peer, Unit } from './peer.ts';
 
 const shareOf: { readonly [size in Size]: number } = { tiny: 0.002, usual: 0.5, full: 2 };
-/** Of the rows, that are in the table when it is killed. */
+/** Of the rows, that are in the table when it is killed, or a little more. */
 const killsAt = [0.4, 0.7];
+/**
+ * Of the time so far: up to how long after that. Rows are seen just after a commit, and who was
+ * always killed right there would look worse than by a chance of crashes.
+ */
+const pauseShareMax = 0.2;
 const pollMs = 5;
 const retryMs = 20;
 /** No outage is longer; Kafka Connect waits for its predecessor's session to run out. */
@@ -77,12 +82,14 @@ async function untilAcknowledged(opened: OpenPeer, unit: Unit): Promise<void> {
 }
 
 async function killOnTheWay(client: pg.Client, opened: OpenPeer, rows: number): Promise<void> {
+  const begun = performance.now();
   for (const share of killsAt) {
     const giveUpAt = performance.now() + outageMsMax;
     while ((await countRows(client)) < rows * share) {
       if (performance.now() > giveUpAt) throw new Error('no rows come to be killed among');
       await sleep(pollMs);
     }
+    await sleep((performance.now() - begun) * pauseShareMax * Math.random());
     await opened.crash();
     await opened.restart();
   }

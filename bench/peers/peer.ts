@@ -1,14 +1,8 @@
 // What bench peers compares: ways of people to bring rows into `payments`, each behind the same few
 // calls. Whoever hands rows over lives in the bench's process; what brings them into the table (the
 // mover) lives in one of its own, so that it can be killed.
+import type { Acknowledges } from '../figures.ts';
 import type { Ground } from '../ground.ts';
-
-/**
- * What an acknowledged row survives. 'memory': nothing, it is in the memory of the process that
- * acknowledged. 'server': the end of that process, not of the machine: it is in the page cache.
- * 'disk': both, it is synced.
- */
-export type Acknowledges = 'memory' | 'server' | 'disk';
 
 /** Rows numbered from `first` on, handed over and acknowledged at once. */
 export interface Unit {
