@@ -67,7 +67,10 @@ export class HttpConnection {
     return new Promise((resolve, reject) => {
       this.#answered = resolve;
       this.#failed = reject;
-      this.#socket.write(this.#body.bytes);
+      // A socket that has been closed says so here only.
+      this.#socket.write(this.#body.bytes, (error) => {
+        if (error) reject(error);
+      });
     });
   }
 

@@ -15,11 +15,18 @@ import { Mover } from './mover.ts';
 import type { OpenPeer, Peer, Place, Unit } from './peer.ts';
 
 const connections = 8;
+/** A server closes a connection on which nothing comes; between two runs much time may pass. */
+const idleMsMax = 1_000;
+
+interface Idle {
+  readonly connection: HttpConnection;
+  readonly since: number;
+}
 
 class OpenHoldfast implements OpenPeer {
   readonly #mover: Mover<string>;
   readonly #isKeyed: boolean;
-  readonly #idle: HttpConnection[] = [];
+  #idle: Idle[] = [];
 
   constructor(mover: Mover<string>, isKeyed: boolean) {
     this.#mover = mover;
@@ -27,15 +34,23 @@ class OpenHoldfast implements OpenPeer {
   }
 
   async submit({ first, rows }: Unit): Promise<void> {
-    const sending = { rows, isKeyed: this.#isKeyed };
-    const connection = this.#idle.pop() ?? (await HttpConnection.to(this.#mover.started, sending));
+    const connection = await this.#connection(rows);
     try {
       await connection.post(first);
     } catch (error) {
       connection.close();
       throw error;
     }
-    this.#idle.push(connection);
+    this.#idle.push({ connection, since: performance.now() });
+  }
+
+  async #connection(rows: number): Promise<HttpConnection> {
+    const idle = this.#idle.pop();
+    if (idle && performance.now() - idle.since < idleMsMax) return idle.connection;
+    // Those below have waited longer.
+    idle?.connection.close();
+    this.#closeIdle();
+    return HttpConnection.to(this.#mover.started, { rows, isKeyed: this.#isKeyed });
   }
 
   async crash(): Promise<void> {
@@ -54,7 +69,8 @@ class OpenHoldfast implements OpenPeer {
   }
 
   #closeIdle(): void {
-    for (const connection of this.#idle.splice(0)) connection.close();
+    for (const { connection } of this.#idle) connection.close();
+    this.#idle = [];
   }
 }
 
