@@ -1,5 +1,6 @@
 // pg-boss, as far as bench peers calls it.
 import { loadPackage } from './packages.ts';
+import type { Place } from './peer.ts';
 
 export interface Job {
   readonly id: string;
@@ -33,13 +34,14 @@ interface Options {
 
 export const queue = 'payments';
 
-/** As it comes, but for how often it looks for jobs whose worker is gone: 60 s by default. */
-export async function openBoss(url: string): Promise<Boss> {
+/** By default it looks every minute for jobs whose worker is gone; when kills are tested, every second. */
+export async function openBoss(url: string, run: Place['run']): Promise<Boss> {
   const { PgBoss } = await loadPackage<{ PgBoss: new (options: Options) => Boss }>('pg-boss');
+  const seconds = run === 'kills' ? 1 : 60;
   const boss = new PgBoss({
     connectionString: url,
-    superviseIntervalSeconds: 1,
-    monitorIntervalSeconds: 1,
+    superviseIntervalSeconds: seconds,
+    monitorIntervalSeconds: seconds,
   });
   boss.on('error', (error) => {
     throw error;

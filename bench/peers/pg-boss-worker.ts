@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { answerCalls } from '../children.ts';
 import { insertUnnested } from './insert.ts';
+import type { Place } from './peer.ts';
 import { type Boss, type Job, openBoss, queue } from './pg-boss-library.ts';
 import type { Payment } from './rows.ts';
 
@@ -11,17 +12,30 @@ const batchSize = 10;
 /** Its own workers ask every 2 s, or at best every half second. */
 const pollMs = 20;
 
-async function start({ url }: { readonly url: string }): Promise<void> {
-  const boss = await openBoss(url);
-  const pool = new pg.Pool({ connectionString: url, max: loops });
-  for (let i = 0; i < loops; i++) void work(boss, pool);
+interface Start {
+  readonly url: string;
+  readonly run: Place['run'];
 }
 
-async function work(boss: Boss, pool: pg.Pool): Promise<never> {
+async function start({ url, run }: Start): Promise<void> {
+  const boss = await openBoss(url, run);
+  const pool = new pg.Pool({ connectionString: url, max: loops });
+  for (let i = 0; i < loops; i++) void work(boss, pool, { isWatch: i === 0 });
+}
+
+/** Until there is work again. */
+let idle = Promise.withResolvers<void>();
+
+/** One keeps asking an empty queue, so that it costs those little who are measured meanwhile. */
+async function work(boss: Boss, pool: pg.Pool, { isWatch }: { readonly isWatch: boolean }) {
   for (;;) {
     const jobs = await boss.fetch(queue, { batchSize });
-    if (jobs.length === 0) await sleep(pollMs);
-    else await insertAndComplete(boss, pool, jobs);
+    if (jobs.length === 0) await (isWatch ? sleep(pollMs) : idle.promise);
+    else {
+      idle.resolve();
+      idle = Promise.withResolvers<void>();
+      await insertAndComplete(boss, pool, jobs);
+    }
   }
 }
 

@@ -16,10 +16,10 @@ import { paymentsOf } from './rows.ts';
 
 const expireInSeconds = 5;
 
-async function open({ ground, url }: Place): Promise<OpenPeer> {
-  const boss = await openBoss(url);
+async function open({ ground, url, run }: Place): Promise<OpenPeer> {
+  const boss = await openBoss(url, run);
   await boss.createQueue(queue, { expireInSeconds });
-  const program = { file: 'peers/pg-boss-worker.ts', argument: { url } };
+  const program = { file: 'peers/pg-boss-worker.ts', argument: { url, run } };
   const mover = await Mover.start(ground, program);
   return {
     async submit(unit) {
