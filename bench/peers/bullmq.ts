@@ -1,6 +1,6 @@
 // BullMQ: jobs in Redis; a submission is one job of 500 rows, which its worker inserts at once. (A
 // worker that takes many jobs at once belongs to its Pro version; with a job a row the open one is
-// slower by a factor of 10 and more.)
+// many times slower.)
 //
 // Good at: the database may be away while jobs are taken; priorities, rate limits, flows of jobs,
 // schedules, and a large community.
