@@ -42,14 +42,30 @@ export class Child {
         if (failure === undefined) resolve(value as T);
         else reject(new Error(`${method}: ${failure}`));
       });
-      this.#process.send({ id, method, argument });
+      // Without a callback a child that is gone would end the bench.
+      this.#process.send({ id, method, argument }, (error) => {
+        if (error) this.#waiting.get(id)?.({ id, failure: error.message });
+        if (error) this.#waiting.delete(id);
+      });
     });
   }
 
   /** Ends it in good order, so that it leaves its profiles. */
   async end(): Promise<void> {
+    if (this.#hasEnded) return;
     const exited = once(this.#process, 'exit');
     this.#process.disconnect();
+    await exited;
+  }
+
+  get #hasEnded(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
+  }
+
+  /** Ends it at once, as a crash would, and waits until it is gone. */
+  async crash(): Promise<void> {
+    const exited = once(this.#process, 'exit');
+    this.kill();
     await exited;
   }
 

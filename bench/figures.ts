@@ -9,8 +9,26 @@ export interface Run {
   readonly others: number;
 }
 
+/**
+ * What an acknowledged row survives. 'memory': nothing, it is in the memory of the process that
+ * acknowledged. 'server': the end of that process, not of the machine: it is in the page cache.
+ * 'disk': both, it is synced.
+ */
+export type Acknowledges = 'memory' | 'server' | 'disk';
+
+/** What bench peers says of each besides its rate. */
+export interface Acknowledgement {
+  /** Milliseconds. */
+  readonly ackP50: number;
+  readonly ackP99: number;
+  readonly acknowledges: Acknowledges;
+  /** Rows, by kills. */
+  readonly lost: number;
+  readonly doubled: number;
+}
+
 /** Medians over the runs; `ratio` = value / of. */
-export interface Figure {
+export interface Figure extends Partial<Acknowledgement> {
   readonly value: number;
   readonly unit: string;
   readonly of?: number;
@@ -31,6 +49,8 @@ export interface BenchOptions {
   readonly size: Size;
   /** By performance.now(): no round is begun that would probably end later. */
   readonly endBy: number;
+  /** Whether what needs a JVM is wanted too. */
+  readonly jvm?: boolean;
   /** Where to leave CPU profiles of the product; it runs slower with them. */
   readonly profileTo?: string;
 }
@@ -78,23 +98,30 @@ const spread = (values: readonly number[]): string =>
 const text = (value: number): string =>
   value >= 1000 ? Math.round(value).toLocaleString('en') : String(rounded(value));
 
+const acknowledgementHead = ['ack p50, ms', 'p99', 'ack is on', 'lost', 'doubled'];
+
+const acknowledgementCells = (figure: Figure): string[] =>
+  [figure.ackP50, figure.ackP99, figure.acknowledges, figure.lost, figure.doubled].map((cell) =>
+    typeof cell === 'number' ? text(cell) : (cell ?? ''),
+  );
+
 /** A table for people: medians, their spread, and how much others disturbed. */
 export function printTable(name: string, machine: Machine, figures: Figures): string {
-  const rows = Object.entries(figures).map(
-    ([figure, { value, unit, of, ratio, disturbed, runs }]) => {
-      const others = runs.map((run) => `${Math.round(run.others * 100)}`).join(' ');
-      return [
-        figure,
-        text(value),
-        unit,
-        spread(runs.map((run) => run.value)),
-        of === undefined ? '' : text(of),
-        ratio === undefined ? '' : ratio.toFixed(2),
-        `${runs.length}${disturbed > 0 ? `, ${disturbed} disturbed` : ''}`,
-        others,
-      ];
-    },
-  );
+  const isOfPeers = Object.values(figures).some(({ acknowledges }) => acknowledges !== undefined);
+  const rows = Object.entries(figures).map(([label, figure]) => {
+    const { value, unit, of, ratio, disturbed, runs } = figure;
+    return [
+      label,
+      text(value),
+      unit,
+      spread(runs.map((run) => run.value)),
+      of === undefined ? '' : text(of),
+      ratio === undefined ? '' : ratio.toFixed(2),
+      ...(isOfPeers ? acknowledgementCells(figure) : []),
+      `${runs.length}${disturbed > 0 ? `, ${disturbed} disturbed` : ''}`,
+      runs.map((run) => `${Math.round(run.others * 100)}`).join(' '),
+    ];
+  });
   const head = [
     'figure',
     'median',
@@ -102,6 +129,7 @@ export function printTable(name: string, machine: Machine, figures: Figures): st
     'spread',
     'of',
     'ratio',
+    ...(isOfPeers ? acknowledgementHead : []),
     'rounds',
     'others, % of cores',
   ];

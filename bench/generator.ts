@@ -1,12 +1,10 @@
-// The clients of the benches, in a process of their own: bodies rendered ahead, raw sockets that
-// stay open, one request in flight on each; every answer must be 202. As fast as it goes, or paced;
-// beside it the bare client of the same rows.
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+// The clients of the benches, in a process of their own: connections that stay open, one request in
+// flight on each. As fast as it goes, or paced; beside it the bare client of the same rows.
 import pg from 'pg';
 import { answerCalls } from './children.ts';
+import { HttpConnection } from './http-connection.ts';
 import { pace, type Sender } from './pace.ts';
-import { Body, bodyRows, CopyStream, type Keys } from './payments.ts';
+import { bodyRows, CopyStream, type Keys } from './payments.ts';
 import { copyStream } from './postgres.ts';
 import { Watcher } from './watcher.ts';
 
@@ -37,69 +35,10 @@ export interface PacedTimes {
   readonly visibleMs: readonly number[];
 }
 
-class Connection {
-  readonly #socket: Socket;
-  readonly #body: Body;
-  #received = '';
-  #answered: (status: number) => void = () => undefined;
-  #failed: (error: Error) => void = () => undefined;
-
-  constructor(socket: Socket, rows: number) {
-    const contentLength = new Body(0, rows).bytes.length;
-    const head = Buffer.from(
-      'POST /v1/streams/payments/records HTTP/1.1\r\nHost: 127.0.0.1\r\n' +
-        `Content-Type: application/x-ndjson\r\nContent-Length: ${contentLength}\r\n\r\n`,
-    );
-    this.#socket = socket;
-    this.#body = new Body(head.length, rows);
-    this.#body.bytes.set(head);
-    socket.setNoDelay(true);
-    socket.setEncoding('latin1');
-    socket.on('data', (text: string) => this.#take(text));
-    socket.on('error', (error) => this.#failed(error));
-    socket.on('close', () => this.#failed(new Error('the server closed a connection')));
-  }
-
-  static async to(url: string, rows: number): Promise<Connection> {
-    const { hostname, port } = new URL(url);
-    const socket = connect(Number(port), hostname);
-    await once(socket, 'connect');
-    return new Connection(socket, rows);
-  }
-
-  #take(text: string): void {
-    this.#received += text;
-    const end = this.#received.indexOf('\r\n\r\n');
-    if (end < 0) return;
-    const length = /content-length: *(\d+)/i.exec(this.#received)?.[1];
-    // Without a length the answer is no answer of ours: its status will tell.
-    if (this.#received.length < end + 4 + Number(length ?? 0)) return;
-    const status = Number(this.#received.slice(9, 12));
-    if (status === 202) this.#answered(status);
-    else this.#failed(new Error(this.#received));
-    this.#received = '';
-  }
-
-  /** Sends one body; resolves with its answer. */
-  post(first: number, keys?: Keys): Promise<number> {
-    this.#body.setKeys(first, keys);
-    return new Promise((resolve, reject) => {
-      this.#answered = resolve;
-      this.#failed = reject;
-      this.#socket.write(this.#body.bytes);
-    });
-  }
-
-  close(): void {
-    this.#failed = () => undefined;
-    this.#socket.destroy();
-  }
-}
-
 async function load({ url, first, rows, connections, keys }: Load): Promise<void> {
   let next = first;
   const client = async (): Promise<void> => {
-    const connection = await Connection.to(url, bodyRows);
+    const connection = await HttpConnection.to(url, { rows: bodyRows });
     while (next < first + rows) {
       const own = next;
       next += bodyRows;
@@ -113,7 +52,9 @@ async function load({ url, first, rows, connections, keys }: Load): Promise<void
 /** Bodies over HTTP. */
 async function paced(of: PacedLoad): Promise<PacedTimes> {
   const { url, first, rowsEach } = of;
-  const opened = Array.from({ length: of.connections }, () => Connection.to(url, rowsEach));
+  const opened = Array.from({ length: of.connections }, () =>
+    HttpConnection.to(url, { rows: rowsEach }),
+  );
   const connections = await Promise.all(opened);
   const senders = connections.map(
     (connection): Sender =>

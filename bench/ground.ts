@@ -7,11 +7,12 @@ import process from 'node:process';
 import pg from 'pg';
 import { Child } from './children.ts';
 import { createPayments } from './payments.ts';
-import { startBenchPostgres } from './postgres.ts';
+import { type PostgresSettings, startBenchPostgres } from './postgres.ts';
+import { Program, type ProgramStart } from './program.ts';
 
 export class Ground {
   readonly folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
-  readonly #children: Child[] = [];
+  readonly #processes: (Child | Program)[] = [];
   readonly #atExit = () => this.#remove();
 
   constructor() {
@@ -25,13 +26,20 @@ export class Ground {
         ? []
         : ['--cpu-prof', `--cpu-prof-dir=${profileTo}`, '--cpu-prof-interval=500'];
     const child = new Child(file, { execArgv });
-    this.#children.push(child);
+    this.#processes.push(child);
     return child;
   }
 
+  /** A program that is none of the bench's own. */
+  program(start: ProgramStart): Program {
+    const program = new Program(start);
+    this.#processes.push(program);
+    return program;
+  }
+
   /** In good order, so that profiles are left. */
-  async endChildren(): Promise<void> {
-    await Promise.all(this.#children.map((child) => child.end()));
+  async endProcesses(): Promise<void> {
+    await Promise.all(this.#processes.map((one) => one.end()));
   }
 
   clear(): void {
@@ -40,7 +48,7 @@ export class Ground {
   }
 
   #remove(): void {
-    for (const child of this.#children) child.kill();
+    for (const one of this.#processes) one.kill();
     // One that has just been killed may still be writing.
     rmSync(this.folder, { recursive: true, maxRetries: 5 });
   }
@@ -50,7 +58,7 @@ export async function onGround<T>(use: (ground: Ground) => Promise<T>): Promise<
   const ground = new Ground();
   try {
     const result = await use(ground);
-    await ground.endChildren();
+    await ground.endProcesses();
     return result;
   } finally {
     ground.clear();
@@ -67,9 +75,12 @@ export interface PostgresGround {
   readonly postmaster: number;
 }
 
-export const onPostgres = <T>(use: (on: PostgresGround) => Promise<T>): Promise<T> =>
+export const onPostgres = <T>(
+  use: (on: PostgresGround) => Promise<T>,
+  settings: PostgresSettings = {},
+): Promise<T> =>
   onGround(async (ground) => {
-    const server = await startBenchPostgres();
+    const server = await startBenchPostgres(settings);
     try {
       const client = new pg.Client({ connectionString: server.url });
       // Where the bench fails the server ends first; the bench's own error says more.

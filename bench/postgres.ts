@@ -7,10 +7,14 @@ import type { Rows } from './product.ts';
 
 export const transactionRows = 20_000;
 
-/** As PostgreSQL comes, fsync on, but for the small buffers that tests give it. */
-export async function startBenchPostgres(): Promise<PostgresServer> {
+export type PostgresSettings = { readonly [name: string]: string };
+
+/** As PostgreSQL comes, fsync on; the small buffers that tests give it are set back. */
+export async function startBenchPostgres(settings: PostgresSettings = {}): Promise<PostgresServer> {
   const server = await startPostgres();
-  await query(server.url, "ALTER SYSTEM SET shared_buffers = '128MB'");
+  for (const [name, value] of Object.entries({ shared_buffers: '128MB', ...settings })) {
+    await query(server.url, `ALTER SYSTEM SET ${name} = '${value}'`);
+  }
   await server.restart();
   return server;
 }

@@ -30,6 +30,7 @@ const promised: {
   latency: { beside: ['p99'] },
   mariadb: { beside: ['direct', 'stage', 'merge'] },
   path: { beside: ['http', 'library', 'random'], alone: ['bareCopy', 'bareRandom', 'rss'] },
+  peers: { beside: ['pool', 'inserts', 'unnest', 'pgBoss', 'graphileWorker'], alone: ['holdfast'] },
   price: { beside: ['exactlyOnce', 'books', 'ours', 'theirs', 'batchRows'] },
   ring: { beside: [], alone: ['batched', 'single', 'postMessage'] },
   sqlite: { beside: ['direct'] },
@@ -70,7 +71,19 @@ async function runBench(t: TestContext, folder: string, args: readonly string[])
 
 /** `npm run test:benches` runs them all; these take their time even in the smallest size. */
 const isWhole = process.env['HOLDFAST_TEST_BENCHES'] === 'all';
-const long = new Set(['ack', 'backlog', 'mariadb', 'price', 'staged']);
+const long = new Set(['ack', 'backlog', 'mariadb', 'peers', 'price', 'staged']);
+
+/** What holds at any speed. */
+function checkPeers(figures: Figures): void {
+  for (const [name, { ackP50 = 0, ackP99 = 0, acknowledges, ...figure }] of Object.entries(
+    figures,
+  )) {
+    assert(ackP50 > 0 && ackP99 >= ackP50 && acknowledges === 'disk', name);
+    assert(typeof figure.doubled === 'number', name);
+    assert.equal(figure.lost, 0, name);
+  }
+  assert.equal(figures['holdfast']?.doubled, 0);
+}
 
 suite('every bench', { concurrency: 2 }, () => {
   for (const [name, { alone = [], beside }] of Object.entries(promised)) {
@@ -96,6 +109,7 @@ suite('every bench', { concurrency: 2 }, () => {
           `${figure} stands beside its reference`,
         );
       }
+      if (name === 'peers') checkPeers(figures);
       assert.deepEqual(readdirSync(folder), []);
     });
   }
