@@ -95,7 +95,7 @@ async function withCopy(
     readonly disk: SimulatedDisk;
     readonly target: SimulatedTarget;
     readonly first: Opened;
-    startSecond(): Promise<Opened>;
+    readonly startSecond: () => Promise<Opened>;
   }) => Promise<void>,
 ): Promise<void> {
   const clock = new SimulatedClock();
