@@ -93,6 +93,10 @@ function callsIn(trace: string, folder: string): string[] {
 const withoutRepeats = (lines: readonly string[]): string[] =>
   lines.filter((line, i) => !line.startsWith('sync ') || line !== lines[i - 1]);
 
+/** Of who the owner is, the number of its process may have more digits, or fewer. */
+const lengthOf = (name: string | undefined, { bytes }: { readonly bytes: Uint8Array }): string =>
+  name?.startsWith('owner') ? 'all' : String(bytes.length);
+
 /** The operations of a log, one line each, by the names that the files have at the time. */
 function lines(entries: readonly Logged[]): string[] {
   const names = new Map<number, string>();
@@ -102,7 +106,7 @@ function lines(entries: readonly Logged[]): string[] {
         names.set(one.file, basename(one.path));
         return `create ${basename(one.path)}`;
       case 'write':
-        return `write ${names.get(one.file)} ${one.position}+${one.bytes.length}`;
+        return `write ${names.get(one.file)} ${one.position}+${lengthOf(names.get(one.file), one)}`;
       case 'sync':
         return `sync ${names.get(one.file)}`;
       case 'rename': {

@@ -37,7 +37,7 @@ async function makeDisk(image: string): Promise<void> {
   await run('mkfs.ext4', '-q', '-F', '-E', atOnce, image);
 }
 
-/** Until the disk runs out; then it has room, the file system is checked, and the next one opens. */
+/** Until it runs out; then there is room, the file system is checked, and the next one opens. */
 async function runOut({ tally }: RealAttack): Promise<void> {
   const base = mkdtempSync(join(mountFolder(), 'thin-'));
   const [room, path] = [join(base, 'room'), join(base, 'disk')];

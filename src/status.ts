@@ -17,7 +17,10 @@ export function streamStatus(
     : stream.marks.totals;
   const sumOf = (place: 'staged' | 'settled'): number =>
     lanes ? lanes.reduce((sum, lane) => sum + lane[place], 0) : watermarks[place];
-  const marks = { ...watermarks, staged: sumOf('staged'), settled: sumOf('settled') };
+  const settled = sumOf('settled');
+  // What has been confirmed since the target was asked is not yet in what it said (I1).
+  const confirmed = Math.min(watermarks.confirmed, settled);
+  const marks = { ...watermarks, staged: sumOf('staged'), settled, confirmed };
   const { accepted } = watermarks;
   const inFlight = inFlightOf(stream, lanes);
   const { merged, duplicates, superseded, deadLetters } = totals;

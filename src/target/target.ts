@@ -124,9 +124,9 @@ export interface Session {
   describe(table: string): Promise<Table>;
 
   /**
-   * Takeover: makes the lanes' rows where missing, and raises the epoch of all under their locks: to
-   * the server's time in microseconds, or further, so that none is given out a second time after a
-   * failover has forgotten its claim.
+   * Takeover: makes the lanes' rows where missing, and raises the epoch of all under their locks:
+   * to the server's time in microseconds, or further, so that none is given out a second time after
+   * a failover has forgotten its claim.
    */
   claim(claim: Claim): Promise<{ epoch: number; lanes: LaneState[] }>;
   /** A plain read; no answer to an ambiguous commit. */
