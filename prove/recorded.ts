@@ -93,10 +93,6 @@ function callsIn(trace: string, folder: string): string[] {
 const withoutRepeats = (lines: readonly string[]): string[] =>
   lines.filter((line, i) => !line.startsWith('sync ') || line !== lines[i - 1]);
 
-/** Of who the owner is, the number of its process may have more digits, or fewer. */
-const lengthOf = (name: string | undefined, { bytes }: { readonly bytes: Uint8Array }): string =>
-  name?.startsWith('owner') ? 'all' : String(bytes.length);
-
 /** The operations of a log, one line each, by the names that the files have at the time. */
 function lines(entries: readonly Logged[]): string[] {
   const names = new Map<number, string>();
@@ -106,7 +102,7 @@ function lines(entries: readonly Logged[]): string[] {
         names.set(one.file, basename(one.path));
         return `create ${basename(one.path)}`;
       case 'write':
-        return `write ${names.get(one.file)} ${one.position}+${lengthOf(names.get(one.file), one)}`;
+        return `write ${names.get(one.file)} ${one.position}+${one.bytes.length}`;
       case 'sync':
         return `sync ${names.get(one.file)}`;
       case 'rename': {
@@ -125,7 +121,10 @@ function lines(entries: readonly Logged[]): string[] {
 
 /** Where the two logs differ first; undefined where they do the same, byte for byte. */
 export function firstDifference(a: readonly Logged[], b: readonly Logged[]): string | undefined {
-  const [linesA, linesB] = [lines(a), lines(b)];
+  // The number of an owner's process may have more digits than another's.
+  const comparable = (line: string): string =>
+    line.startsWith('write owner') ? line.replace(/\d+$/, 'all') : line;
+  const [linesA, linesB] = [lines(a).map(comparable), lines(b).map(comparable)];
   const at = linesA.findIndex((line, i) => line !== linesB[i]);
   if (at >= 0 || linesA.length !== linesB.length) {
     return `operation ${at}: "${linesA[at]}" and "${linesB[at]}"`;
