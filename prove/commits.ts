@@ -303,7 +303,7 @@ export const commitsCampaign: Campaign = {
   name: 'commits',
   unit: 'statements of a batch struck',
   countShort: 240,
-  countLong: 1_500,
+  countLong: 3_000,
   countPart: 750,
   run,
 };

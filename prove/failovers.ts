@@ -97,7 +97,7 @@ export const failoversCampaign: Campaign = {
   name: 'failovers',
   unit: 'failovers of a real server',
   countShort: 10,
-  countLong: 30,
+  countLong: 50,
   countPart: 10,
   run,
 };

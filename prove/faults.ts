@@ -207,7 +207,7 @@ export const faultsCampaign: Campaign = {
   name: 'faults',
   unit: 'faults injected',
   countShort: 1_000,
-  countLong: 10_000,
-  countPart: 2_500,
+  countLong: 40_000,
+  countPart: 4_000,
   run,
 };

@@ -223,7 +223,7 @@ export const flipsCampaign: Campaign = {
   name: 'flips',
   unit: 'damaged journals',
   countShort: 131_072,
-  countLong: 1_000_000,
+  countLong: 2_000_000,
   countPart: 250_000,
   run,
 };

@@ -248,7 +248,7 @@ export const httpCampaign: Campaign = {
   name: 'http',
   unit: 'attacks on a server: requests, bodies, tokens, sieges',
   countShort: 700,
-  countLong: 4_000,
+  countLong: 8_000,
   countPart: 1_000,
   run,
 };

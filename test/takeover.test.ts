@@ -8,6 +8,12 @@ import { SimulatedDisk } from './simulation/simulated-disk.ts';
 import { SimulatedTarget } from './simulation/simulated-target.ts';
 import { column } from './support/rows.ts';
 
+const oneLane = {
+  journal: '/journal',
+  target: 'postgres://simulated/shop',
+  streams: { a: { table: 'a', lanes: 1 } },
+};
+
 test('lanes that are lost at once are taken over less and less often', async () => {
   const clock = new SimulatedClock();
   const target = new SimulatedTarget({ clock, latencyMsMax: 4 });
@@ -82,11 +88,35 @@ test('where no descriptor is left to read the journal with, a stream waits for o
   await clock.run(life());
 });
 
-const oneLane = {
-  journal: '/journal',
-  target: 'postgres://simulated/shop',
-  streams: { a: { table: 'a', lanes: 1 } },
-};
+test('a claim that was committed and not answered is no other process', async () => {
+  const clock = new SimulatedClock();
+  const target = new SimulatedTarget({ clock, latencyMsMax: 4 });
+  target.createTable('a', {
+    columns: [{ column: column('id', { kind: 'int', bytes: 8 }) }],
+    key: [],
+  });
+  let claims = 0;
+  target.strikeWhere(({ name }) => {
+    if (name === 'claim') claims++;
+    return name === 'claim' && claims === 2 ? 'ambiguous, committed' : undefined;
+  });
+  const disk = new SimulatedDisk();
+  disk.inject({ fault: 'EMFILE', operation: 'open read', path: '.segment' });
+  const life = async (): Promise<void> => {
+    const holdfast = await open(oneLane, { disk, clock, target });
+    try {
+      const { settled } = await holdfast.write('a', { id: 1 });
+      await clock.sleep(3 * limits.retryMsMax);
+      assert(claims > 2, `${claims} claims`);
+      const { state } = (await holdfast.status()).streams['a'] ?? {};
+      assert.equal(state, 'running');
+      assert.equal((await settled).merged, 1);
+    } finally {
+      await holdfast.close({ drainMs: 0 });
+    }
+  };
+  await clock.run(life());
+});
 
 /** A process goes on while another one has a copy of its journal, which no lock can tell. */
 async function withCopy(

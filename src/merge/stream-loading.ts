@@ -45,7 +45,7 @@ export class StreamLoading {
   #waiting = 0;
   #end: Position = { segment: 0, offset: 0 };
   #failures = 0;
-  /** Of the last claim. */
+  /** Of the last claim, where that was answered. */
   #epoch: number | undefined;
   #isAgeChecked = false;
   #isHurried = false;
@@ -194,6 +194,8 @@ export class StreamLoading {
       }
       // The lanes are ours until somebody claims them: never from a successor's hand.
       if (this.#epoch !== undefined) requireOwner(await session.lanes(claim), this.#epoch);
+      // Where the claim is not answered, a later epoch may be our own.
+      this.#epoch = undefined;
       const { epoch, lanes } = await session.claim(claim);
       this.#epoch = epoch;
       const { disk, directory } = this.#parts;
