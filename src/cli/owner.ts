@@ -7,7 +7,6 @@ import { readOwner } from '../journal/lock.ts';
 import type { LoadOptions, LoadResult, LoadState, Status, VerifyResult } from '../types.ts';
 import type { Config } from './config.ts';
 import { openHere } from './local.ts';
-import { connectTo } from './remote.ts';
 
 export type ReplayEnd = 'merged' | 'duplicate' | 'superseded' | 'deadLetter';
 
@@ -48,6 +47,8 @@ export async function reachOwner(config: Config): Promise<JournalOwner> {
     if (!(error instanceof HoldfastError) || error.code !== 'HF_JOURNAL_LOCKED') throw error;
     const url = readOwner(systemDisk, config.options.journal)?.url;
     if (url === undefined) throw error;
+    // Node.js takes 50 ms to load its HTTP client, which few commands need.
+    const { connectTo } = await import('./remote.ts');
     return connectTo({ url, ...config.credentials });
   }
 }

@@ -5,11 +5,11 @@
 import type { Command } from 'commander';
 import { systemDisk } from '../disk.ts';
 import { errorTable } from '../errors.ts';
-import { open } from '../holdfast.ts';
+import { type Opened, open } from '../holdfast.ts';
 import { announceOwner } from '../journal/lock.ts';
 import { limits } from '../limits.ts';
 import type { Options } from '../options.ts';
-import { type RunningServer, startServer } from '../server/server.ts';
+import type { RunningServer, StartOptions } from '../server/server.ts';
 import { redactUrl } from '../target/open.ts';
 import { startAccepting } from '../threads/accepting.ts';
 import type { Holdfast } from '../types.ts';
@@ -41,10 +41,7 @@ export async function serve(
     void holdfast.failed.then(leave);
     await prepare(holdfast);
     const serverOptions = { ...complete.server, shownOptions: shown(complete) };
-    const server =
-      serverOptions.workers === 0
-        ? await startServer(holdfast, serverOptions)
-        : await startAccepting(holdfast, serverOptions);
+    const server = await startServing(holdfast, serverOptions);
     try {
       announceOwner(systemDisk, options.journal, { pid: process.pid, url: server.url });
       await onListening(server, holdfast);
@@ -57,6 +54,19 @@ export async function serve(
     await holdfast.close();
     release();
   }
+}
+
+/**
+ * The server's modules take longer to load than all others, so they are loaded only by the threads
+ * that serve.
+ */
+async function startServing(
+  holdfast: Opened,
+  options: StartOptions & { readonly workers: number },
+): Promise<RunningServer> {
+  if (options.workers > 0) return startAccepting(holdfast, options);
+  const { startServer } = await import('../server/server.ts');
+  return startServer(holdfast, options);
 }
 
 /** Requests in hand first, then the rows in flight; both within the bound on a drain. */
