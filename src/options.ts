@@ -244,8 +244,17 @@ function checkNames({ value, path, pattern }: Place, problems: string[]): void {
   }
 }
 
+type Children = ReadonlyMap<string, OptionRow | undefined>;
+const childrenKnown = new Map<string, Children>();
+
 /** What may stand directly under a pattern, by name. */
-function childrenOf(pattern: string): Map<string, OptionRow | undefined> {
+function childrenOf(pattern: string): Children {
+  const children = childrenKnown.get(pattern) ?? findChildren(pattern);
+  childrenKnown.set(pattern, children);
+  return children;
+}
+
+function findChildren(pattern: string): Children {
   const depth = pattern === '' ? 0 : pattern.split('.').length;
   const children = new Map<string, OptionRow | undefined>();
   for (const row of optionTable) {

@@ -37,10 +37,7 @@ const parse = (row: Stored | undefined): KeptRequest | undefined => {
 
 export class Requests {
   readonly #database: DatabaseSync;
-  readonly #insert: StatementSync;
-  readonly #settle: StatementSync;
-  readonly #take: StatementSync;
-  readonly #byKey: StatementSync;
+  readonly #statements = new Map<string, StatementSync>();
   /** Journaled, not yet in the database. */
   #fresh = new Map<number, KeptRequest>();
   #freshKeys = new Map<string, number>();
@@ -55,17 +52,8 @@ export class Requests {
     this.#database = database;
     this.#keptMax = keptMax;
     database.exec(schema);
-    this.#insert = database.prepare(
-      'INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-    );
-    this.#settle = database.prepare('UPDATE requests SET counts = ? WHERE id = ?');
-    this.#take = database.prepare('INSERT OR REPLACE INTO taken VALUES (1, ?)');
-    this.#byKey = database.prepare(
-      'SELECT body, counts FROM requests WHERE stream = ? AND key = ?',
-    );
-    this.#taken = Number(database.prepare('SELECT id FROM taken').get()?.['id'] ?? -1);
-    this.#count = this.#ask('SELECT count(*) AS n FROM requests');
-    this.#keyed = this.#ask('SELECT count(key) AS n FROM requests');
+    this.#taken = Number(this.#prepared('SELECT id FROM taken').get()?.['id'] ?? -1);
+    ({ count: this.#count, keyed: this.#keyed } = this.#counts());
   }
 
   /** The last group of which it has durably taken over a request; -1 where there was none. */
@@ -100,7 +88,9 @@ export class Requests {
   byId(id: number): KeptRequest | undefined {
     const fresh = this.#fresh.get(id);
     if (fresh) return fresh;
-    const found = parse(this.#one('SELECT body, counts FROM requests WHERE id = ?', id));
+    this.#mustBeOpen();
+    const sql = 'SELECT body, counts FROM requests WHERE id = ?';
+    const found = parse(this.#prepared(sql).get(id) as Stored | undefined);
     const counts = this.#settled.get(id);
     return found && counts ? { ...found, counts } : found;
   }
@@ -109,8 +99,9 @@ export class Requests {
     const id = this.#freshKeys.get(`${stream} ${key}`);
     if (id !== undefined) return this.#fresh.get(id);
     this.#mustBeOpen();
+    const sql = 'SELECT body, counts FROM requests WHERE stream = ? AND key = ?';
     try {
-      return parse(this.#byKey.get(stream, key) as Stored | undefined);
+      return parse(this.#prepared(sql).get(stream, key) as Stored | undefined);
     } catch (error) {
       // It may be a request that was written and is sent again.
       throw diskFailure(error, 'unknown');
@@ -122,7 +113,7 @@ export class Requests {
     this.#mustBeOpen();
     this.#flushOrRefuse();
     const sql = 'SELECT body, counts FROM requests WHERE load = ? ORDER BY id';
-    const rows = this.#database.prepare(sql).all(load) as unknown as Stored[];
+    const rows = this.#prepared(sql).all(load) as unknown as Stored[];
     return rows.flatMap((row) => parse(row) ?? []);
   }
 
@@ -130,7 +121,7 @@ export class Requests {
   forgetLoad(load: string): void {
     this.#mustBeOpen();
     this.#flushOrRefuse();
-    this.#database.prepare('UPDATE requests SET load = NULL WHERE load = ?').run(load);
+    this.#prepared('UPDATE requests SET load = NULL WHERE load = ?').run(load);
   }
 
   /**
@@ -141,7 +132,7 @@ export class Requests {
     const sql =
       'SELECT body, counts FROM requests WHERE stream = ? AND counts IS NULL AND id > ? ORDER BY id LIMIT ?';
     const most = limit + this.#settled.size;
-    const rows = this.#database.prepare(sql).all(stream, after, most) as unknown as Stored[];
+    const rows = this.#prepared(sql).all(stream, after, most) as unknown as Stored[];
     const kept = rows.flatMap((row) => parse(row) ?? []).filter(({ id }) => !this.#settled.has(id));
     // What is fresh was journaled after all that the database has.
     for (const request of this.#fresh.values()) {
@@ -177,9 +168,10 @@ export class Requests {
 
   #writeAll(): void {
     let taken = this.#taken;
+    const insert = this.#prepared('INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
     for (const note of this.#fresh.values()) {
       const { counts, ...body } = note;
-      this.#insert.run(
+      insert.run(
         note.id,
         note.stream,
         note.key ?? null,
@@ -191,8 +183,9 @@ export class Requests {
       );
       taken = Math.max(taken, note.id);
     }
-    this.#take.run(taken);
-    for (const [id, counts] of this.#settled) this.#settle.run(JSON.stringify(counts), id);
+    this.#prepared('INSERT OR REPLACE INTO taken VALUES (1, ?)').run(taken);
+    const settle = this.#prepared('UPDATE requests SET counts = ? WHERE id = ?');
+    for (const [id, counts] of this.#settled) settle.run(JSON.stringify(counts), id);
   }
 
   /**
@@ -206,13 +199,20 @@ export class Requests {
     const sql = `DELETE FROM requests WHERE counts IS NOT NULL AND load IS NULL
       AND (at < ? OR (key IS NULL
       AND id IN (SELECT id FROM requests WHERE key IS NULL ORDER BY id LIMIT ?)))`;
-    this.#database.prepare(sql).run(before, over);
-    this.#count = this.#ask('SELECT count(*) AS n FROM requests');
-    this.#keyed = this.#ask('SELECT count(key) AS n FROM requests');
+    this.#prepared(sql).run(before, over);
+    ({ count: this.#count, keyed: this.#keyed } = this.#counts());
   }
 
-  #ask(sql: string): number {
-    return Number(this.#database.prepare(sql).get()?.['n'] ?? 0);
+  #counts(): { readonly count: number; readonly keyed: number } {
+    const row = this.#prepared('SELECT count(*) AS n, count(key) AS keyed FROM requests').get();
+    return { count: Number(row?.['n']), keyed: Number(row?.['keyed']) };
+  }
+
+  /** Prepared where it is first wanted, and kept. */
+  #prepared(sql: string): StatementSync {
+    const statement = this.#statements.get(sql) ?? this.#database.prepare(sql);
+    this.#statements.set(sql, statement);
+    return statement;
   }
 
   /** Where there is no room for what is fresh, the journal keeps it for the next owner. */
@@ -245,11 +245,6 @@ export class Requests {
   /** Of a journal that cannot be opened, nothing is kept that the database does not have yet. */
   letGo(): void {
     this.#database.close();
-  }
-
-  #one(sql: string, id: number): Stored | undefined {
-    this.#mustBeOpen();
-    return this.#database.prepare(sql).get(id) as Stored | undefined;
   }
 }
 
