@@ -5,8 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../src/clock.ts';
 import { systemDisk } from '../src/disk.ts';
 import { open, type Ports } from '../src/holdfast.ts';
-import type { JournalOptions } from '../src/options.ts';
-import { type RunningServer, startServer } from '../src/server/server.ts';
+import { defaults, type JournalOptions } from '../src/options.ts';
+import type { RunningServer } from '../src/server/server.ts';
+import { startServing } from '../src/serving.ts';
 import { openTarget } from '../src/target/open.ts';
 import type { Holdfast, StreamStatus } from '../src/types.ts';
 import { answerCalls } from './children.ts';
@@ -44,6 +45,10 @@ export interface Standing {
   readonly rssMax: number;
 }
 
+/** Threads that take requests: as many as `serve` has, or HOLDFAST_BENCH_WORKERS. */
+const workers = (): number =>
+  Number(process.env['HOLDFAST_BENCH_WORKERS'] ?? defaults.server.workers);
+
 const callsInFlight = 8;
 /** A status asks the target, on a connection of its own: not too often. */
 const pollMs = 30;
@@ -62,7 +67,7 @@ async function start({ stream, loaders = 'worker', limits = {}, ...of }: Start):
     options,
     ...(loaders === 'plain' ? [await plainPorts(of.target)] : []),
   );
-  const server = await startServer(holdfast, { port: 0 });
+  const server = await startServing(holdfast, { port: 0, workers: workers() });
   running = { holdfast, server };
   return server.url;
 }

@@ -1,6 +1,7 @@
 // `npm run -s prove -- NAME --json [--count N] [--seed S]`: one campaign by itself. Leaves with 1
 // where anything was lost, doubled or otherwise wrong, or where too little was seen.
-// `npm run prove`: all of them, in parts that add up (whole.ts); with --share, a share of each.
+// `npm run prove`: all of them, in parts that add up (whole.ts); with --share, a share of each; with --only,
+// parts of that one alone.
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { type CampaignResult, isFine } from './campaign.ts';
@@ -43,19 +44,21 @@ async function main(): Promise<number> {
       share: { type: 'string' },
     },
   });
-  const [name = ''] = positionals;
-  if (positionals.length === 0) {
+  const [name = values.only] = positionals;
+  const campaign = campaigns.find((one) => one.name === name);
+  if (positionals.length === 0 && (campaign || name === undefined)) {
     const say = (text: string): void => {
       process.stderr.write(`${text}\n`);
     };
-    return proveAll({ campaigns, share: Number(values.share ?? 1), say });
+    const only = campaign && { only: campaign.name };
+    return proveAll({ campaigns, share: Number(values.share ?? 1), ...only, say });
   }
-  const campaign = campaigns.find((one) => one.name === name);
   if (!campaign || positionals.length !== 1) {
     const names = campaigns.map((one) => one.name).join(' | ');
     process.stderr.write(
-      `Usage: npm run prove [-- --share 0.1], or\n` +
-        `npm run -s prove -- ${names} [--json] [--count N] [--seed S] [--only TEXT] [--brief]\n`,
+      `Usage: npm run prove [-- --share 0.1] [--only NAME], or\n` +
+        `npm run -s prove -- NAME [--json] [--count N] [--seed S] [--only TEXT] [--brief]\n` +
+        `NAME: ${names}\n`,
     );
     return 2;
   }
@@ -67,7 +70,7 @@ async function main(): Promise<number> {
     ...(values.only === undefined ? {} : { only: values.only }),
     isBrief: values.brief ?? false,
     isShort: values.short ?? false,
-    onProgress: showProgress(name),
+    onProgress: showProgress(campaign.name),
   });
   if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   else print(result);

@@ -20,6 +20,8 @@ export interface WholeOptions {
   readonly campaigns: readonly Campaign[];
   /** Of each campaign's long count; 1 is all of it, 0 only writes down what was done. */
   readonly share: number;
+  /** Only parts of this campaign are done; all that was done before is written down. */
+  readonly only?: string;
   readonly say: (text: string) => void;
 }
 
@@ -139,12 +141,12 @@ function progress(jobs: readonly Job[], done: ReadonlyMap<Job, number>): string 
   return `${Math.round(share * 100)} %, about ${leftMinutes} min to go`;
 }
 
-export async function proveAll({ campaigns, share, say }: WholeOptions): Promise<number> {
+export async function proveAll({ campaigns, share, only, say }: WholeOptions): Promise<number> {
   const parts = new Parts(sourceDigest());
   const counts = new Map(campaigns.map((one) => [one, Math.ceil(one.countLong * share)] as const));
-  const jobs = [...counts].flatMap(([campaign, count]) =>
-    jobsOf(campaign, count, parts.of(campaign.name)),
-  );
+  const jobs = [...counts]
+    .filter(([{ name }]) => only === undefined || name === only)
+    .flatMap(([campaign, count]) => jobsOf(campaign, count, parts.of(campaign.name)));
   const done = new Map<Job, number>();
   // The longest is the first of the list: all others are done before it, wherever it is stopped.
   const waiting = jobs.toReversed();

@@ -5,13 +5,13 @@
 import type { Command } from 'commander';
 import { systemDisk } from '../disk.ts';
 import { errorTable } from '../errors.ts';
-import { type Opened, open } from '../holdfast.ts';
+import { open } from '../holdfast.ts';
 import { announceOwner } from '../journal/lock.ts';
 import { limits } from '../limits.ts';
 import type { Options } from '../options.ts';
-import type { RunningServer, StartOptions } from '../server/server.ts';
+import type { RunningServer } from '../server/server.ts';
+import { startServing } from '../serving.ts';
 import { redactUrl } from '../target/open.ts';
-import { startAccepting } from '../threads/accepting.ts';
 import type { Holdfast } from '../types.ts';
 import { type Config, readConfig } from './config.ts';
 import { print, reportFailure, say } from './output.ts';
@@ -54,19 +54,6 @@ export async function serve(
     await holdfast.close();
     release();
   }
-}
-
-/**
- * The server's modules take longer to load than all others, so they are loaded only by the threads
- * that serve.
- */
-async function startServing(
-  holdfast: Opened,
-  options: StartOptions & { readonly workers: number },
-): Promise<RunningServer> {
-  if (options.workers > 0) return startAccepting(holdfast, options);
-  const { startServer } = await import('../server/server.ts');
-  return startServer(holdfast, options);
 }
 
 /** Requests in hand first, then the rows in flight; both within the bound on a drain. */

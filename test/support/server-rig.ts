@@ -11,8 +11,8 @@ import { systemClock } from '../../src/clock.ts';
 import { type Disk, systemDisk } from '../../src/disk.ts';
 import { open } from '../../src/holdfast.ts';
 import type { JournalOptions, ServerOptions, StreamOptions } from '../../src/options.ts';
-import { type RunningServer, type StartOptions, startServer } from '../../src/server/server.ts';
-import { startAccepting } from '../../src/threads/accepting.ts';
+import type { RunningServer, StartOptions } from '../../src/server/server.ts';
+import { startServing } from '../../src/serving.ts';
 import type { Holdfast } from '../../src/types.ts';
 
 export interface Rig {
@@ -63,12 +63,7 @@ export async function startRig(
       loaderThread: 'own',
     } as const;
     const holdfast = await open(opened, { disk: below.disk ?? systemDisk, clock: systemClock });
-    const serverOptions = { port: 0, ...options };
-    const workers = workersOf();
-    const server =
-      workers > 0
-        ? await startAccepting(holdfast, { ...serverOptions, workers })
-        : await startServer(holdfast, serverOptions);
+    const server = await startServing(holdfast, { port: 0, ...options, workers: workersOf() });
     return { holdfast, server };
   };
   const stop = async () => {
