@@ -1,7 +1,7 @@
 // `npm run -s prove -- NAME --json [--count N] [--seed S]`: one campaign by itself. Leaves with 1
 // where anything was lost, doubled or otherwise wrong, or where too little was seen.
-// `npm run prove`: all of them, in parts that add up (whole.ts); with --share, a share of each; with --only,
-// parts of that one alone.
+// `npm run prove`: all of them, in parts that add up (whole.ts); with --share, a share of each;
+// with --only, parts of that one alone.
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { type CampaignResult, isFine } from './campaign.ts';
