@@ -112,7 +112,7 @@ function drawStream(random: Random, index: number): StreamPlan {
     lanes,
     loaders: random.between(1, Math.min(2, lanes)),
     mergers: random.between(1, 2),
-    mergeEveryMs: random.pick([10, 40, 160]),
+    mergeEveryMs: random.pick([20, 80, 320]),
     batchRowsMax: random.pick([1, 3, 10, 1000]),
   };
 }
@@ -287,7 +287,9 @@ function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: num
 export function drawPlan(seed: bigint): Plan {
   const root = new Random(seed);
   const random = root.fork(1);
-  const streams = Array.from({ length: random.between(1, 3) }, (_, i) => drawStream(random, i));
+  const streams = Array.from({ length: random.pick([1, 1, 2, 2, 3]) }, (_, i) =>
+    drawStream(random, i),
+  );
   const untilMs = random.pick([40, 150, 600]);
   return {
     seed: String(seed),

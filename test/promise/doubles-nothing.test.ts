@@ -65,7 +65,7 @@ async function check(store: Store): Promise<void> {
   const total = async () =>
     (await number(store, 'SELECT count(*) FROM keyed')) +
     (await number(store, 'SELECT count(*) FROM loose'));
-  while ((await total()) < all) await pause(20);
+  while ((await total()) < all) await pause(100);
   const verified = jsonOf<VerifyResult>(await store.run(['verify', '--json']));
   assert.deepEqual(verified.differences, []);
   const ids = await store.sql('SELECT id FROM keyed UNION ALL SELECT id FROM loose');

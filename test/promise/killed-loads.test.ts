@@ -34,7 +34,7 @@ const killsMin = 5;
 const growthMax = 3_000;
 const openingMs = 700;
 /** Counting is work for the server, too. */
-const lookMs = 20;
+const lookMs = 100;
 
 type Key = 'keyed' | 'loose';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { mutantsCampaign, mutated } from '../prove/mutants.ts';
-import { proved } from './support/proofs.ts';
+import { mutantsCampaign, mutated } from '../../prove/mutants.ts';
+import { proved } from '../support/proofs.ts';
 
 test('every broken build is found out, and the unbroken one is not', async () => {
   const { runs, seen } = await proved(mutantsCampaign);

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import test from 'node:test';
-import { drawPlan } from '../prove/simulation/plan.ts';
-import { shrink } from '../prove/simulation/shrink.ts';
-import { keptSeeds, simulationCampaign } from '../prove/simulation.ts';
-import { apart, proved } from './support/proofs.ts';
+import { drawPlan } from '../../prove/simulation/plan.ts';
+import { shrink } from '../../prove/simulation/shrink.ts';
+import { keptSeeds, simulationCampaign } from '../../prove/simulation.ts';
+import { apart, proved } from '../support/proofs.ts';
 
 test('in no simulated world is a row lost or doubled, and every seed repeats itself', async () => {
   // Fresh seeds each time: a failure names its own, and is kept. In two halves, side by side: it is

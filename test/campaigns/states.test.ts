@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { statesCampaign } from '../prove/states.ts';
-import { proved } from './support/proofs.ts';
+import { statesCampaign } from '../../prove/states.ts';
+import { proved } from '../support/proofs.ts';
 
 test('no state that a power cut can leave loses, doubles or invents a record', async () => {
   const { runs, seen } = await proved(statesCampaign);

@@ -4,10 +4,10 @@ import { closeSync, fsyncSync, openSync, readFileSync, readSync, rmSync, writeSy
 import { join } from 'node:path';
 import process from 'node:process';
 import test from 'node:test';
-import { LossyDisk, whyNoCuts } from '../prove/cut-disks.ts';
-import { cutsCampaign } from '../prove/cuts.ts';
-import { mountFolder } from '../prove/mounts.ts';
-import { proved } from './support/proofs.ts';
+import { LossyDisk, whyNoCuts } from '../../prove/cut-disks.ts';
+import { cutsCampaign } from '../../prove/cuts.ts';
+import { mountFolder } from '../../prove/mounts.ts';
+import { proved } from '../support/proofs.ts';
 
 const why = whyNoCuts();
 const skip = why ?? false;
