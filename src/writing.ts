@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { type Decoded, decodeBytes, rowsRefused } from './accept/decode.ts';
 import { RowBuffer } from './accept/row-buffer.ts';
 import type { Row } from './accept/rows.ts';
+import { SpareRows } from './accept/spare-rows.ts';
 import type { Admission } from './admission.ts';
 import { HoldfastError, type Rejection } from './errors.ts';
 import type { RequestKeep } from './journal/group.ts';
@@ -45,6 +46,7 @@ export const sha256 = (bytes: Uint8Array): string =>
 
 export class Writing {
   readonly #parts: WritingParts;
+  readonly #spares = new SpareRows();
   /** Keyed requests that are being journaled: a twin waits for the answer of the first (P20). */
   readonly #inFlight = new Map<string, Promise<RequestNote>>();
 
@@ -78,7 +80,8 @@ export class Writing {
   async bytes(stream: OpenStream, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt> {
     const take = (): DecodedFor => {
       const { reader, tableId: table } = stream;
-      return { ...decodeBytes(reader, bytes, { ...options, onRefused: this.#onRefused }), table };
+      const how = { ...options, onRefused: this.#onRefused, spares: this.#spares };
+      return { ...decodeBytes(reader, bytes, how), table };
     };
     const { idempotencyKey: key } = options;
     if (key !== undefined) {
@@ -176,12 +179,17 @@ export class Writing {
     const rejected = taken.rejected ?? [];
     const kept = keep && rejected.length > 0 ? { ...keep, rejected } : keep;
     const run = (): Promise<RequestNote> => stream.journal(taken, kept);
-    const refusal = admission.refusal(stream, taken.rows.length);
-    if (atBound === 'refuse') {
+    try {
+      if (atBound !== 'refuse') {
+        return await admission.waiting(stream, taken.rows.length, { signal, run });
+      }
+      const refusal = admission.refusal(stream, taken.rows.length);
       if (refusal) throw refusal;
-      return run();
+      return await run();
+    } finally {
+      // Journaled, or refused: the rows stand in the group, or nowhere.
+      this.#spares.give(taken.rows);
     }
-    return admission.waiting(stream, taken.rows.length, { signal, run });
   }
 
   async #answer(

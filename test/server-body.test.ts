@@ -53,7 +53,7 @@ test('a small body takes the room of the largest that is still arriving', async 
   const memory = new BodyMemory(100);
   const whole = memory.open(assert.fail);
   memory.take(whole, 30);
-  memory.keep(whole);
+  const first = memory.keep(whole, [Buffer.alloc(30)]);
   const { sender, raw } = await arriving(t);
   sender.write('x'.repeat(60));
   const large = readBody(raw, bounds(memory));
@@ -63,9 +63,26 @@ test('a small body takes the room of the largest that is still arriving', async 
   await assert.rejects(large, { code: 'HF_OVERLOADED' });
   assert.equal(memory.bytes, 50, 'what was refused is free, what has arrived is not');
   assert(!memory.take(small, 51), 'nobody is larger than what it asks for');
-  memory.keep(small);
-  memory.give(50);
+  memory.give(first);
+  memory.give(memory.keep(small, [Buffer.alloc(20)]));
   assert.equal(memory.bytes, 0);
+});
+
+test('the memory of a body holds another one when it was given back, not before', () => {
+  const memory = new BodyMemory(1_000);
+  const arrived = (...chunks: string[]): Buffer => {
+    const share = memory.open(assert.fail);
+    for (const chunk of chunks) memory.take(share, chunk.length);
+    return memory.keep(share, chunks.map(Buffer.from));
+  };
+  const first = arrived('a longer', ' one');
+  const second = arrived('another');
+  assert.equal(first.toString(), 'a longer one');
+  memory.give(first);
+  const third = arrived('x', 'y');
+  assert.equal(third.buffer, first.buffer);
+  assert.deepEqual([second.toString(), third.toString()], ['another', 'xy']);
+  assert.equal(memory.bytes, 'another'.length + 'xy'.length);
 });
 
 test('a connection that is lost in the middle of a body is a cut body', async (t) => {

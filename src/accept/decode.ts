@@ -4,8 +4,9 @@ import { HoldfastError, type Rejection } from '../errors.ts';
 import type { UndecodedRow } from '../journal/undecoded.ts';
 import { limits } from '../limits.ts';
 import type { WriteBytesOptions } from '../types.ts';
-import { RowBuffer } from './row-buffer.ts';
+import type { RowBuffer } from './row-buffer.ts';
 import type { RejectedLine, RowReader } from './rows.ts';
+import type { SpareRows } from './spare-rows.ts';
 
 export interface Decoded {
   readonly rows: RowBuffer;
@@ -17,16 +18,33 @@ export interface Decoded {
 /** Hears how many rows were refused, by code. */
 export type OnRefused = (code: string, count: number) => void;
 
+interface DecodeOptions extends Pick<WriteBytesOptions, 'format' | 'csv' | 'invalid'> {
+  readonly onRefused: OnRefused;
+  /** Whose the rows' buffer is: it wants it back. */
+  readonly spares: SpareRows;
+}
+
 /**
  * Throws HF_ROWS_REFUSED where a line does not fit and `invalid` does not keep it, HF_EMPTY where
- * there is none.
+ * there is none; then no buffer is taken.
  */
-export function decodeBytes(
+export function decodeBytes(reader: RowReader, bytes: Uint8Array, options: DecodeOptions): Decoded {
+  const { spares } = options;
+  const rows = spares.take(Math.max(bytes.length, 1024), Math.max(bytes.length >> 6, 16));
+  try {
+    return decodeInto(rows, reader, bytes, options);
+  } catch (error) {
+    spares.give(rows);
+    throw error;
+  }
+}
+
+function decodeInto(
+  rows: RowBuffer,
   reader: RowReader,
   bytes: Uint8Array,
-  options: Pick<WriteBytesOptions, 'format' | 'csv' | 'invalid'> & { onRefused: OnRefused },
+  options: DecodeOptions,
 ): Decoded {
-  const rows = new RowBuffer(Math.max(bytes.length, 1024), Math.max(bytes.length >> 6, 16));
   const { rejected } =
     options.format === 'json'
       ? reader.json(bytes, rows)

@@ -99,6 +99,15 @@ export class RowBuffer {
     return place;
   }
 
+  /** Empty again, with the memory that it has. */
+  clear(): void {
+    this.length = 0;
+    this.count = 0;
+    this.columnSets.length = 0;
+    this.#setPlaces.clear();
+    this.#lastSet = undefined;
+  }
+
   start(row: number): number {
     return row === 0 ? 0 : (this.ends[row - 1] ?? 0);
   }

@@ -174,7 +174,7 @@ function addBodyParser(app: FastifyInstance, { bodies }: Parts): void {
     } catch (error) {
       throw new HoldfastError('HF_USAGE', 'The body is not JSON.', { cause: error });
     } finally {
-      bodies.memory.give(bytes.length);
+      bodies.memory.give(bytes);
     }
   });
 }

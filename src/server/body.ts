@@ -7,6 +7,11 @@ import type { Readable } from 'node:stream';
 import { createGunzip, type Gunzip } from 'node:zlib';
 import { HoldfastError } from '../errors.ts';
 
+/** What is kept of bodies that were read: so many, of no more than this, in steps of that. */
+const sparesMax = 16;
+const spareBytesMax = 256 * 1024;
+const spareStepBytes = 16 * 1024;
+
 /** What one body that is arriving holds of the memory of all. */
 export interface Share {
   bytes: number;
@@ -23,6 +28,8 @@ export class BodyMemory {
   bytes = 0;
   readonly bytesMax: number;
   readonly #arriving = new Set<Share>();
+  /** Of bodies that were given back: memory that is used again. */
+  readonly #spares: ArrayBuffer[] = [];
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
@@ -49,20 +56,33 @@ export class BodyMemory {
     return true;
   }
 
-  /** It has arrived: its bytes stay taken until they are given back. */
-  keep(share: Share): void {
+  /** It has arrived, in these chunks: its bytes stay taken until `give`. */
+  keep(share: Share, chunks: readonly Uint8Array[]): Buffer {
     this.#arriving.delete(share);
+    const wanted = Math.ceil(share.bytes / spareStepBytes) * spareStepBytes;
+    const at = this.#spares.findIndex(({ byteLength }) => byteLength >= wanted);
+    const [spare] = at === -1 ? [] : this.#spares.splice(at, 1);
+    const body = Buffer.from(spare ?? new ArrayBuffer(wanted), 0, share.bytes);
+    let end = 0;
+    for (const chunk of chunks) {
+      body.set(chunk, end);
+      end += chunk.length;
+    }
+    return body;
+  }
+
+  /** A body that nobody reads any more: its memory will hold another one. */
+  give({ length, buffer }: Buffer): void {
+    this.bytes -= length;
+    const isKept = this.#spares.length < sparesMax && buffer.byteLength <= spareBytesMax;
+    if (isKept && buffer instanceof ArrayBuffer) this.#spares.push(buffer);
   }
 
   /** Takes nothing more, and gives back what it has. */
   drop(share: Share): void {
     this.#arriving.delete(share);
-    this.give(share.bytes);
+    this.bytes -= share.bytes;
     share.bytes = 0;
-  }
-
-  give(bytes: number): void {
-    this.bytes -= bytes;
   }
 
   #largest(bytesMin: number): Share | undefined {
@@ -110,41 +130,40 @@ function inflater(raw: IncomingMessage): Gunzip | undefined {
 }
 
 /**
- * The whole body, inflated. Its bytes stay taken from `bounds.memory` until the caller gives them
- * back. Rejects with HF_MEDIA_TYPE, HF_TOO_LARGE, HF_OVERLOADED, HF_TIMEOUT, HF_BODY_CUT or
+ * The whole body, inflated. Its bytes stay taken from `bounds.memory` until the caller gives it
+ * back, and reads it no more. Rejects with HF_MEDIA_TYPE, HF_TOO_LARGE, HF_OVERLOADED, HF_TIMEOUT, HF_BODY_CUT or
  * HF_USAGE; then nothing stays taken, and what still arrives is thrown away.
  */
 export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promise<Buffer> {
   const gunzip = inflater(raw);
   if (Number(raw.headers['content-length'] ?? 0) > bounds.bytesMax) throw tooLarge(bounds.bytesMax);
+  const { promise: arrived, resolve, reject } = Promise.withResolvers<void>();
+  const share = bounds.memory.open(() => reject(overloaded()));
+  const timer = setTimeout(
+    () => reject(late(bounds.msMax, 'The body did not arrive')),
+    bounds.msMax,
+  );
   const chunks: Buffer[] = [];
-  let share: Share | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  raw.on('error', () => reject(cut()));
   try {
-    await new Promise<void>((resolve, reject) => {
-      const own = bounds.memory.open(() => reject(overloaded()));
-      share = own;
-      timer = setTimeout(() => reject(late(bounds.msMax, 'The body did not arrive')), bounds.msMax);
-      raw.on('error', () => reject(cut()));
-      if (raw.destroyed && !raw.complete) return reject(cut());
-      const source: Readable = gunzip ? raw.pipe(gunzip) : raw;
-      gunzip?.on('error', (error) => reject(gzipError(error)));
-      source.on('end', resolve);
-      source.on('data', (chunk: Buffer) => {
-        if (own.bytes + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));
-        if (!bounds.memory.take(own, chunk.length)) return reject(overloaded());
-        chunks.push(chunk);
-      });
+    if (raw.destroyed && !raw.complete) reject(cut());
+    const source: Readable = gunzip ? raw.pipe(gunzip) : raw;
+    gunzip?.on('error', (error) => reject(gzipError(error)));
+    source.on('end', resolve);
+    source.on('data', (chunk: Buffer) => {
+      if (share.bytes + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));
+      if (!bounds.memory.take(share, chunk.length)) return reject(overloaded());
+      chunks.push(chunk);
     });
+    await arrived;
   } catch (error) {
-    if (share) bounds.memory.drop(share);
+    bounds.memory.drop(share);
     throw error;
   } finally {
     clearTimeout(timer);
     detach(raw, gunzip);
   }
-  if (share) bounds.memory.keep(share);
-  return Buffer.concat(chunks);
+  return bounds.memory.keep(share, chunks);
 }
 
 const overloaded = (): HoldfastError =>

@@ -64,7 +64,7 @@ async function written(request: FastifyRequest<RecordsRoute>, parts: Parts): Pro
   try {
     return await parts.holdfast.writeBytes(request.params.stream, bytes, options);
   } finally {
-    parts.bodies.memory.give(bytes.length);
+    parts.bodies.memory.give(bytes);
   }
 }
 

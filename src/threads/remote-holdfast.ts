@@ -2,6 +2,7 @@
 import { compileRows } from '../accept/compile.ts';
 import { decodeBytes, type OnRefused } from '../accept/decode.ts';
 import type { RowReader } from '../accept/rows.ts';
+import { SpareRows } from '../accept/spare-rows.ts';
 import type { Accepted, Readable } from '../accept-desk.ts';
 import { HoldfastError } from '../errors.ts';
 import type { EndCounts } from '../merge/ledger.ts';
@@ -28,6 +29,7 @@ const plain = ({ signal: _signal, onProgress: _onProgress, ...others }: LoadOpti
 export class RemoteHoldfast implements Served {
   readonly #calls: Calls;
   readonly #sender: ParcelSender;
+  readonly #spares = new SpareRows();
   readonly #readings = new Map<string, Reading>();
   readonly #sendings = new Map<number, Sending>();
   #nextSending = 1;
@@ -50,10 +52,16 @@ export class RemoteHoldfast implements Served {
     // Known rows are not decoded again: the table may have changed since.
     const known = by && ((await this.#calls.call('known', stream, by)) as Accepted | undefined);
     if (known) return this.#receipt(stream, known);
-    const decoded = decodeBytes(reader, bytes, { ...options, onRefused: this.#onRefused });
-    const { id, answer } = this.#calls.expect();
-    this.#sender.send({ id, stream, decoded: { ...decoded, table, ...by } });
-    return this.#receipt(stream, (await answer) as Accepted);
+    const how = { ...options, onRefused: this.#onRefused, spares: this.#spares };
+    const decoded = decodeBytes(reader, bytes, how);
+    try {
+      const { id, answer } = this.#calls.expect();
+      this.#sender.send({ id, stream, decoded: { ...decoded, table, ...by } });
+      return this.#receipt(stream, (await answer) as Accepted);
+    } finally {
+      // Answered, so it is in no queue any more.
+      this.#spares.give(decoded.rows);
+    }
   }
 
   #reading(stream: string): Reading {
