@@ -73,7 +73,10 @@ test('the memory of a body holds another one when it was given back, not before'
   const arrived = (...chunks: string[]): Buffer => {
     const share = memory.open(assert.fail);
     for (const chunk of chunks) memory.take(share, chunk.length);
-    return memory.keep(share, chunks.map(Buffer.from));
+    return memory.keep(
+      share,
+      chunks.map((chunk) => Buffer.from(chunk)),
+    );
   };
   const first = arrived('a longer', ' one');
   const second = arrived('another');

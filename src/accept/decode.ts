@@ -32,7 +32,7 @@ export function decodeBytes(reader: RowReader, bytes: Uint8Array, options: Decod
   const { spares } = options;
   const rows = spares.take(Math.max(bytes.length, 1024), Math.max(bytes.length >> 6, 16));
   try {
-    return decodeInto(rows, reader, bytes, options);
+    return decodeInto(rows, { reader, bytes }, options);
   } catch (error) {
     spares.give(rows);
     throw error;
@@ -41,8 +41,7 @@ export function decodeBytes(reader: RowReader, bytes: Uint8Array, options: Decod
 
 function decodeInto(
   rows: RowBuffer,
-  reader: RowReader,
-  bytes: Uint8Array,
+  { reader, bytes }: { readonly reader: RowReader; readonly bytes: Uint8Array },
   options: DecodeOptions,
 ): Decoded {
   const { rejected } =
