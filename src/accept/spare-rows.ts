@@ -11,7 +11,7 @@ export class SpareRows {
   readonly #spares: RowBuffer[] = [];
   readonly #lent = new Set<RowBuffer>();
 
-  /** An empty buffer with room for about so much. To be given back when nobody reads it any more. */
+  /** Empty, with room for about so much. To be given back when nobody reads it any more. */
   take(bytes: number, rows: number): RowBuffer {
     const spare = this.#spares.pop();
     spare?.reserve(0, bytes);

@@ -131,8 +131,8 @@ function inflater(raw: IncomingMessage): Gunzip | undefined {
 
 /**
  * The whole body, inflated. Its bytes stay taken from `bounds.memory` until the caller gives it
- * back, and reads it no more. Rejects with HF_MEDIA_TYPE, HF_TOO_LARGE, HF_OVERLOADED, HF_TIMEOUT, HF_BODY_CUT or
- * HF_USAGE; then nothing stays taken, and what still arrives is thrown away.
+ * back, and reads it no more. Rejects with HF_MEDIA_TYPE, HF_TOO_LARGE, HF_OVERLOADED, HF_TIMEOUT,
+ * HF_BODY_CUT or HF_USAGE; then nothing stays taken, and what still arrives is thrown away.
  */
 export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promise<Buffer> {
   const gunzip = inflater(raw);
