@@ -64,8 +64,8 @@ interface Parts extends PostgresGround {
 export const benchAck = (options: BenchOptions): Promise<Figures> =>
   onPostgres(async (on) => {
     const { folder } = on.ground;
-    const loading = on.ground.child('product.ts', options.profileTo);
-    const waiting = on.ground.child('product.ts', options.profileTo);
+    const loading = on.ground.product(options.profileTo);
+    const waiting = on.ground.product(options.profileTo);
     const start: Start = { journal: join(folder, 'loading'), target: on.url };
     const loadingUrl = await loading.call<string>('start', start);
     const target = await createPaymentsDatabase(on.url, 'waiting');

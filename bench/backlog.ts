@@ -57,8 +57,8 @@ export const benchBacklog = (options: BenchOptions): Promise<Figures> =>
   onPostgres(async (on) => {
     const own = sizes[options.size];
     const { folder } = on.ground;
-    const none = on.ground.child('product.ts', options.profileTo);
-    const behind = on.ground.child('product.ts', options.profileTo);
+    const none = on.ground.product(options.profileTo);
+    const behind = on.ground.product(options.profileTo);
     const generator = on.ground.child('generator.ts');
     const start: Start = { journal: join(folder, 'none'), target: on.url };
     const noneUrl = await none.call<string>('start', start);

@@ -10,6 +10,16 @@ import { createPayments } from './payments.ts';
 import { type PostgresSettings, startBenchPostgres } from './postgres.ts';
 import { Program, type ProgramStart } from './program.ts';
 
+const profiling = (to: string | undefined): string[] =>
+  to === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${to}`, '--cpu-prof-interval=500'];
+
+/** What the command line gives to Node.js: it stands in its first line. */
+function commandFlags(): string[] {
+  const main = new URL('../src/cli/main.ts', import.meta.url);
+  const [line = ''] = readFileSync(main, 'utf8').split('\n');
+  return line.split(' ').filter((word) => word.startsWith('--'));
+}
+
 export class Ground {
   readonly folder = mkdtempSync(join(tmpdir(), 'holdfast-bench-'));
   readonly #processes: (Child | Program)[] = [];
@@ -21,10 +31,15 @@ export class Ground {
 
   /** A process of the bench, profiled where asked for. */
   child(file: string, profileTo?: string): Child {
-    const execArgv =
-      profileTo === undefined
-        ? []
-        : ['--cpu-prof', `--cpu-prof-dir=${profileTo}`, '--cpu-prof-interval=500'];
+    return this.#start(file, profiling(profileTo));
+  }
+
+  /** The product in a process of its own, as the command line runs. */
+  product(profileTo?: string): Child {
+    return this.#start('product.ts', [...commandFlags(), ...profiling(profileTo)]);
+  }
+
+  #start(file: string, execArgv: readonly string[]): Child {
     const child = new Child(file, { execArgv });
     this.#processes.push(child);
     return child;

@@ -32,7 +32,7 @@ interface Parts extends PostgresGround {
 
 export const benchLatency = (options: BenchOptions): Promise<Figures> =>
   onPostgres(async (on) => {
-    const product = on.ground.child('product.ts', options.profileTo);
+    const product = on.ground.product(options.profileTo);
     const generator = on.ground.child('generator.ts');
     const start: Start = { journal: join(on.ground.folder, 'journal'), target: on.url };
     const http = await product.call<string>('start', start);

@@ -64,7 +64,7 @@ export const benchMariadb = (options: BenchOptions): Promise<Figures> =>
     const settings = ['--skip-log-bin', '--innodb-buffer-pool-size=128M'];
     const server = await startMariadb('MariaDB 10.11', settings);
     try {
-      const product = ground.child('product.ts', options.profileTo);
+      const product = ground.product(options.profileTo);
       const target = await createMariadb(server, 'bench');
       const client = await connect(target);
       await client.query(createPayments);

@@ -56,7 +56,7 @@ type Write = (rows: Rows & { readonly msMin: number }) => Promise<number>;
 
 export async function benchPath(options: BenchOptions): Promise<Figures> {
   return onPostgres(async (on) => {
-    const product = on.ground.child('product.ts', options.profileTo);
+    const product = on.ground.product(options.profileTo);
     const generator = on.ground.child('generator.ts');
     const start: Start = { journal: join(on.ground.folder, 'journal'), target: on.url };
     const http = await product.call<string>('start', start);

@@ -38,7 +38,7 @@ export const benchPrice = (options: BenchOptions): Promise<Figures> =>
     const { ground, url: target } = on;
     const sides: [string, Child][] = [];
     for (const name of ['with', 'unbooked', 'without']) {
-      const product = ground.child('product.ts', options.profileTo);
+      const product = ground.product(options.profileTo);
       const stream = { loaders: 1, ...(name === 'without' ? { lanes: 1 } : {}) };
       const journal = join(ground.folder, name);
       const start: Start = { journal, target, stream, loaders: name === 'with' ? 'own' : 'plain' };

@@ -34,7 +34,7 @@ interface Measured extends Rate {
 export const benchSqlite = (options: BenchOptions): Promise<Figures> =>
   onGround(async (ground) => {
     const bare = ground.child('sqlite-bare.ts');
-    const product = ground.child('product.ts', options.profileTo);
+    const product = ground.product(options.profileTo);
     const path = join(ground.folder, 'target.db');
     await bare.call('open', { path });
     const start: Start = { journal: join(ground.folder, 'journal'), target: `sqlite:${path}` };

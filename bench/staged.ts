@@ -43,7 +43,7 @@ interface Parts {
 
 export const benchStaged = (options: BenchOptions): Promise<Figures> =>
   onPostgres(async ({ ground, client, url: target }) => {
-    const product = ground.child('product.ts', options.profileTo);
+    const product = ground.product(options.profileTo);
     const rows = rowsOf[options.size];
     await fillStaging(client, rows);
     const parts = { client, product, target, directory: ground.folder };

@@ -53,6 +53,18 @@ test('help lists the commands and the exit codes, and not the hidden one', async
   for (const help of [whole, one]) assert.match(help.stdout, /^ {2}70 {2}/m);
 });
 
+test('npm start and npm run holdfast give Node.js what the installed command does', () => {
+  const read = (path: string): string =>
+    readFileSync(join(import.meta.dirname, '..', path), 'utf8');
+  const [first = ''] = read('src/cli/main.ts').split('\n');
+  const command = first.replace('#!/usr/bin/env -S ', '');
+  assert.match(command, /^node --max-semi-space-size=\d+$/);
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+  for (const name of ['start', 'holdfast']) {
+    assert(scripts[name]?.startsWith(`exec ${command} src/cli/main.ts`), name);
+  }
+});
+
 test('a wrong call leaves with 2 and says what was meant, in JSON where asked', async (t) => {
   const shop = openShop(t);
   const calls: readonly (readonly [readonly string[], RegExp])[] = [
