@@ -84,8 +84,10 @@ test('the memory of a body holds another one when it was given back, not before'
   memory.give(first);
   const third = arrived('x', 'y');
   assert.equal(third.buffer, first.buffer);
-  assert.deepEqual([second.toString(), third.toString()], ['another', 'xy']);
-  assert.equal(memory.bytes, 'another'.length + 'xy'.length);
+  const fourth = arrived('z');
+  const held = [second, third, fourth].map(String);
+  assert.deepEqual(held, ['another', 'xy', 'z']);
+  assert.equal(memory.bytes, held.join('').length);
 });
 
 test('a connection that is lost in the middle of a body is a cut body', async (t) => {
