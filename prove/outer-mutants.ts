@@ -8,7 +8,7 @@ export const httpMutants: readonly Mutant[] = [
     name: 'HTTP: bytes are not counted after inflating',
     file: 'src/server/body.ts',
     search:
-      'if (own.bytes + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));',
+      'if (share.bytes + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));',
     replace: '',
     killer: http('lie: a bomb'),
   },
