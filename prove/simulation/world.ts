@@ -347,7 +347,9 @@ export class World {
       const status = await holdfast.status();
       const all = Object.entries(status.streams);
       for (const [name, books] of all) checkBooks(name, books);
-      if (all.every(([, { inFlight, state }]) => inFlight === 0 && state === 'running')) {
+      const isDone = all.every(([, { inFlight, state }]) => inFlight === 0 && state === 'running');
+      // One that was stopped may find its question too old: then it says what it knew last.
+      if (isDone && status.target.reachable) {
         settled = status;
         break;
       }
