@@ -266,12 +266,15 @@ class OpenHoldfast implements Opened {
 
   async status(): Promise<Status> {
     const { streams, ports } = this.#parts;
+    let reachable = true;
     const books = streams.all.map(async (stream): Promise<[string, StreamStatus]> => {
       const lanes = await this.#lanes(stream.name);
+      reachable &&= lanes !== undefined;
       return [stream.name, streamStatus(stream, lanes, ports.clock.monotonicMs())];
     });
-    const read = await Promise.all(books);
-    return { ...this.health(), streams: Object.fromEntries(read) };
+    const read = Object.fromEntries(await Promise.all(books));
+    const health = this.health();
+    return { ...health, target: { ...health.target, reachable }, streams: read };
   }
 
   async verify(...[given = {}]: Parameters<Holdfast['verify']>): Promise<VerifyResult> {

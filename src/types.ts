@@ -149,6 +149,7 @@ export interface Status {
   };
   readonly target: {
     readonly url: string;
+    /** False: not all could be asked of it now; books are as this process knew them last. */
     readonly reachable: boolean;
     /** Lock waits and deadlocks on it, over the last minute; where it tells. */
     readonly contention?: import('./contention.ts').ContentionWindow;
