@@ -53,7 +53,7 @@ test('a small body takes the room of the largest that is still arriving', async 
   const memory = new BodyMemory(100);
   const whole = memory.open(assert.fail);
   memory.take(whole, 30);
-  const first = memory.keep(whole, [Buffer.alloc(30)]);
+  const first = memory.keep(whole, [Buffer.alloc(30)]) ?? assert.fail();
   const { sender, raw } = await arriving(t);
   sender.write('x'.repeat(60));
   const large = readBody(raw, bounds(memory));
@@ -64,7 +64,7 @@ test('a small body takes the room of the largest that is still arriving', async 
   assert.equal(memory.bytes, 50, 'what was refused is free, what has arrived is not');
   assert(!memory.take(small, 51), 'nobody is larger than what it asks for');
   memory.give(first);
-  memory.give(memory.keep(small, [Buffer.alloc(20)]));
+  memory.give(memory.keep(small, [Buffer.alloc(20)]) ?? assert.fail());
   assert.equal(memory.bytes, 0);
 });
 
@@ -73,10 +73,11 @@ test('the memory of a body holds another one when it was given back, not before'
   const arrived = (...chunks: string[]): Buffer => {
     const share = memory.open(assert.fail);
     for (const chunk of chunks) memory.take(share, chunk.length);
-    return memory.keep(
+    const kept = memory.keep(
       share,
       chunks.map((chunk) => Buffer.from(chunk)),
     );
+    return kept ?? assert.fail();
   };
   const first = arrived('a longer', ' one');
   const second = arrived('another');
@@ -88,6 +89,16 @@ test('the memory of a body holds another one when it was given back, not before'
   const held = [second, third, fourth].map(String);
   assert.deepEqual(held, ['another', 'xy', 'z']);
   assert.equal(memory.bytes, held.join('').length);
+});
+
+test('a body that has just arrived is not refused any more', async (t) => {
+  const memory = new BodyMemory(100);
+  const { sender, raw } = await arriving(t);
+  const read = readBody(raw, bounds(memory));
+  raw.on('end', () => assert(!memory.take(memory.open(assert.fail), 50)));
+  sender.end('x'.repeat(60));
+  assert.equal((await read).length, 60);
+  assert.equal(memory.bytes, 60);
 });
 
 test('a connection that is lost in the middle of a body is a cut body', async (t) => {

@@ -56,9 +56,12 @@ export class BodyMemory {
     return true;
   }
 
-  /** It has arrived, in these chunks: its bytes stay taken until `give`. */
-  keep(share: Share, chunks: readonly Uint8Array[]): Buffer {
-    this.#arriving.delete(share);
+  /**
+   * It has arrived, in these chunks: its bytes stay taken until `give`. Undefined where it was
+   * refused before.
+   */
+  keep(share: Share, chunks: readonly Uint8Array[]): Buffer | undefined {
+    if (!this.#arriving.delete(share)) return undefined;
     const wanted = Math.ceil(share.bytes / spareStepBytes) * spareStepBytes;
     const at = this.#spares.findIndex(({ byteLength }) => byteLength >= wanted);
     const [spare] = at === -1 ? [] : this.#spares.splice(at, 1);
@@ -137,7 +140,7 @@ function inflater(raw: IncomingMessage): Gunzip | undefined {
 export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promise<Buffer> {
   const gunzip = inflater(raw);
   if (Number(raw.headers['content-length'] ?? 0) > bounds.bytesMax) throw tooLarge(bounds.bytesMax);
-  const { promise: arrived, resolve, reject } = Promise.withResolvers<void>();
+  const { promise: arrived, resolve, reject } = Promise.withResolvers<Buffer>();
   const share = bounds.memory.open(() => reject(overloaded()));
   const timer = setTimeout(
     () => reject(late(bounds.msMax, 'The body did not arrive')),
@@ -149,13 +152,17 @@ export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promis
     if (raw.destroyed && !raw.complete) reject(cut());
     const source: Readable = gunzip ? raw.pipe(gunzip) : raw;
     gunzip?.on('error', (error) => reject(gzipError(error)));
-    source.on('end', resolve);
+    // At once: before a promise goes on, another body may ask for the room of the largest.
+    source.on('end', () => {
+      const body = bounds.memory.keep(share, chunks);
+      if (body) resolve(body);
+    });
     source.on('data', (chunk: Buffer) => {
       if (share.bytes + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));
       if (!bounds.memory.take(share, chunk.length)) return reject(overloaded());
       chunks.push(chunk);
     });
-    await arrived;
+    return await arrived;
   } catch (error) {
     bounds.memory.drop(share);
     throw error;
@@ -163,7 +170,6 @@ export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promis
     clearTimeout(timer);
     detach(raw, gunzip);
   }
-  return bounds.memory.keep(share, chunks);
 }
 
 const overloaded = (): HoldfastError =>
