@@ -91,6 +91,20 @@ test('the memory of a body holds another one when it was given back, not before'
   assert.equal(memory.bytes, held.join('').length);
 });
 
+test('the memory of small bodies does not keep out that of larger ones', () => {
+  const memory = new BodyMemory(1_000_000);
+  const arrived = (bytes: number): Buffer => {
+    const share = memory.open(assert.fail);
+    memory.take(share, bytes);
+    return memory.keep(share, [Buffer.alloc(bytes)]) ?? assert.fail();
+  };
+  const small = Array.from({ length: 40 }, () => arrived(10));
+  for (const body of small) memory.give(body);
+  const large = arrived(100_000);
+  memory.give(large);
+  assert.equal(arrived(100_000).buffer, large.buffer);
+});
+
 test('a body that has just arrived is not refused any more', async (t) => {
   const memory = new BodyMemory(100);
   const { sender, raw } = await arriving(t);

@@ -1,6 +1,6 @@
-// Row buffers that are used again, one request after another. Made anew for each request they cost
-// a third as much as decoding itself: zeroing, page faults, and collections that the bytes outside
-// of the heap bring about (docs/performance.md).
+// Row buffers that are used again, one request after another. Made anew for each they cost zeroing,
+// page faults, and collections that the bytes outside of the heap bring about
+// (docs/performance.md).
 import { RowBuffer } from './row-buffer.ts';
 
 /** What is kept while nobody uses it. */

@@ -77,8 +77,10 @@ export class BodyMemory {
   /** A body that nobody reads any more: its memory will hold another one. */
   give({ length, buffer }: Buffer): void {
     this.bytes -= length;
-    const isKept = this.#spares.length < sparesMax && buffer.byteLength <= spareBytesMax;
-    if (isKept && buffer instanceof ArrayBuffer) this.#spares.push(buffer);
+    if (buffer.byteLength > spareBytesMax || !(buffer instanceof ArrayBuffer)) return;
+    this.#spares.push(buffer);
+    // The oldest goes: bodies of today's size are what memory is wanted for.
+    if (this.#spares.length > sparesMax) this.#spares.shift();
   }
 
   /** Takes nothing more, and gives back what it has. */
