@@ -134,14 +134,18 @@ export class Streams {
     loading.extend(journal.end, [stream.id]);
   }
 
-  /** Asks until the target answers: the records have their ends, they only have to be read. */
+  /**
+   * Asks until the target answers: the records have their ends, they only have to be read. Where a
+   * failover took the ends back, they come again.
+   */
   async #askLedger(loading: LoadingCalls, stream: string, ranges: readonly Range[]) {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
         return await loading.counts(stream, ranges);
       } catch (error) {
-        if (!(error instanceof HoldfastError) || error.code !== 'HF_TARGET') throw error;
+        const isKnown = error instanceof HoldfastError;
+        if (!isKnown || !['HF_TARGET', 'HF_NOT_SETTLED'].includes(error.code)) throw error;
         await this.#parts.clock.sleep(retryMs, signal);
       }
     }

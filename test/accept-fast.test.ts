@@ -191,3 +191,11 @@ test('a decoder stops at bytesMax between lines, and goes on from there', () => 
   }
   assert.equal(rows, 1000);
 });
+
+test('more rows than the buffer has places for cost no bytes', () => {
+  const input = Buffer.from('{"s":"y"}\n'.repeat(5_000));
+  const into = new RowBuffer(100_000, 2);
+  const { length } = into.bytes;
+  reader(tableOf(column('s', { kind: 'text' }))).ndjson(input, into);
+  assert.deepEqual([into.count, into.bytes.length], [5_000, length]);
+});

@@ -106,6 +106,35 @@ test('a target that went back has its rows from the retained journal (P3)', asyn
   assert.deepEqual(shop.ids('a'), range(20));
 });
 
+test('who asks for ends that a failover has just taken back waits until they are again', async () => {
+  const shop = new Shop();
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.until(holdfast, 'a', ({ state }) => state === 'running');
+    const { commits } = shop.target.store;
+    const receipt = await holdfast.write(
+      'a',
+      [1, 1, 2].map((id) => ({ id, note: '' })),
+    );
+    await shop.settled(holdfast, 'a');
+    shop.target.failover(shop.target.store.commits - commits);
+    assert.deepEqual(shop.ids('a'), [], 'the failover took the rows with it');
+    const { merged, duplicates } = await receipt.settled;
+    assert.deepEqual([merged, duplicates, shop.ids('a')], [2, 1, [1, 2]]);
+  });
+});
+
+test('ends that were pruned with the ledger are not waited for', async () => {
+  const shop = new Shop();
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    const receipt = await holdfast.write('a', { id: 1_000, note: '' });
+    await shop.settled(holdfast, 'a');
+    await shop.write(holdfast, 'a', range(200));
+    await shop.settled(holdfast, 'a');
+    await shop.clock.sleep(130_000);
+    await assert.rejects(receipt.settled, { code: 'HF_NOT_FOUND' });
+  });
+});
+
 test('a target that went back behind the journal is told, nothing passed over (P3)', async () => {
   for (const after of ['nothing', 'a', 'b'] as const) {
     const shop = new Shop();

@@ -235,8 +235,9 @@ export class FastLines {
       into.count = state.count;
       into.length = state.o;
       if (result !== status.full) break;
-      into.reserve(into.length, into.bytes.length);
-      into.reserveRow();
+      // One or the other was full: to double the bytes for want of rows would take any memory.
+      if (into.count === into.ends.length) into.reserveRow();
+      else into.reserve(into.length, into.bytes.length);
     }
     progress.at = state.at + stretch.base;
     progress.line += into.count - rows;

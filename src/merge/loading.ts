@@ -53,7 +53,11 @@ export interface LoadingCalls {
   /** The process drains: staged rows are merged as they come, not by their schedule. */
   hurry(): void;
   lanes(stream: string): Promise<LaneState[]>;
-  /** How the records of these ranges ended, by the ledger. */
+  /**
+   * How the records of these ranges ended, by the ledger. Rejects with HF_NOT_SETTLED where the
+   * target has no end of some of them, which may be since a failover; with HF_NOT_FOUND where it
+   * had, and the ledger was pruned.
+   */
   counts(stream: string, ranges: readonly Range[]): Promise<EndCounts>;
   deadLetters(filter: {
     stream?: string;
@@ -109,18 +113,25 @@ export class Loading implements LoadingCalls {
   }
 
   counts(stream: string, ranges: readonly Range[]): Promise<EndCounts> {
+    const id = this.#id(stream);
     return this.#withSession(async (session) => {
+      // Before the ledger: what is settled by now stands there, if it was not pruned.
+      const lanes = await session.lanes(id);
       let counts = noCounts;
       let records = 0;
       for (const [lane, first, count] of ranges) {
         const last = first + count - 1;
-        for (const row of await session.ledger(this.#id(stream), { lane, first, last })) {
+        for (const row of await session.ledger(id, { lane, first, last })) {
           counts = addCounts(counts, countsWithin(row, first, last));
         }
         records += count;
       }
       const { merged, duplicates, superseded, deadLetters } = counts;
       if (merged + duplicates + superseded + deadLetters === records) return counts;
+      const settled = new Map(lanes.map((state) => [state.lane, state.settled]));
+      if (ranges.some(([lane, first, count]) => first + count - 1 > (settled.get(lane) ?? 0))) {
+        throw new HoldfastError('HF_NOT_SETTLED', 'The target has no end of these records now.');
+      }
       throw new HoldfastError('HF_NOT_FOUND', 'The ledger does not have all these records.');
     });
   }
