@@ -266,15 +266,13 @@ class OpenHoldfast implements Opened {
 
   async status(): Promise<Status> {
     const { streams, ports } = this.#parts;
-    let reachable = true;
-    const books = streams.all.map(async (stream): Promise<[string, StreamStatus]> => {
-      const lanes = await this.#lanes(stream.name);
-      reachable &&= lanes !== undefined;
-      return [stream.name, streamStatus(stream, lanes, ports.clock.monotonicMs())];
-    });
-    const read = Object.fromEntries(await Promise.all(books));
+    const { all } = streams;
+    const lanes = await this.#lanes(all.map(({ name }) => name));
+    const now = ports.clock.monotonicMs();
+    const books = all.map((stream, i) => [stream.name, streamStatus(stream, lanes?.[i], now)]);
     const health = this.health();
-    return { ...health, target: { ...health.target, reachable }, streams: read };
+    const target = { ...health.target, reachable: lanes !== undefined };
+    return { ...health, target, streams: Object.fromEntries(books) };
   }
 
   async verify(...[given = {}]: Parameters<Holdfast['verify']>): Promise<VerifyResult> {
@@ -359,12 +357,12 @@ class OpenHoldfast implements Opened {
     return stream && { request, stream };
   }
 
-  /** The target's own totals, or undefined where it does not answer soon. */
-  async #lanes(stream: string): Promise<LaneState[] | undefined> {
+  /** The target's own totals of these streams, or undefined where it does not answer soon. */
+  async #lanes(names: readonly string[]): Promise<LaneState[][] | undefined> {
     const { loading, ports, streams } = this.#parts;
     const enough = new AbortController();
     const late = ports.clock.sleep(statusMsMax, enough.signal).then(() => undefined);
-    const read = loading.lanes(stream).catch((error: unknown) => {
+    const read = loading.lanes(names).catch((error: unknown) => {
       if (error instanceof HoldfastError && error.code === 'HF_TARGET') return undefined;
       throw error;
     });

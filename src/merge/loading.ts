@@ -52,7 +52,8 @@ export interface LoadingCalls {
   extend(end: Position, streams: readonly number[]): void;
   /** The process drains: staged rows are merged as they come, not by their schedule. */
   hurry(): void;
-  lanes(stream: string): Promise<LaneState[]>;
+  /** Of each of these streams, asked over one connection. */
+  lanes(streams: readonly string[]): Promise<LaneState[][]>;
   /**
    * How the records of these ranges ended, by the ledger. Rejects with HF_NOT_SETTLED where the
    * target has no end of some of them, which may be since a failover; with HF_NOT_FOUND where it
@@ -108,8 +109,12 @@ export class Loading implements LoadingCalls {
     return this.#withSession((session) => session.describe(table));
   }
 
-  lanes(stream: string): Promise<LaneState[]> {
-    return this.#withSession((session) => session.lanes(this.#id(stream)));
+  lanes(streams: readonly string[]): Promise<LaneState[][]> {
+    return this.#withSession(async (session) => {
+      const all: LaneState[][] = [];
+      for (const stream of streams) all.push(await session.lanes(this.#id(stream)));
+      return all;
+    });
   }
 
   counts(stream: string, ranges: readonly Range[]): Promise<EndCounts> {

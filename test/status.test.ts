@@ -1,0 +1,43 @@
+// What a status costs the target.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { open } from '../src/holdfast.ts';
+import { SimulatedClock } from './simulation/simulated-clock.ts';
+import { SimulatedDisk } from './simulation/simulated-disk.ts';
+import { SimulatedTarget } from './simulation/simulated-target.ts';
+import { column } from './support/rows.ts';
+
+test('a status asks for all streams over one connection', async () => {
+  const clock = new SimulatedClock();
+  const target = new SimulatedTarget({ clock, latencyMsMax: 4 });
+  const names = ['a', 'b', 'c'];
+  const columns = [{ column: column('id', { kind: 'int', bytes: 8 }) }];
+  for (const name of names) target.createTable(name, { columns, key: ['id'] });
+  let connections = 0;
+  const counted = {
+    capabilities: target.capabilities,
+    connect: () => {
+      connections++;
+      return target.connect();
+    },
+    close: () => target.close(),
+  };
+  const streams = Object.fromEntries(names.map((table) => [table, { table, key: ['id'] }]));
+  await clock.run(
+    (async () => {
+      const holdfast = await open(
+        { journal: '/journal', target: 'postgres://simulated/shop', streams },
+        { disk: new SimulatedDisk(), clock, target: counted },
+      );
+      for (const name of names) {
+        const receipt = await holdfast.write(name, [{ id: 1 }, { id: 2 }]);
+        await receipt.settled;
+      }
+      connections = 0;
+      const status = await holdfast.status();
+      assert.equal(connections, 1);
+      for (const name of names) assert.equal(status.streams[name]?.merged, 2);
+      await holdfast.close();
+    })(),
+  );
+});
