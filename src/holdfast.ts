@@ -29,7 +29,12 @@ import { streamStatus } from './status.ts';
 import { Streams } from './streams.ts';
 import { openTarget, redactUrl } from './target/open.ts';
 import type { LaneState, Target } from './target/target.ts';
-import { startLoaderThread } from './threads/remote-loading.ts';
+import {
+  type LoaderThreadStart,
+  remoteLoading,
+  startLoaderThread,
+} from './threads/remote-loading.ts';
+import type { Thread } from './threads/thread.ts';
 import type { Difference, Holdfast, Status, StreamStatus, VerifyResult } from './types.ts';
 import { keepUp } from './upkeep.ts';
 import { levelOf, Writing } from './writing.ts';
@@ -40,6 +45,8 @@ export interface Ports {
   readonly clock: Clock;
   /** Given: the loaders run on this thread, against this target. */
   readonly target?: Target;
+  /** Given, too: they run on that thread. */
+  readonly startLoader?: (start: LoaderThreadStart) => Thread;
 }
 
 /** What is open, and what only threads of its own process are given. */
@@ -138,13 +145,14 @@ function startLoading(start: LoadingStart): LoadingCalls {
     owner: `${hostname()} ${process.pid}`,
     createTables: options.createTables,
   };
-  if (ports.target || options.loaderThread === 'own') {
+  const { startLoader = startLoaderThread } = ports;
+  if ((ports.target && !ports.startLoader) || options.loaderThread === 'own') {
     const { disk, clock } = ports;
     const own = { disk, clock, target, events: streams.events(), onDeath: tellDeath };
     return new Loading({ ...shared, ...own });
   }
-  const thread = { ...shared, target: options.target, positions: isStandby(options) };
-  return startLoaderThread(thread, streams.events(), tellDeath);
+  const thread = startLoader({ ...shared, target: options.target, positions: isStandby(options) });
+  return remoteLoading(thread, streams.events(), tellDeath);
 }
 
 class OpenHoldfast implements Opened {

@@ -51,10 +51,21 @@ export interface RequestPlan {
   readonly patienceMs?: number;
 }
 
+/** Which sides of each process are threads of their own, and how far these are apart. */
+export interface ThreadsPlan {
+  readonly hasLoader: boolean;
+  /** A message is on its way up to so long. */
+  readonly delayMsMax: number;
+}
+
+export type ThreadName = 'core' | 'loader';
+
 export type EventPlan = { readonly at: number } & (
   | { readonly kind: 'die'; readonly after: number; readonly end: 'kill' | 'power cut' }
   | { readonly kind: 'close'; readonly drainMs: number }
   | { readonly kind: 'stop'; readonly ms: number }
+  | { readonly kind: 'stall'; readonly thread: ThreadName; readonly ms: number }
+  | { readonly kind: 'thread dies'; readonly thread: ThreadName; readonly isHeard: boolean }
   | { readonly kind: 'twin'; readonly ms: number }
   | { readonly kind: 'jump'; readonly ms: number }
   | {
@@ -92,6 +103,8 @@ export interface Plan {
   /** Everything stays in the journal: then a failover may forget what was confirmed, too. */
   readonly keepsAll: boolean;
   readonly latencyMsMax: number;
+  /** Left out: each process is one thread. */
+  readonly threads?: ThreadsPlan;
   readonly requests: readonly RequestPlan[];
   readonly events: readonly EventPlan[];
 }
@@ -203,8 +216,13 @@ interface Moment {
   readonly streams: readonly StreamPlan[];
 }
 
+/** What is drawn apart: where there are threads at all. */
+type ThreadEvent = 'stall' | 'thread dies';
+
 /** What an event of each kind is; deaths are drawn apart. */
-const drawEvent: Readonly<Record<EventKind, (moment: Moment) => EventPlan>> = {
+const drawEvent: Readonly<
+  Record<Exclude<EventKind, ThreadEvent>, (moment: Moment) => EventPlan>
+> = {
   die: ({ random, at }) => {
     const end = random.chance(0.5) ? 'kill' : 'power cut';
     return { at, kind: 'die', after: random.chance(0.2) ? 0 : random.below(40), end };
@@ -260,7 +278,7 @@ const drawEvent: Readonly<Record<EventKind, (moment: Moment) => EventPlan>> = {
   }),
 };
 
-const kinds = Object.keys(drawEvent) as EventKind[];
+const kinds = Object.keys(drawEvent) as (keyof typeof drawEvent)[];
 
 function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: number): EventPlan[] {
   const density: Density = (kind) => {
@@ -280,7 +298,23 @@ function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: num
     events.push(drawEvent.die({ random, at, streams }));
     if (random.chance(0.6)) at = Math.min(untilMs, at + random.below(untilMs / 2));
   }
-  return events.sort((a, b) => a.at - b.at);
+  return events;
+}
+
+/** Half of the seeds have threads; some of these stall, or die by themselves. */
+function drawThreads(random: Random, untilMs: number) {
+  if (random.chance(0.5)) return { events: [] };
+  const threads: ThreadsPlan = { hasLoader: true, delayMsMax: random.pick([0, 1, 5, 30]) };
+  const names: readonly ThreadName[] = ['core', 'loader'];
+  const at = (): number => random.below(untilMs);
+  const stalls = Array.from({ length: random.pick([0, 1, 3]) }, (): EventPlan => {
+    const ms = random.pick([2, 20, 200, 3_000]);
+    return { at: at(), kind: 'stall', thread: random.pick(names), ms };
+  });
+  const deaths = Array.from({ length: random.pick([0, 0, 0, 1]) }, (): EventPlan => {
+    return { at: at(), kind: 'thread dies', thread: 'loader', isHeard: random.chance(0.5) };
+  });
+  return { threads, events: [...stalls, ...deaths] };
 }
 
 /** The plan of a seed: always the same. */
@@ -291,6 +325,7 @@ export function drawPlan(seed: bigint): Plan {
     drawStream(random, i),
   );
   const untilMs = random.pick([40, 150, 600]);
+  const { threads, events } = drawThreads(root.fork(5), untilMs);
   return {
     seed: String(seed),
     streams,
@@ -298,6 +333,7 @@ export function drawPlan(seed: bigint): Plan {
     keepsAll: random.chance(0.4),
     latencyMsMax: random.pick([0, 2, 10, 40]),
     requests: drawRequests(root.fork(2), streams, untilMs),
-    events: drawEvents(root.fork(3), streams, untilMs),
+    ...(threads ? { threads } : {}),
+    events: [...drawEvents(root.fork(3), streams, untilMs), ...events].sort((a, b) => a.at - b.at),
   };
 }

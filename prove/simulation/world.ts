@@ -8,6 +8,7 @@ import { HoldfastError } from '../../src/errors.ts';
 import { open } from '../../src/holdfast.ts';
 import type { OpenOptions } from '../../src/options.ts';
 import type { Holdfast, Status } from '../../src/types.ts';
+import { Random } from '../../test/simulation/random.ts';
 import { ProcessTarget } from '../../test/simulation/process-target.ts';
 import { type ProcessClock, SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { SimulatedDeath, SimulatedDisk } from '../../test/simulation/simulated-disk.ts';
@@ -18,6 +19,7 @@ import { Clients, isPoison, type Served } from './clients.ts';
 import { Events } from './events.ts';
 import { Judge } from './judge.ts';
 import type { Plan, RequestPlan, StreamPlan } from './plan.ts';
+import { Threads } from './threads.ts';
 
 const segmentBytes = 64 * 1024;
 const directory = '/journal';
@@ -70,6 +72,8 @@ function streamOptions(stream: StreamPlan): OpenOptions['streams'][string] {
 interface Ends {
   readonly closing: Promise<number>;
   readonly givenUp: Promise<'given up'>;
+  /** With what it may leave. */
+  readonly isExpected: (error: unknown) => boolean;
 }
 
 type End = 'died' | 'ended' | 'failed' | 'was forsaken';
@@ -78,6 +82,7 @@ type End = 'died' | 'ended' | 'failed' | 'was forsaken';
 export interface Life {
   readonly disk: SimulatedDisk;
   readonly clock: ProcessClock;
+  readonly threads: Threads | undefined;
   /** What ends it as its owner asks: a shutdown that drains so long. */
   readonly close: (drainMs: number) => void;
   /** Its owner gives it up: it is started again. */
@@ -102,6 +107,7 @@ export class World {
   /** What its end leaves to the next. */
   end: 'kill' | 'power cut' = 'kill';
   readonly #options: OpenOptions;
+  readonly #delays: Random;
   readonly #clients: Clients;
   readonly #judge: Judge;
   /** Requests whose clients were told that no failover can take them away. */
@@ -133,6 +139,7 @@ export class World {
       this.target.createTable(name, { columns, key: isKeyed ? ['id'] : [], refuse });
     }
     this.#options = optionsOf(plan);
+    this.#delays = new Random(BigInt(plan.seed)).fork(6);
     this.#clients = new Clients({
       plan,
       clock,
@@ -228,9 +235,11 @@ export class World {
     const { promise: gone, resolve: tellGone } = Promise.withResolvers<void>();
     const { promise: forsaken, resolve: forsake } = Promise.withResolvers<End>();
     const { promise: givenUp, resolve: giveUp } = Promise.withResolvers<'given up'>();
+    const threads = this.#threads(disk, clock);
     this.life = {
       disk,
       clock,
+      threads,
       close,
       giveUp: () => giveUp('given up'),
       forsake: () => forsake('was forsaken'),
@@ -239,10 +248,12 @@ export class World {
     if (this.#isOver) close(settleMsMax);
     events.beforeLife();
     const target = new ProcessTarget(this.target, clock);
+    const isExpected = (error: unknown): boolean =>
+      isOfSurroundings(error) || threads?.isDeath(error) === true;
     const life = (async (): Promise<End> => {
-      const holdfast = await open(this.#options, { disk, clock, target });
+      const holdfast = await open(this.#options, threads?.ports ?? { disk, clock, target });
       this.#serve({ holdfast, gone, isGone: () => disk.isDead });
-      return this.#use(holdfast, clock, { closing, givenUp });
+      return this.#use(holdfast, clock, { closing, givenUp, isExpected });
     })();
     const died = disk.died.then(() => 'died' as const);
     const end = await Promise.race([life, died, forsaken]).catch((error: unknown) => {
@@ -265,7 +276,8 @@ export class World {
   }
 
   /** Until it fails or is closed; at the end of all, until everything is settled. */
-  async #use(holdfast: Holdfast, clock: ProcessClock, { closing, givenUp }: Ends) {
+  async #use(holdfast: Holdfast, clock: ProcessClock, ends: Ends): Promise<End> {
+    const { closing, givenUp, isExpected } = ends;
     const failed = holdfast.failed.then((error) => {
       // A death by anything else is a bug, in a process that its clients have left as well.
       if (!isExpected(error)) throw error;
@@ -328,6 +340,14 @@ export class World {
     this.see('confirmed requests that a failover met', this.#confirmed.length);
   }
 
+  #threads(disk: SimulatedDisk, process: ProcessClock): Threads | undefined {
+    const { threads: plan } = this.plan;
+    if (!plan) return undefined;
+    const random = this.#delays;
+    const target = (clock: ProcessClock) => new ProcessTarget(this.target, clock);
+    return new Threads({ plan, random, process, disk, target, see: (what) => this.see(what) });
+  }
+
   #leave(disk: SimulatedDisk): void {
     for (const { operation, path, position = '', length = '' } of disk.trace) {
       if (!path.endsWith('owner.json')) {
@@ -384,5 +404,5 @@ const expected = new Set(
 );
 
 /** With what a process may leave when what is below it fails. */
-const isExpected = (error: unknown): boolean =>
+const isOfSurroundings = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && expected.has(String(error.code));

@@ -26,14 +26,21 @@ interface Task {
   readonly run: () => void;
 }
 
-/** A process's view of the clock. */
+/** A process's view of the clock, or a thread's. */
 export class ProcessClock implements Clock {
   readonly #clock: SimulatedClock;
+  readonly #process: ProcessClock | undefined;
   #isEnded = false;
   #stoppedUntilMs = 0;
 
-  constructor(clock: SimulatedClock) {
+  constructor(clock: SimulatedClock, process?: ProcessClock) {
     this.#clock = clock;
+    this.#process = process;
+  }
+
+  /** A view for one of its threads, which ends and stops with the process, or alone. */
+  thread(): ProcessClock {
+    return new ProcessClock(this.#clock, this);
   }
 
   /** The process is gone: what waits here, now or later, is never woken. */
@@ -43,7 +50,7 @@ export class ProcessClock implements Clock {
   }
 
   get isEnded(): boolean {
-    return this.#isEnded;
+    return this.#isEnded || this.#process?.isEnded === true;
   }
 
   /** As by SIGSTOP: until that time nothing of it is woken. */
@@ -52,7 +59,7 @@ export class ProcessClock implements Clock {
   }
 
   get stoppedUntilMs(): number {
-    return this.#stoppedUntilMs;
+    return Math.max(this.#stoppedUntilMs, this.#process?.stoppedUntilMs ?? 0);
   }
 
   wallMs(): number {
@@ -64,12 +71,12 @@ export class ProcessClock implements Clock {
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    if (this.#isEnded) return new Promise(() => undefined);
+    if (this.isEnded) return new Promise(() => undefined);
     return this.#clock.sleep(ms, signal, this);
   }
 
   soon(task: () => void): void {
-    if (!this.#isEnded) this.#clock.soon(task, this);
+    if (!this.isEnded) this.#clock.soon(task, this);
   }
 
   random(): number {
@@ -202,11 +209,12 @@ export class SimulatedClock implements Clock {
     }
   }
 
-  /** The process died: what waits here is never woken; without one, nothing at all is. */
+  /** A process died: what waits in it is never woken; without one, nothing at all is. */
   abandon(of?: ProcessClock): void {
-    for (const sleeper of this.#sleepers) if (!of || sleeper.of === of) sleeper.deafen();
-    this.#sleepers = of ? this.#sleepers.filter((sleeper) => sleeper.of !== of) : [];
-    this.#tasks = of ? this.#tasks.filter((task) => task.of !== of) : [];
+    const isLeft = (one: Sleeper | Task): boolean => of !== undefined && !one.of?.isEnded;
+    for (const sleeper of this.#sleepers) if (!isLeft(sleeper)) sleeper.deafen();
+    this.#sleepers = this.#sleepers.filter(isLeft);
+    this.#tasks = this.#tasks.filter(isLeft);
   }
 
   /** Runs what is ready; where nothing was, wakes the next sleeper, up to `until`. */
