@@ -1,12 +1,15 @@
 // The clients of a simulation: each sends its requests one after another to whatever process lives,
 // sends again what it may, and remembers what it was told. What it was told is all the judge knows.
 import { createHash } from 'node:crypto';
+import type { Row } from '../../src/accept/rows.ts';
 import { errorTable, HoldfastError } from '../../src/errors.ts';
+import type { RemoteHoldfast } from '../../src/threads/remote-holdfast.ts';
 import type { Holdfast, WriteOptions } from '../../src/types.ts';
 import { Random } from '../../test/simulation/random.ts';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { Violation } from '../oracle.ts';
 import type { Plan, RequestPlan, RowPlan } from './plan.ts';
+import type { Door } from './threads.ts';
 
 /** What became of a request, as its client knows it. */
 export type Fate = 'acknowledged' | 'unknown' | 'not written';
@@ -20,6 +23,8 @@ export interface Span {
 /** A process as clients see it. */
 export interface Served {
   readonly holdfast: Holdfast;
+  /** The accept worker that a client's next connection comes to; without one it calls the core. */
+  readonly door: (client: number) => Door | undefined;
   /** Resolves when it is gone; its connections break. */
   readonly gone: Promise<void>;
   readonly isGone: () => boolean;
@@ -95,10 +100,10 @@ export class Clients {
     const isRepeatable = request.key !== undefined || request.isLoad;
     for (let tries = 0; ; tries++) {
       const server = await served();
-      const { holdfast, isGone } = server;
+      const { isGone } = server;
       this.inFlight++;
       try {
-        const isKnown = await this.#heard(server, request, this.#send(request, holdfast));
+        const isKnown = await this.#heard(server, request, this.#send(request, server));
         if (isKnown) see('requests known again');
         if (request.isUnheard && tries === 0) throw new Gone();
         await this.#abuse(request, server);
@@ -122,21 +127,17 @@ export class Clients {
   }
 
   /** Sends it; whether it was known already. */
-  async #send(request: RequestPlan, holdfast: Holdfast): Promise<boolean> {
-    const { stream, key, rows, isSettled, isLoad } = request;
+  async #send(request: RequestPlan, server: Served): Promise<boolean> {
+    const { stream, rows, isSettled, isLoad } = request;
     const sent = rows.map((row) => rowOf(stream, row));
-    if (isLoad) return this.#load(request, sent, holdfast);
+    if (isLoad) return this.#load(request, sent, server);
     const mustSettle = isSettled && !this.isCalm;
     const level = this.#parts.plan.confirm === 'standby' ? 'confirmed' : 'settled';
     const options: WriteOptions = {
-      ...(key === undefined ? {} : { idempotencyKey: key }),
       ...(mustSettle ? { level } : {}),
       atBound: this.#random.chance(0.5) ? 'refuse' : 'wait',
     };
-    const { repeated, settled, confirmed } = await holdfast.write(stream, sent, options);
-    // Nobody asks for these promises here.
-    settled.catch(() => undefined);
-    confirmed.catch(() => undefined);
+    const repeated = await this.#write(request, sent, { server, options });
     if (mustSettle) {
       this.#parts.see(`requests ${level}`);
       this.#parts.onSettled(request, level);
@@ -144,8 +145,34 @@ export class Clients {
     return repeated;
   }
 
-  async #load(request: RequestPlan, sent: readonly object[], holdfast: Holdfast): Promise<boolean> {
-    const bytes = Buffer.from(sent.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  /** By a call of the core, or as bytes through an accept worker. */
+  async #write(
+    { stream, client, key }: Pick<RequestPlan, 'stream' | 'client' | 'key'>,
+    sent: readonly Row[],
+    { server, options }: { readonly server: Served; readonly options: WriteOptions },
+  ): Promise<boolean> {
+    const keyed = { ...options, ...(key === undefined ? {} : { idempotencyKey: key }) };
+    const remote = await entered(server.door(client));
+    if (!remote) {
+      const { repeated, settled, confirmed } = await server.holdfast.write(stream, sent, keyed);
+      // Nobody asks for these promises here.
+      settled.catch(() => undefined);
+      confirmed.catch(() => undefined);
+      return repeated;
+    }
+    this.#parts.see('requests through accept workers');
+    const bytes = ndjsonOf(sent);
+    const answer = remote.writeBytes(stream, bytes, { ...keyed, format: 'ndjson' });
+    // As a server does with the memory of a body: it holds the next one then.
+    const receipt = await answer.finally(() => bytes.fill(0));
+    const { level } = options;
+    if (level === 'settled' || level === 'confirmed') await receipt[level];
+    return receipt.repeated;
+  }
+
+  async #load(request: RequestPlan, sent: readonly Row[], server: Served): Promise<boolean> {
+    const holdfast = (await entered(server.door(request.client))) ?? server.holdfast;
+    const bytes = ndjsonOf(sent);
     const digest = createHash('sha256').update(bytes).digest('hex');
     const options = { format: 'ndjson', source: { size: bytes.length, digest } } as const;
     const state = await holdfast.beginLoad(request.stream, options);
@@ -174,7 +201,7 @@ export class Clients {
     const { stream, key, isAbused, isLoad } = request;
     if (!isAbused || key === undefined || isLoad) return;
     const rows = [{ id: -1, version: 0, note: 'other rows under a known key' }];
-    const abuse = server.holdfast.write(stream, rows, { idempotencyKey: key });
+    const abuse = this.#write(request, rows, { server, options: {} });
     try {
       await this.#heard(server, { ...request, patienceMs: 50 }, abuse);
     } catch (error) {
@@ -187,6 +214,15 @@ export class Clients {
     }
     throw new Violation('wrong', `other rows were taken under ${key} of ${stream}`);
   }
+}
+
+const ndjsonOf = (rows: readonly Row[]): Buffer =>
+  Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+
+/** What came over a connection is looked at when the worker comes to it. */
+async function entered(door: Door | undefined): Promise<RemoteHoldfast | undefined> {
+  await door?.clock.sleep(0);
+  return door?.remote;
 }
 
 const requestName = ({ key, rows }: RequestPlan): string =>

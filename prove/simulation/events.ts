@@ -70,7 +70,7 @@ export class Events {
       close: ({ drainMs }) => this.#world.life?.close(drainMs),
       stop: ({ ms }) => this.#world.life?.clock.stopUntil(this.#world.clock.monotonicMs() + ms),
       stall: ({ thread, ms }) => this.#world.life?.threads?.stall(thread, ms),
-      'thread dies': ({ isHeard }) => this.#world.life?.threads?.die(isHeard),
+      'thread dies': ({ thread, isHeard }) => this.#world.life?.threads?.die(thread, isHeard),
       twin: ({ ms }) => this.#lasting.push(this.#world.twin(ms)),
       jump: ({ ms }) => this.#world.clock.jump(ms),
       disk: (fault) => this.#breakDisk(fault),

@@ -54,11 +54,15 @@ export interface RequestPlan {
 /** Which sides of each process are threads of their own, and how far these are apart. */
 export interface ThreadsPlan {
   readonly hasLoader: boolean;
+  readonly acceptWorkers: number;
+  /** So many of the clients send bytes, to one accept worker or another; the others call the core. */
+  readonly clientsOfWorkers: number;
+  readonly ringBytes: number;
   /** A message is on its way up to so long. */
   readonly delayMsMax: number;
 }
 
-export type ThreadName = 'core' | 'loader';
+export type ThreadName = 'core' | 'loader' | 'accept worker';
 
 export type EventPlan = { readonly at: number } & (
   | { readonly kind: 'die'; readonly after: number; readonly end: 'kill' | 'power cut' }
@@ -220,63 +224,62 @@ interface Moment {
 type ThreadEvent = 'stall' | 'thread dies';
 
 /** What an event of each kind is; deaths are drawn apart. */
-const drawEvent: Readonly<
-  Record<Exclude<EventKind, ThreadEvent>, (moment: Moment) => EventPlan>
-> = {
-  die: ({ random, at }) => {
-    const end = random.chance(0.5) ? 'kill' : 'power cut';
-    return { at, kind: 'die', after: random.chance(0.2) ? 0 : random.below(40), end };
-  },
-  close: ({ random, at }) => ({ at, kind: 'close', drainMs: random.pick([0, 20, 10_000]) }),
-  stop: ({ random, at }) => ({ at, kind: 'stop', ms: random.pick([5, 50, 5_000]) }),
-  twin: ({ random, at }) => {
-    // Some live on until they look, idle, at what became of their lanes.
-    const ms = random.chance(0.1) ? random.between(3_000, 8_000) : random.between(1, 80);
-    return { at, kind: 'twin', ms };
-  },
-  jump: ({ random, at }) => {
-    const ms = random.pick([1, 1_000, 60_000, 3_600_000, 12 * 3_600_000]);
-    return { at, kind: 'jump', ms: random.chance(0.5) ? -ms : ms };
-  },
-  disk: ({ random, at }) => ({
-    at,
-    kind: 'disk',
-    fault: random.pick(diskFaults),
-    after: random.below(30),
-    isLasting: random.chance(0.2),
-  }),
-  full: ({ random, at }) => ({
-    at,
-    kind: 'full',
-    bytes: random.pick([0, 1_000, 40_000, 70_000]),
-    ms: random.between(5, 100),
-  }),
-  target: ({ random, at }) => ({
-    at,
-    kind: 'target',
-    fault: random.pick(targetFaults),
-    after: random.below(4),
-    calls: random.pick([1, 1, 2, 8]),
-    ...(random.chance(0.7) ? { isOfRows: true as const } : {}),
-  }),
-  down: ({ random, at }) => ({ at, kind: 'down', ms: random.pick([5, 30, 200]) }),
-  'read-only': ({ random, at }) => ({ at, kind: 'read-only', ms: random.pick([5, 30, 200]) }),
-  crash: ({ at }) => ({ at, kind: 'crash' }),
-  lag: ({ random, at }) => ({ at, kind: 'lag', ms: random.between(5, 120) }),
-  failover: ({ at }) => ({ at, kind: 'failover' }),
-  alter: ({ random, at, streams }) => ({
-    at,
-    kind: 'alter',
-    table: random.pick(streams).name,
-    ms: random.between(1, 60),
-  }),
-  drop: ({ random, at, streams }) => ({
-    at,
-    kind: 'drop',
-    table: random.pick(streams).name,
-    ms: random.between(1, 60),
-  }),
-};
+const drawEvent: Readonly<Record<Exclude<EventKind, ThreadEvent>, (moment: Moment) => EventPlan>> =
+  {
+    die: ({ random, at }) => {
+      const end = random.chance(0.5) ? 'kill' : 'power cut';
+      return { at, kind: 'die', after: random.chance(0.2) ? 0 : random.below(40), end };
+    },
+    close: ({ random, at }) => ({ at, kind: 'close', drainMs: random.pick([0, 20, 10_000]) }),
+    stop: ({ random, at }) => ({ at, kind: 'stop', ms: random.pick([5, 50, 5_000]) }),
+    twin: ({ random, at }) => {
+      // Some live on until they look, idle, at what became of their lanes.
+      const ms = random.chance(0.1) ? random.between(3_000, 8_000) : random.between(1, 80);
+      return { at, kind: 'twin', ms };
+    },
+    jump: ({ random, at }) => {
+      const ms = random.pick([1, 1_000, 60_000, 3_600_000, 12 * 3_600_000]);
+      return { at, kind: 'jump', ms: random.chance(0.5) ? -ms : ms };
+    },
+    disk: ({ random, at }) => ({
+      at,
+      kind: 'disk',
+      fault: random.pick(diskFaults),
+      after: random.below(30),
+      isLasting: random.chance(0.2),
+    }),
+    full: ({ random, at }) => ({
+      at,
+      kind: 'full',
+      bytes: random.pick([0, 1_000, 40_000, 70_000]),
+      ms: random.between(5, 100),
+    }),
+    target: ({ random, at }) => ({
+      at,
+      kind: 'target',
+      fault: random.pick(targetFaults),
+      after: random.below(4),
+      calls: random.pick([1, 1, 2, 8]),
+      ...(random.chance(0.7) ? { isOfRows: true as const } : {}),
+    }),
+    down: ({ random, at }) => ({ at, kind: 'down', ms: random.pick([5, 30, 200]) }),
+    'read-only': ({ random, at }) => ({ at, kind: 'read-only', ms: random.pick([5, 30, 200]) }),
+    crash: ({ at }) => ({ at, kind: 'crash' }),
+    lag: ({ random, at }) => ({ at, kind: 'lag', ms: random.between(5, 120) }),
+    failover: ({ at }) => ({ at, kind: 'failover' }),
+    alter: ({ random, at, streams }) => ({
+      at,
+      kind: 'alter',
+      table: random.pick(streams).name,
+      ms: random.between(1, 60),
+    }),
+    drop: ({ random, at, streams }) => ({
+      at,
+      kind: 'drop',
+      table: random.pick(streams).name,
+      ms: random.between(1, 60),
+    }),
+  };
 
 const kinds = Object.keys(drawEvent) as (keyof typeof drawEvent)[];
 
@@ -304,15 +307,26 @@ function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: num
 /** Half of the seeds have threads; some of these stall, or die by themselves. */
 function drawThreads(random: Random, untilMs: number) {
   if (random.chance(0.5)) return { events: [] };
-  const threads: ThreadsPlan = { hasLoader: true, delayMsMax: random.pick([0, 1, 5, 30]) };
-  const names: readonly ThreadName[] = ['core', 'loader'];
+  const hasLoader = random.chance(0.8);
+  const acceptWorkers = hasLoader ? random.pick([0, 0, 1, 2]) : random.between(1, 2);
+  const threads: ThreadsPlan = {
+    hasLoader,
+    acceptWorkers,
+    clientsOfWorkers: acceptWorkers && random.pick([1, clientsMax]),
+    ringBytes: random.pick([1_024, 2_048, 16_384]),
+    delayMsMax: random.pick([0, 1, 5, 30]),
+  };
+  const names: ThreadName[] = ['core'];
+  if (hasLoader) names.push('loader');
+  if (acceptWorkers > 0) names.push('accept worker');
   const at = (): number => random.below(untilMs);
   const stalls = Array.from({ length: random.pick([0, 1, 3]) }, (): EventPlan => {
     const ms = random.pick([2, 20, 200, 3_000]);
     return { at: at(), kind: 'stall', thread: random.pick(names), ms };
   });
   const deaths = Array.from({ length: random.pick([0, 0, 0, 1]) }, (): EventPlan => {
-    return { at: at(), kind: 'thread dies', thread: 'loader', isHeard: random.chance(0.5) };
+    const thread = random.pick(names.slice(1));
+    return { at: at(), kind: 'thread dies', thread, isHeard: random.chance(0.5) };
   });
   return { threads, events: [...stalls, ...deaths] };
 }

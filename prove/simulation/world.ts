@@ -7,9 +7,10 @@ import { basename } from 'node:path';
 import { HoldfastError } from '../../src/errors.ts';
 import { open } from '../../src/holdfast.ts';
 import type { OpenOptions } from '../../src/options.ts';
+import type { RunningServer } from '../../src/server/server.ts';
 import type { Holdfast, Status } from '../../src/types.ts';
-import { Random } from '../../test/simulation/random.ts';
 import { ProcessTarget } from '../../test/simulation/process-target.ts';
+import { Random } from '../../test/simulation/random.ts';
 import { type ProcessClock, SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { SimulatedDeath, SimulatedDisk } from '../../test/simulation/simulated-disk.ts';
 import { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
@@ -74,6 +75,7 @@ interface Ends {
   readonly givenUp: Promise<'given up'>;
   /** With what it may leave. */
   readonly isExpected: (error: unknown) => boolean;
+  readonly accepting: RunningServer | undefined;
 }
 
 type End = 'died' | 'ended' | 'failed' | 'was forsaken';
@@ -252,8 +254,10 @@ export class World {
       isOfSurroundings(error) || threads?.isDeath(error) === true;
     const life = (async (): Promise<End> => {
       const holdfast = await open(this.#options, threads?.ports ?? { disk, clock, target });
-      this.#serve({ holdfast, gone, isGone: () => disk.isDead });
-      return this.#use(holdfast, clock, { closing, givenUp, isExpected });
+      const accepting = await threads?.startAccepting(holdfast);
+      const door = (client: number) => threads?.door(client);
+      this.#serve({ holdfast, door, gone, isGone: () => disk.isDead });
+      return this.#use(holdfast, clock, { closing, givenUp, isExpected, accepting });
     })();
     const died = disk.died.then(() => 'died' as const);
     const end = await Promise.race([life, died, forsaken]).catch((error: unknown) => {
@@ -277,7 +281,7 @@ export class World {
 
   /** Until it fails or is closed; at the end of all, until everything is settled. */
   async #use(holdfast: Holdfast, clock: ProcessClock, ends: Ends): Promise<End> {
-    const { closing, givenUp, isExpected } = ends;
+    const { closing, givenUp, isExpected, accepting } = ends;
     const failed = holdfast.failed.then((error) => {
       // A death by anything else is a bug, in a process that its clients have left as well.
       if (!isExpected(error)) throw error;
@@ -290,6 +294,8 @@ export class World {
       how = await Promise.race([this.#settle(holdfast, clock), broken]);
     }
     if (how === 'failed') await checkRefusing(holdfast, this.plan);
+    // A server that failed leaves at once.
+    if (typeof how === 'number') await accepting?.close();
     await holdfast.close({ drainMs: typeof how === 'number' ? how : 0 });
     return typeof how === 'number' ? 'ended' : 'failed';
   }

@@ -26,6 +26,12 @@ interface Task {
   readonly run: () => void;
 }
 
+interface Watcher {
+  readonly of: ProcessClock;
+  readonly isSo: () => boolean;
+  readonly wake: () => void;
+}
+
 /** A process's view of the clock, or a thread's. */
 export class ProcessClock implements Clock {
   readonly #clock: SimulatedClock;
@@ -75,6 +81,12 @@ export class ProcessClock implements Clock {
     return this.#clock.sleep(ms, signal, this);
   }
 
+  /** Resolves after `isSo`, which is asked whenever something has happened. */
+  async until(isSo: () => boolean): Promise<void> {
+    await this.#clock.until(isSo, this);
+    if (this.isEnded || this.stoppedUntilMs > this.monotonicMs()) await this.sleep(0);
+  }
+
   soon(task: () => void): void {
     if (!this.isEnded) this.#clock.soon(task, this);
   }
@@ -103,6 +115,7 @@ export class SimulatedClock implements Clock {
   #wallMs: number;
   #sleepers: Sleeper[] = [];
   #tasks: Task[] = [];
+  #watchers: Watcher[] = [];
   readonly #work = new Set<Promise<unknown>>();
 
   readonly #settle: () => Promise<void>;
@@ -150,6 +163,10 @@ export class SimulatedClock implements Clock {
       signal?.addEventListener('abort', sleeper.wake, { once: true });
       this.#sleepers.push(sleeper);
     });
+  }
+
+  until(isSo: () => boolean, of: ProcessClock): Promise<void> {
+    return new Promise((wake) => this.#watchers.push({ of, isSo, wake }));
   }
 
   soon(run: () => void, of?: ProcessClock): void {
@@ -211,10 +228,11 @@ export class SimulatedClock implements Clock {
 
   /** A process died: what waits in it is never woken; without one, nothing at all is. */
   abandon(of?: ProcessClock): void {
-    const isLeft = (one: Sleeper | Task): boolean => of !== undefined && !one.of?.isEnded;
+    const isLeft = (one: Sleeper | Task | Watcher): boolean => of !== undefined && !one.of?.isEnded;
     for (const sleeper of this.#sleepers) if (!isLeft(sleeper)) sleeper.deafen();
     this.#sleepers = this.#sleepers.filter(isLeft);
     this.#tasks = this.#tasks.filter(isLeft);
+    this.#watchers = this.#watchers.filter(isLeft);
   }
 
   /** Runs what is ready; where nothing was, wakes the next sleeper, up to `until`. */
@@ -228,6 +246,12 @@ export class SimulatedClock implements Clock {
     if (tasks.length > 0) {
       this.#tasks = this.#tasks.filter((task) => this.#isStopped(task));
       for (const task of tasks) task.run();
+      return true;
+    }
+    const seen = this.#watchers.find(({ isSo }) => isSo());
+    if (seen) {
+      this.#watchers.splice(this.#watchers.indexOf(seen), 1);
+      seen.wake();
       return true;
     }
     const next = this.#next();
