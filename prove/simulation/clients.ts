@@ -1,10 +1,10 @@
 // The clients of a simulation: each sends its requests one after another to whatever process lives,
 // sends again what it may, and remembers what it was told. What it was told is all the judge knows.
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import type { Row } from '../../src/accept/rows.ts';
 import { errorTable, HoldfastError } from '../../src/errors.ts';
-import type { RemoteHoldfast } from '../../src/threads/remote-holdfast.ts';
-import type { Holdfast, WriteOptions } from '../../src/types.ts';
+import type { Holdfast, Receipt, WriteOptions } from '../../src/types.ts';
 import { Random } from '../../test/simulation/random.ts';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { Violation } from '../oracle.ts';
@@ -39,6 +39,13 @@ export interface ClientParts {
   readonly trace: (line: string) => void;
   /** A client that waited until its rows had their ends is told so: now they must be there. */
   readonly onSettled: (request: RequestPlan, level: 'settled' | 'confirmed') => void;
+}
+
+/** From whom bytes are sent, and how. */
+interface Sending {
+  readonly server: Served;
+  readonly client: number;
+  readonly options: WriteOptions;
 }
 
 const poisonMark = 'poison';
@@ -83,16 +90,33 @@ export class Clients {
   }
 
   async #client(requests: readonly RequestPlan[]): Promise<void> {
-    const { clock, trace, see } = this.#parts;
-    for (const request of requests) {
-      await clock.sleep(request.pauseMs);
-      const begun = ++this.#moments;
-      const fate = await this.#sendUntilKnown(request);
-      this.fates.set(request, fate);
-      this.spans.set(request, { begun, ended: ++this.#moments });
-      trace(`${clock.monotonicMs()} ${request.stream} ${requestName(request)} ${fate}`);
-      see(`requests ${fate}`);
+    let open: Promise<void>[] = [];
+    for (const [i, request] of requests.entries()) {
+      if (!this.#isInBurst(request, i)) {
+        await Promise.all(open);
+        open = [];
+        await this.#parts.clock.sleep(request.pauseMs);
+      }
+      open.push(this.#one(request));
     }
+    await Promise.all(open);
+  }
+
+  /** Whether its client does not wait for the answer to the one before. */
+  #isInBurst({ client, stream: name }: RequestPlan, index: number): boolean {
+    const { threads, streams } = this.#parts.plan;
+    if (!threads || client >= threads.clientsOfWorkers || index % threads.burst === 0) return false;
+    return streams.some((stream) => stream.name === name && stream.policy !== 'update');
+  }
+
+  async #one(request: RequestPlan): Promise<void> {
+    const { clock, trace, see } = this.#parts;
+    const begun = ++this.#moments;
+    const fate = await this.#sendUntilKnown(request);
+    this.fates.set(request, fate);
+    this.spans.set(request, { begun, ended: ++this.#moments });
+    trace(`${clock.monotonicMs()} ${request.stream} ${requestName(request)} ${fate}`);
+    see(`requests ${fate}`);
   }
 
   async #sendUntilKnown(request: RequestPlan): Promise<Fate> {
@@ -152,26 +176,34 @@ export class Clients {
     { server, options }: { readonly server: Served; readonly options: WriteOptions },
   ): Promise<boolean> {
     const keyed = { ...options, ...(key === undefined ? {} : { idempotencyKey: key }) };
-    const remote = await entered(server.door(client));
-    if (!remote) {
-      const { repeated, settled, confirmed } = await server.holdfast.write(stream, sent, keyed);
-      // Nobody asks for these promises here.
-      settled.catch(() => undefined);
-      confirmed.catch(() => undefined);
-      return repeated;
-    }
-    this.#parts.see('requests through accept workers');
-    const bytes = ndjsonOf(sent);
-    const answer = remote.writeBytes(stream, bytes, { ...keyed, format: 'ndjson' });
-    // As a server does with the memory of a body: it holds the next one then.
-    const receipt = await answer.finally(() => bytes.fill(0));
+    const door = server.door(client);
+    if (door) return this.#writeBytes(stream, ndjsonOf(sent), { server, client, options: keyed });
+    const { repeated, settled, confirmed } = await server.holdfast.write(stream, sent, keyed);
+    // Nobody asks for these promises here.
+    settled.catch(() => undefined);
+    confirmed.catch(() => undefined);
+    return repeated;
+  }
+
+  async #writeBytes(stream: string, bytes: Buffer, by: Sending): Promise<boolean> {
+    const { server, client, options } = by;
+    const send = async (): Promise<Receipt | undefined> => {
+      const remote = await server.door(client)?.enter();
+      this.#parts.see('requests through accept workers');
+      return remote?.writeBytes(stream, bytes, { ...options, format: 'ndjson' });
+    };
+    const copies = options.idempotencyKey === undefined ? 0 : this.#parts.plan.threads?.copies;
+    const sent = Array.from({ length: 1 + (copies ?? 0) }, send);
+    for (const copy of sent) copy.catch(() => undefined);
+    const receipt = await sent[0];
+    assert(receipt, 'who has a door keeps it');
     const { level } = options;
     if (level === 'settled' || level === 'confirmed') await receipt[level];
     return receipt.repeated;
   }
 
   async #load(request: RequestPlan, sent: readonly Row[], server: Served): Promise<boolean> {
-    const holdfast = (await entered(server.door(request.client))) ?? server.holdfast;
+    const holdfast = (await server.door(request.client)?.enter()) ?? server.holdfast;
     const bytes = ndjsonOf(sent);
     const digest = createHash('sha256').update(bytes).digest('hex');
     const options = { format: 'ndjson', source: { size: bytes.length, digest } } as const;
@@ -218,12 +250,6 @@ export class Clients {
 
 const ndjsonOf = (rows: readonly Row[]): Buffer =>
   Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
-
-/** What came over a connection is looked at when the worker comes to it. */
-async function entered(door: Door | undefined): Promise<RemoteHoldfast | undefined> {
-  await door?.clock.sleep(0);
-  return door?.remote;
-}
 
 const requestName = ({ key, rows }: RequestPlan): string =>
   key ?? `rows ${rows.map(({ id }) => id).join()}`;

@@ -57,6 +57,10 @@ export interface ThreadsPlan {
   readonly acceptWorkers: number;
   /** So many of the clients send bytes, to one accept worker or another; the others call the core. */
   readonly clientsOfWorkers: number;
+  /** These send so many requests at once, where it does not matter which comes first. */
+  readonly burst: number;
+  /** What has a key they send so many times more, not waiting whether it comes through. */
+  readonly copies: number;
   readonly ringBytes: number;
   /** A message is on its way up to so long. */
   readonly delayMsMax: number;
@@ -312,8 +316,10 @@ function drawThreads(random: Random, untilMs: number) {
   const threads: ThreadsPlan = {
     hasLoader,
     acceptWorkers,
-    clientsOfWorkers: acceptWorkers && random.pick([1, clientsMax]),
-    ringBytes: random.pick([1_024, 2_048, 16_384]),
+    clientsOfWorkers: acceptWorkers && random.pick([1, clientsMax, clientsMax]),
+    burst: random.pick([1, 4, 14]),
+    copies: random.pick([0, 0, 3]),
+    ringBytes: random.pick([1_024, 2_048, 2_048, 16_384]),
     delayMsMax: random.pick([0, 1, 5, 30]),
   };
   const names: ThreadName[] = ['core'];

@@ -29,8 +29,8 @@ export interface ThreadsParts {
 
 /** An accept worker, as its clients reach it. */
 export interface Door {
-  readonly remote: RemoteHoldfast;
-  readonly clock: ProcessClock;
+  /** Resolves when the worker comes to what was sent to it. */
+  enter(): Promise<RemoteHoldfast>;
 }
 
 /** Of what a thread dies. */
@@ -114,7 +114,7 @@ export class Threads {
     };
     return this.#start('accept worker', (port, clock) => {
       const remote = reachCore(port, start, { methods, turns: this.#turns(clock) });
-      this.#doors.push({ remote, clock });
+      this.#doors.push({ enter: () => clock.sleep(0).then(() => remote) });
     });
   }
 
