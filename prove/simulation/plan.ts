@@ -62,7 +62,7 @@ export interface ThreadsPlan {
   /** What has a key they send so many times more, not waiting whether it comes through. */
   readonly copies: number;
   readonly ringBytes: number;
-  /** A message is on its way up to so long. */
+  /** A message is on its way up to so long; whoever sleeps at a ring may take so long to wake. */
   readonly delayMsMax: number;
 }
 
@@ -308,18 +308,18 @@ function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: num
   return events;
 }
 
-/** Half of the seeds have threads; some of these stall, or die by themselves. */
+/** Not quite half of the seeds have threads; some of these stall, or die by themselves. */
 function drawThreads(random: Random, untilMs: number) {
-  if (random.chance(0.5)) return { events: [] };
-  const hasLoader = random.chance(0.8);
-  const acceptWorkers = hasLoader ? random.pick([0, 0, 1, 2]) : random.between(1, 2);
+  if (random.chance(0.55)) return { events: [] };
+  const acceptWorkers = random.pick([0, 0, 1, 2]);
+  const hasLoader = acceptWorkers === 0 || random.chance(0.7);
   const threads: ThreadsPlan = {
     hasLoader,
     acceptWorkers,
     clientsOfWorkers: acceptWorkers && random.pick([1, clientsMax, clientsMax]),
-    burst: random.pick([1, 4, 14]),
-    copies: random.pick([0, 0, 3]),
-    ringBytes: random.pick([1_024, 2_048, 2_048, 16_384]),
+    burst: random.pick([1, 14]),
+    copies: random.pick([0, 0, 0, 4]),
+    ringBytes: random.pick([1_024, 1_024, 2_048, 16_384]),
     delayMsMax: random.pick([0, 1, 5, 30]),
   };
   const names: ThreadName[] = ['core'];

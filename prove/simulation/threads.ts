@@ -124,8 +124,9 @@ export class Threads {
   ): Thread {
     const { process, random, plan, see } = this.#parts;
     const own = process.thread();
+    const messages = `messages between threads: ${name}`;
     const delayMs = (): number => {
-      see(`messages between threads: ${name}`);
+      see(messages);
       return random.below(plan.delayMsMax + 1);
     };
     const thread = new SimulatedThread({ parent: this.core, own, delayMs }, (port) =>
