@@ -62,7 +62,7 @@ export interface ThreadsPlan {
   /** What has a key they send so many times more, not waiting whether it comes through. */
   readonly copies: number;
   readonly ringBytes: number;
-  /** A message is on its way up to so long; whoever sleeps at a ring may take so long to wake. */
+  /** Up to so long a message is on its way, sleeps who is woken, is busy who has a task. */
   readonly delayMsMax: number;
 }
 

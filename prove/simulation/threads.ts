@@ -46,7 +46,7 @@ export class Threads {
 
   constructor(parts: ThreadsParts) {
     this.#parts = parts;
-    this.core = parts.process.thread();
+    this.core = parts.process.thread(() => this.#delayMs());
   }
 
   /** What the process is opened with. */
@@ -93,6 +93,11 @@ export class Threads {
     return this.#hasDied && isOfThread;
   }
 
+  #delayMs(): number {
+    const { random, plan } = this.#parts;
+    return random.below(plan.delayMsMax + 1);
+  }
+
   #named(name: ThreadName): SimulatedThread | undefined {
     const named = this.#all.filter((one) => one.name === name);
     return named.length > 0 ? this.#parts.random.pick(named).thread : undefined;
@@ -122,12 +127,12 @@ export class Threads {
     name: ThreadName,
     main: (port: ParentPort, clock: ProcessClock, die: (error: Error) => void) => void,
   ): Thread {
-    const { process, random, plan, see } = this.#parts;
+    const { process, see } = this.#parts;
     const own = process.thread();
     const messages = `messages between threads: ${name}`;
     const delayMs = (): number => {
       see(messages);
-      return random.below(plan.delayMsMax + 1);
+      return this.#delayMs();
     };
     const thread = new SimulatedThread({ parent: this.core, own, delayMs }, (port) =>
       main(port, own, (error) => {
@@ -141,13 +146,13 @@ export class Threads {
 
   /** At a ring a thread wakes a little later than it might. */
   #turns(clock: ProcessClock): RingTurns {
-    const { plan, random, see } = this.#parts;
+    const { see } = this.#parts;
     return {
       turn: () => clock.sleep(0),
       changed: async (words, word, value) => {
         if (word === ringWords.producer) see('rings that were full');
         await clock.until(() => Atomics.load(words, word) !== value);
-        await clock.sleep(random.below(plan.delayMsMax + 1));
+        await clock.sleep(this.#delayMs());
       },
     };
   }

@@ -36,17 +36,22 @@ interface Watcher {
 export class ProcessClock implements Clock {
   readonly #clock: SimulatedClock;
   readonly #process: ProcessClock | undefined;
+  readonly #busyMs: () => number;
   #isEnded = false;
   #stoppedUntilMs = 0;
 
-  constructor(clock: SimulatedClock, process?: ProcessClock) {
+  constructor(clock: SimulatedClock, process?: ProcessClock, busyMs = (): number => 0) {
     this.#clock = clock;
     this.#process = process;
+    this.#busyMs = busyMs;
   }
 
-  /** A view for one of its threads, which ends and stops with the process, or alone. */
-  thread(): ProcessClock {
-    return new ProcessClock(this.#clock, this);
+  /**
+   * A view for one of its threads, which ends and stops with the process, or alone. `busyMs`: how
+   * long it has other things to do before it comes to a task, while the others go on.
+   */
+  thread(busyMs?: () => number): ProcessClock {
+    return new ProcessClock(this.#clock, this, busyMs);
   }
 
   /** The process is gone: what waits here, now or later, is never woken. */
@@ -88,7 +93,10 @@ export class ProcessClock implements Clock {
   }
 
   soon(task: () => void): void {
-    if (!this.isEnded) this.#clock.soon(task, this);
+    if (this.isEnded) return;
+    const busyMs = this.#busyMs();
+    if (busyMs > 0) void this.sleep(busyMs).then(task);
+    else this.#clock.soon(task, this);
   }
 
   random(): number {
