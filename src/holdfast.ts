@@ -29,12 +29,7 @@ import { streamStatus } from './status.ts';
 import { Streams } from './streams.ts';
 import { openTarget, redactUrl } from './target/open.ts';
 import type { LaneState, Target } from './target/target.ts';
-import {
-  type LoaderThreadStart,
-  remoteLoading,
-  startLoaderThread,
-} from './threads/remote-loading.ts';
-import type { Thread } from './threads/thread.ts';
+import { remoteLoading, startLoaderThread } from './threads/remote-loading.ts';
 import type { Difference, Holdfast, Status, StreamStatus, VerifyResult } from './types.ts';
 import { keepUp } from './upkeep.ts';
 import { levelOf, Writing } from './writing.ts';
@@ -46,7 +41,7 @@ export interface Ports {
   /** Given: the loaders run on this thread, against this target. */
   readonly target?: Target;
   /** Given, too: they run on that thread. */
-  readonly startLoader?: (start: LoaderThreadStart) => Thread;
+  readonly startLoader?: typeof startLoaderThread;
 }
 
 /** What is open, and what only threads of its own process are given. */

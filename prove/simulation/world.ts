@@ -19,11 +19,10 @@ import { checkBooks, Violation } from '../oracle.ts';
 import { Clients, isPoison, type Served } from './clients.ts';
 import { Events } from './events.ts';
 import { Judge } from './judge.ts';
-import type { Plan, RequestPlan, StreamPlan } from './plan.ts';
+import { optionsOf } from './options.ts';
+import type { Plan, RequestPlan } from './plan.ts';
 import { Threads } from './threads.ts';
 
-const segmentBytes = 64 * 1024;
-const directory = '/journal';
 /** How often the owner of the processes looks at them. */
 const ownerMs = 400;
 /** No world lasts longer: what goes on then never ends. */
@@ -36,38 +35,6 @@ export const columns = [
   { column: column('version', { kind: 'int', bytes: 8 }) },
   { column: column('note', { kind: 'text' }) },
 ];
-
-function optionsOf({ streams, confirm, keepsAll }: Plan): OpenOptions {
-  return {
-    journal: directory,
-    // Never connected to: the simulated target takes its place.
-    target: 'postgres://simulated/shop',
-    confirm,
-    streams: Object.fromEntries(streams.map((stream) => [stream.name, streamOptions(stream)])),
-    limits: {
-      segmentBytes,
-      bytesMax: (keepsAll ? 40 : 10) * segmentBytes,
-      retentionMsMin: keepsAll ? 24 * 60 * 60 * 1000 : 0,
-      retentionBytesMin: keepsAll ? 40 * segmentBytes : 0,
-    },
-  };
-}
-
-function streamOptions(stream: StreamPlan): OpenOptions['streams'][string] {
-  const { name, isKeyed, policy, lanes, loaders, batchRowsMax, route, isLogged } = stream;
-  const { mergers, mergeEveryMs } = stream;
-  return {
-    table: name,
-    ...(isKeyed ? { key: ['id'] } : {}),
-    onConflict: policy === 'newest' ? { newest: 'version' } : policy,
-    lanes,
-    loaders,
-    batchRowsMax,
-    ...(route === 'staged'
-      ? { route, staging: isLogged ? 'logged' : 'unlogged', mergers, mergeEveryMs }
-      : {}),
-  };
-}
 
 /** What ends a process in good order. */
 interface Ends {
