@@ -55,7 +55,7 @@ export interface RequestPlan {
 export interface ThreadsPlan {
   readonly hasLoader: boolean;
   readonly acceptWorkers: number;
-  /** So many of the clients send bytes, to one accept worker or another; the others call the core. */
+  /** So many of the clients send bytes, to any accept worker; the others call the core. */
   readonly clientsOfWorkers: number;
   /** These send so many requests at once, where it does not matter which comes first. */
   readonly burst: number;

@@ -1,5 +1,5 @@
-// The threads of one process of a simulation, where the plan says that it has some: messages between
-// them take their time, each of them may stall, and one that dies ends the process.
+// The threads of one process of a simulation, where its plan has some: messages between them take
+// their time, each of them may stall, and one that dies ends the process.
 import { HoldfastError } from '../../src/errors.ts';
 import type { Opened, Ports } from '../../src/holdfast.ts';
 import type { RunningServer } from '../../src/server/server.ts';
