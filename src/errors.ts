@@ -182,6 +182,9 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable;
 
+export const isErrorCode = (code: unknown): code is ErrorCode =>
+  typeof code === 'string' && Object.hasOwn(errorTable, code);
+
 /** Where a row was refused, and why. Lines count from 1; `offset` is the byte within the line. */
 export interface Rejection {
   readonly line: number;

@@ -29,7 +29,7 @@ import { streamStatus } from './status.ts';
 import { Streams } from './streams.ts';
 import { openTarget, redactUrl } from './target/open.ts';
 import type { LaneState, Target } from './target/target.ts';
-import { startLoaderThread } from './threads/remote-loading.ts';
+import { remoteLoading, startLoaderThread } from './threads/remote-loading.ts';
 import type { Difference, Holdfast, Status, StreamStatus, VerifyResult } from './types.ts';
 import { keepUp } from './upkeep.ts';
 import { levelOf, Writing } from './writing.ts';
@@ -40,6 +40,8 @@ export interface Ports {
   readonly clock: Clock;
   /** Given: the loaders run on this thread, against this target. */
   readonly target?: Target;
+  /** Given, too: they run on that thread. */
+  readonly startLoader?: typeof startLoaderThread;
 }
 
 /** What is open, and what only threads of its own process are given. */
@@ -138,13 +140,14 @@ function startLoading(start: LoadingStart): LoadingCalls {
     owner: `${hostname()} ${process.pid}`,
     createTables: options.createTables,
   };
-  if (ports.target || options.loaderThread === 'own') {
+  const { startLoader = startLoaderThread } = ports;
+  if ((ports.target && !ports.startLoader) || options.loaderThread === 'own') {
     const { disk, clock } = ports;
     const own = { disk, clock, target, events: streams.events(), onDeath: tellDeath };
     return new Loading({ ...shared, ...own });
   }
-  const thread = { ...shared, target: options.target, positions: isStandby(options) };
-  return startLoaderThread(thread, streams.events(), tellDeath);
+  const thread = startLoader({ ...shared, target: options.target, positions: isStandby(options) });
+  return remoteLoading(thread, streams.events(), tellDeath);
 }
 
 class OpenHoldfast implements Opened {

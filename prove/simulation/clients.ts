@@ -1,12 +1,15 @@
 // The clients of a simulation: each sends its requests one after another to whatever process lives,
 // sends again what it may, and remembers what it was told. What it was told is all the judge knows.
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import type { Row } from '../../src/accept/rows.ts';
 import { errorTable, HoldfastError } from '../../src/errors.ts';
-import type { Holdfast, WriteOptions } from '../../src/types.ts';
+import type { Holdfast, Receipt, WriteOptions } from '../../src/types.ts';
 import { Random } from '../../test/simulation/random.ts';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { Violation } from '../oracle.ts';
 import type { Plan, RequestPlan, RowPlan } from './plan.ts';
+import type { Door } from './threads.ts';
 
 /** What became of a request, as its client knows it. */
 export type Fate = 'acknowledged' | 'unknown' | 'not written';
@@ -20,6 +23,8 @@ export interface Span {
 /** A process as clients see it. */
 export interface Served {
   readonly holdfast: Holdfast;
+  /** The accept worker that a client's next connection comes to; without one it calls the core. */
+  readonly door: (client: number) => Door | undefined;
   /** Resolves when it is gone; its connections break. */
   readonly gone: Promise<void>;
   readonly isGone: () => boolean;
@@ -34,6 +39,13 @@ export interface ClientParts {
   readonly trace: (line: string) => void;
   /** A client that waited until its rows had their ends is told so: now they must be there. */
   readonly onSettled: (request: RequestPlan, level: 'settled' | 'confirmed') => void;
+}
+
+/** From whom bytes are sent, and how. */
+interface Sending {
+  readonly server: Served;
+  readonly client: number;
+  readonly options: WriteOptions;
 }
 
 const poisonMark = 'poison';
@@ -78,16 +90,33 @@ export class Clients {
   }
 
   async #client(requests: readonly RequestPlan[]): Promise<void> {
-    const { clock, trace, see } = this.#parts;
-    for (const request of requests) {
-      await clock.sleep(request.pauseMs);
-      const begun = ++this.#moments;
-      const fate = await this.#sendUntilKnown(request);
-      this.fates.set(request, fate);
-      this.spans.set(request, { begun, ended: ++this.#moments });
-      trace(`${clock.monotonicMs()} ${request.stream} ${requestName(request)} ${fate}`);
-      see(`requests ${fate}`);
+    let open: Promise<void>[] = [];
+    for (const [i, request] of requests.entries()) {
+      if (!this.#isInBurst(request, i)) {
+        await Promise.all(open);
+        open = [];
+        await this.#parts.clock.sleep(request.pauseMs);
+      }
+      open.push(this.#one(request));
     }
+    await Promise.all(open);
+  }
+
+  /** Whether its client does not wait for the answer to the one before. */
+  #isInBurst({ client, stream: name }: RequestPlan, index: number): boolean {
+    const { threads, streams } = this.#parts.plan;
+    if (!threads || client >= threads.clientsOfWorkers || index % threads.burst === 0) return false;
+    return streams.some((stream) => stream.name === name && stream.policy !== 'update');
+  }
+
+  async #one(request: RequestPlan): Promise<void> {
+    const { clock, trace, see } = this.#parts;
+    const begun = ++this.#moments;
+    const fate = await this.#sendUntilKnown(request);
+    this.fates.set(request, fate);
+    this.spans.set(request, { begun, ended: ++this.#moments });
+    trace(`${clock.monotonicMs()} ${request.stream} ${requestName(request)} ${fate}`);
+    see(`requests ${fate}`);
   }
 
   async #sendUntilKnown(request: RequestPlan): Promise<Fate> {
@@ -95,10 +124,10 @@ export class Clients {
     const isRepeatable = request.key !== undefined || request.isLoad;
     for (let tries = 0; ; tries++) {
       const server = await served();
-      const { holdfast, isGone } = server;
+      const { isGone } = server;
       this.inFlight++;
       try {
-        const isKnown = await this.#heard(server, request, this.#send(request, holdfast));
+        const isKnown = await this.#heard(server, request, this.#send(request, server));
         if (isKnown) see('requests known again');
         if (request.isUnheard && tries === 0) throw new Gone();
         await this.#abuse(request, server);
@@ -122,21 +151,17 @@ export class Clients {
   }
 
   /** Sends it; whether it was known already. */
-  async #send(request: RequestPlan, holdfast: Holdfast): Promise<boolean> {
-    const { stream, key, rows, isSettled, isLoad } = request;
+  async #send(request: RequestPlan, server: Served): Promise<boolean> {
+    const { stream, rows, isSettled, isLoad } = request;
     const sent = rows.map((row) => rowOf(stream, row));
-    if (isLoad) return this.#load(request, sent, holdfast);
+    if (isLoad) return this.#load(request, sent, server);
     const mustSettle = isSettled && !this.isCalm;
     const level = this.#parts.plan.confirm === 'standby' ? 'confirmed' : 'settled';
     const options: WriteOptions = {
-      ...(key === undefined ? {} : { idempotencyKey: key }),
       ...(mustSettle ? { level } : {}),
       atBound: this.#random.chance(0.5) ? 'refuse' : 'wait',
     };
-    const { repeated, settled, confirmed } = await holdfast.write(stream, sent, options);
-    // Nobody asks for these promises here.
-    settled.catch(() => undefined);
-    confirmed.catch(() => undefined);
+    const repeated = await this.#write(request, sent, { server, options });
     if (mustSettle) {
       this.#parts.see(`requests ${level}`);
       this.#parts.onSettled(request, level);
@@ -144,8 +169,42 @@ export class Clients {
     return repeated;
   }
 
-  async #load(request: RequestPlan, sent: readonly object[], holdfast: Holdfast): Promise<boolean> {
-    const bytes = Buffer.from(sent.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  /** By a call of the core, or as bytes through an accept worker. */
+  async #write(
+    { stream, client, key }: Pick<RequestPlan, 'stream' | 'client' | 'key'>,
+    sent: readonly Row[],
+    { server, options }: { readonly server: Served; readonly options: WriteOptions },
+  ): Promise<boolean> {
+    const keyed = { ...options, ...(key === undefined ? {} : { idempotencyKey: key }) };
+    const door = server.door(client);
+    if (door) return this.#writeBytes(stream, ndjsonOf(sent), { server, client, options: keyed });
+    const { repeated, settled, confirmed } = await server.holdfast.write(stream, sent, keyed);
+    // Nobody asks for these promises here.
+    settled.catch(() => undefined);
+    confirmed.catch(() => undefined);
+    return repeated;
+  }
+
+  async #writeBytes(stream: string, bytes: Buffer, by: Sending): Promise<boolean> {
+    const { server, client, options } = by;
+    const send = async (): Promise<Receipt | undefined> => {
+      const remote = await server.door(client)?.enter();
+      this.#parts.see('requests through accept workers');
+      return remote?.writeBytes(stream, bytes, { ...options, format: 'ndjson' });
+    };
+    const copies = options.idempotencyKey === undefined ? 0 : this.#parts.plan.threads?.copies;
+    const sent = Array.from({ length: 1 + (copies ?? 0) }, send);
+    for (const copy of sent) copy.catch(() => undefined);
+    const receipt = await sent[0];
+    assert(receipt, 'who has a door keeps it');
+    const { level } = options;
+    if (level === 'settled' || level === 'confirmed') await receipt[level];
+    return receipt.repeated;
+  }
+
+  async #load(request: RequestPlan, sent: readonly Row[], server: Served): Promise<boolean> {
+    const holdfast = (await server.door(request.client)?.enter()) ?? server.holdfast;
+    const bytes = ndjsonOf(sent);
     const digest = createHash('sha256').update(bytes).digest('hex');
     const options = { format: 'ndjson', source: { size: bytes.length, digest } } as const;
     const state = await holdfast.beginLoad(request.stream, options);
@@ -174,7 +233,7 @@ export class Clients {
     const { stream, key, isAbused, isLoad } = request;
     if (!isAbused || key === undefined || isLoad) return;
     const rows = [{ id: -1, version: 0, note: 'other rows under a known key' }];
-    const abuse = server.holdfast.write(stream, rows, { idempotencyKey: key });
+    const abuse = this.#write(request, rows, { server, options: {} });
     try {
       await this.#heard(server, { ...request, patienceMs: 50 }, abuse);
     } catch (error) {
@@ -188,6 +247,9 @@ export class Clients {
     throw new Violation('wrong', `other rows were taken under ${key} of ${stream}`);
   }
 }
+
+const ndjsonOf = (rows: readonly Row[]): Buffer =>
+  Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
 
 const requestName = ({ key, rows }: RequestPlan): string =>
   key ?? `rows ${rows.map(({ id }) => id).join()}`;

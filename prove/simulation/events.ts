@@ -69,6 +69,8 @@ export class Events {
       die: (death) => this.#die(death),
       close: ({ drainMs }) => this.#world.life?.close(drainMs),
       stop: ({ ms }) => this.#world.life?.clock.stopUntil(this.#world.clock.monotonicMs() + ms),
+      stall: ({ thread, ms }) => this.#world.life?.threads?.stall(thread, ms),
+      'thread dies': ({ thread, isHeard }) => this.#world.life?.threads?.die(thread, isHeard),
       twin: ({ ms }) => this.#lasting.push(this.#world.twin(ms)),
       jump: ({ ms }) => this.#world.clock.jump(ms),
       disk: (fault) => this.#breakDisk(fault),

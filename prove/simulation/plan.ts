@@ -51,10 +51,29 @@ export interface RequestPlan {
   readonly patienceMs?: number;
 }
 
+/** Which sides of each process are threads of their own, and how far these are apart. */
+export interface ThreadsPlan {
+  readonly hasLoader: boolean;
+  readonly acceptWorkers: number;
+  /** So many of the clients send bytes, to any accept worker; the others call the core. */
+  readonly clientsOfWorkers: number;
+  /** These send so many requests at once, where it does not matter which comes first. */
+  readonly burst: number;
+  /** What has a key they send so many times more, not waiting whether it comes through. */
+  readonly copies: number;
+  readonly ringBytes: number;
+  /** Up to so long a message is on its way, sleeps who is woken, is busy who has a task. */
+  readonly delayMsMax: number;
+}
+
+export type ThreadName = 'core' | 'loader' | 'accept worker';
+
 export type EventPlan = { readonly at: number } & (
   | { readonly kind: 'die'; readonly after: number; readonly end: 'kill' | 'power cut' }
   | { readonly kind: 'close'; readonly drainMs: number }
   | { readonly kind: 'stop'; readonly ms: number }
+  | { readonly kind: 'stall'; readonly thread: ThreadName; readonly ms: number }
+  | { readonly kind: 'thread dies'; readonly thread: ThreadName; readonly isHeard: boolean }
   | { readonly kind: 'twin'; readonly ms: number }
   | { readonly kind: 'jump'; readonly ms: number }
   | {
@@ -92,6 +111,8 @@ export interface Plan {
   /** Everything stays in the journal: then a failover may forget what was confirmed, too. */
   readonly keepsAll: boolean;
   readonly latencyMsMax: number;
+  /** Left out: each process is one thread. */
+  readonly threads?: ThreadsPlan;
   readonly requests: readonly RequestPlan[];
   readonly events: readonly EventPlan[];
 }
@@ -203,64 +224,68 @@ interface Moment {
   readonly streams: readonly StreamPlan[];
 }
 
-/** What an event of each kind is; deaths are drawn apart. */
-const drawEvent: Readonly<Record<EventKind, (moment: Moment) => EventPlan>> = {
-  die: ({ random, at }) => {
-    const end = random.chance(0.5) ? 'kill' : 'power cut';
-    return { at, kind: 'die', after: random.chance(0.2) ? 0 : random.below(40), end };
-  },
-  close: ({ random, at }) => ({ at, kind: 'close', drainMs: random.pick([0, 20, 10_000]) }),
-  stop: ({ random, at }) => ({ at, kind: 'stop', ms: random.pick([5, 50, 5_000]) }),
-  twin: ({ random, at }) => {
-    // Some live on until they look, idle, at what became of their lanes.
-    const ms = random.chance(0.1) ? random.between(3_000, 8_000) : random.between(1, 80);
-    return { at, kind: 'twin', ms };
-  },
-  jump: ({ random, at }) => {
-    const ms = random.pick([1, 1_000, 60_000, 3_600_000, 12 * 3_600_000]);
-    return { at, kind: 'jump', ms: random.chance(0.5) ? -ms : ms };
-  },
-  disk: ({ random, at }) => ({
-    at,
-    kind: 'disk',
-    fault: random.pick(diskFaults),
-    after: random.below(30),
-    isLasting: random.chance(0.2),
-  }),
-  full: ({ random, at }) => ({
-    at,
-    kind: 'full',
-    bytes: random.pick([0, 1_000, 40_000, 70_000]),
-    ms: random.between(5, 100),
-  }),
-  target: ({ random, at }) => ({
-    at,
-    kind: 'target',
-    fault: random.pick(targetFaults),
-    after: random.below(4),
-    calls: random.pick([1, 1, 2, 8]),
-    ...(random.chance(0.7) ? { isOfRows: true as const } : {}),
-  }),
-  down: ({ random, at }) => ({ at, kind: 'down', ms: random.pick([5, 30, 200]) }),
-  'read-only': ({ random, at }) => ({ at, kind: 'read-only', ms: random.pick([5, 30, 200]) }),
-  crash: ({ at }) => ({ at, kind: 'crash' }),
-  lag: ({ random, at }) => ({ at, kind: 'lag', ms: random.between(5, 120) }),
-  failover: ({ at }) => ({ at, kind: 'failover' }),
-  alter: ({ random, at, streams }) => ({
-    at,
-    kind: 'alter',
-    table: random.pick(streams).name,
-    ms: random.between(1, 60),
-  }),
-  drop: ({ random, at, streams }) => ({
-    at,
-    kind: 'drop',
-    table: random.pick(streams).name,
-    ms: random.between(1, 60),
-  }),
-};
+/** What is drawn apart: where there are threads at all. */
+type ThreadEvent = 'stall' | 'thread dies';
 
-const kinds = Object.keys(drawEvent) as EventKind[];
+/** What an event of each kind is; deaths are drawn apart. */
+const drawEvent: Readonly<Record<Exclude<EventKind, ThreadEvent>, (moment: Moment) => EventPlan>> =
+  {
+    die: ({ random, at }) => {
+      const end = random.chance(0.5) ? 'kill' : 'power cut';
+      return { at, kind: 'die', after: random.chance(0.2) ? 0 : random.below(40), end };
+    },
+    close: ({ random, at }) => ({ at, kind: 'close', drainMs: random.pick([0, 20, 10_000]) }),
+    stop: ({ random, at }) => ({ at, kind: 'stop', ms: random.pick([5, 50, 5_000]) }),
+    twin: ({ random, at }) => {
+      // Some live on until they look, idle, at what became of their lanes.
+      const ms = random.chance(0.1) ? random.between(3_000, 8_000) : random.between(1, 80);
+      return { at, kind: 'twin', ms };
+    },
+    jump: ({ random, at }) => {
+      const ms = random.pick([1, 1_000, 60_000, 3_600_000, 12 * 3_600_000]);
+      return { at, kind: 'jump', ms: random.chance(0.5) ? -ms : ms };
+    },
+    disk: ({ random, at }) => ({
+      at,
+      kind: 'disk',
+      fault: random.pick(diskFaults),
+      after: random.below(30),
+      isLasting: random.chance(0.2),
+    }),
+    full: ({ random, at }) => ({
+      at,
+      kind: 'full',
+      bytes: random.pick([0, 1_000, 40_000, 70_000]),
+      ms: random.between(5, 100),
+    }),
+    target: ({ random, at }) => ({
+      at,
+      kind: 'target',
+      fault: random.pick(targetFaults),
+      after: random.below(4),
+      calls: random.pick([1, 1, 2, 8]),
+      ...(random.chance(0.7) ? { isOfRows: true as const } : {}),
+    }),
+    down: ({ random, at }) => ({ at, kind: 'down', ms: random.pick([5, 30, 200]) }),
+    'read-only': ({ random, at }) => ({ at, kind: 'read-only', ms: random.pick([5, 30, 200]) }),
+    crash: ({ at }) => ({ at, kind: 'crash' }),
+    lag: ({ random, at }) => ({ at, kind: 'lag', ms: random.between(5, 120) }),
+    failover: ({ at }) => ({ at, kind: 'failover' }),
+    alter: ({ random, at, streams }) => ({
+      at,
+      kind: 'alter',
+      table: random.pick(streams).name,
+      ms: random.between(1, 60),
+    }),
+    drop: ({ random, at, streams }) => ({
+      at,
+      kind: 'drop',
+      table: random.pick(streams).name,
+      ms: random.between(1, 60),
+    }),
+  };
+
+const kinds = Object.keys(drawEvent) as (keyof typeof drawEvent)[];
 
 function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: number): EventPlan[] {
   const density: Density = (kind) => {
@@ -280,7 +305,36 @@ function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: num
     events.push(drawEvent.die({ random, at, streams }));
     if (random.chance(0.6)) at = Math.min(untilMs, at + random.below(untilMs / 2));
   }
-  return events.sort((a, b) => a.at - b.at);
+  return events;
+}
+
+/** Not quite half of the seeds have threads; some of these stall, or die by themselves. */
+function drawThreads(random: Random, untilMs: number) {
+  if (random.chance(0.55)) return { events: [] };
+  const acceptWorkers = random.pick([0, 0, 1, 2]);
+  const hasLoader = acceptWorkers === 0 || random.chance(0.7);
+  const threads: ThreadsPlan = {
+    hasLoader,
+    acceptWorkers,
+    clientsOfWorkers: acceptWorkers && random.pick([1, clientsMax, clientsMax]),
+    burst: random.pick([1, 14]),
+    copies: random.pick([0, 0, 0, 4]),
+    ringBytes: random.pick([1_024, 1_024, 2_048, 16_384]),
+    delayMsMax: random.pick([0, 1, 5, 30]),
+  };
+  const names: ThreadName[] = ['core'];
+  if (hasLoader) names.push('loader');
+  if (acceptWorkers > 0) names.push('accept worker');
+  const at = (): number => random.below(untilMs);
+  const stalls = Array.from({ length: random.pick([0, 1, 3]) }, (): EventPlan => {
+    const ms = random.pick([2, 20, 200, 3_000]);
+    return { at: at(), kind: 'stall', thread: random.pick(names), ms };
+  });
+  const deaths = Array.from({ length: random.pick([0, 0, 0, 1]) }, (): EventPlan => {
+    const thread = random.pick(names.slice(1));
+    return { at: at(), kind: 'thread dies', thread, isHeard: random.chance(0.5) };
+  });
+  return { threads, events: [...stalls, ...deaths] };
 }
 
 /** The plan of a seed: always the same. */
@@ -291,6 +345,7 @@ export function drawPlan(seed: bigint): Plan {
     drawStream(random, i),
   );
   const untilMs = random.pick([40, 150, 600]);
+  const { threads, events } = drawThreads(root.fork(5), untilMs);
   return {
     seed: String(seed),
     streams,
@@ -298,6 +353,7 @@ export function drawPlan(seed: bigint): Plan {
     keepsAll: random.chance(0.4),
     latencyMsMax: random.pick([0, 2, 10, 40]),
     requests: drawRequests(root.fork(2), streams, untilMs),
-    events: drawEvents(root.fork(3), streams, untilMs),
+    ...(threads ? { threads } : {}),
+    events: [...drawEvents(root.fork(3), streams, untilMs), ...events].sort((a, b) => a.at - b.at),
   };
 }

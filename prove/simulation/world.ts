@@ -7,8 +7,10 @@ import { basename } from 'node:path';
 import { HoldfastError } from '../../src/errors.ts';
 import { open } from '../../src/holdfast.ts';
 import type { OpenOptions } from '../../src/options.ts';
+import type { RunningServer } from '../../src/server/server.ts';
 import type { Holdfast, Status } from '../../src/types.ts';
 import { ProcessTarget } from '../../test/simulation/process-target.ts';
+import { Random } from '../../test/simulation/random.ts';
 import { type ProcessClock, SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { SimulatedDeath, SimulatedDisk } from '../../test/simulation/simulated-disk.ts';
 import { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
@@ -17,10 +19,10 @@ import { checkBooks, Violation } from '../oracle.ts';
 import { Clients, isPoison, type Served } from './clients.ts';
 import { Events } from './events.ts';
 import { Judge } from './judge.ts';
-import type { Plan, RequestPlan, StreamPlan } from './plan.ts';
+import { optionsOf } from './options.ts';
+import type { Plan, RequestPlan } from './plan.ts';
+import { Threads } from './threads.ts';
 
-const segmentBytes = 64 * 1024;
-const directory = '/journal';
 /** How often the owner of the processes looks at them. */
 const ownerMs = 400;
 /** No world lasts longer: what goes on then never ends. */
@@ -34,42 +36,13 @@ export const columns = [
   { column: column('note', { kind: 'text' }) },
 ];
 
-function optionsOf({ streams, confirm, keepsAll }: Plan): OpenOptions {
-  return {
-    journal: directory,
-    // Never connected to: the simulated target takes its place.
-    target: 'postgres://simulated/shop',
-    confirm,
-    streams: Object.fromEntries(streams.map((stream) => [stream.name, streamOptions(stream)])),
-    limits: {
-      segmentBytes,
-      bytesMax: (keepsAll ? 40 : 10) * segmentBytes,
-      retentionMsMin: keepsAll ? 24 * 60 * 60 * 1000 : 0,
-      retentionBytesMin: keepsAll ? 40 * segmentBytes : 0,
-    },
-  };
-}
-
-function streamOptions(stream: StreamPlan): OpenOptions['streams'][string] {
-  const { name, isKeyed, policy, lanes, loaders, batchRowsMax, route, isLogged } = stream;
-  const { mergers, mergeEveryMs } = stream;
-  return {
-    table: name,
-    ...(isKeyed ? { key: ['id'] } : {}),
-    onConflict: policy === 'newest' ? { newest: 'version' } : policy,
-    lanes,
-    loaders,
-    batchRowsMax,
-    ...(route === 'staged'
-      ? { route, staging: isLogged ? 'logged' : 'unlogged', mergers, mergeEveryMs }
-      : {}),
-  };
-}
-
 /** What ends a process in good order. */
 interface Ends {
   readonly closing: Promise<number>;
   readonly givenUp: Promise<'given up'>;
+  /** With what it may leave. */
+  readonly isExpected: (error: unknown) => boolean;
+  readonly accepting: RunningServer | undefined;
 }
 
 type End = 'died' | 'ended' | 'failed' | 'was forsaken';
@@ -78,6 +51,7 @@ type End = 'died' | 'ended' | 'failed' | 'was forsaken';
 export interface Life {
   readonly disk: SimulatedDisk;
   readonly clock: ProcessClock;
+  readonly threads: Threads | undefined;
   /** What ends it as its owner asks: a shutdown that drains so long. */
   readonly close: (drainMs: number) => void;
   /** Its owner gives it up: it is started again. */
@@ -102,6 +76,7 @@ export class World {
   /** What its end leaves to the next. */
   end: 'kill' | 'power cut' = 'kill';
   readonly #options: OpenOptions;
+  readonly #delays: Random;
   readonly #clients: Clients;
   readonly #judge: Judge;
   /** Requests whose clients were told that no failover can take them away. */
@@ -133,6 +108,7 @@ export class World {
       this.target.createTable(name, { columns, key: isKeyed ? ['id'] : [], refuse });
     }
     this.#options = optionsOf(plan);
+    this.#delays = new Random(BigInt(plan.seed)).fork(6);
     this.#clients = new Clients({
       plan,
       clock,
@@ -228,9 +204,11 @@ export class World {
     const { promise: gone, resolve: tellGone } = Promise.withResolvers<void>();
     const { promise: forsaken, resolve: forsake } = Promise.withResolvers<End>();
     const { promise: givenUp, resolve: giveUp } = Promise.withResolvers<'given up'>();
+    const threads = this.#threads(disk, clock);
     this.life = {
       disk,
       clock,
+      threads,
       close,
       giveUp: () => giveUp('given up'),
       forsake: () => forsake('was forsaken'),
@@ -239,10 +217,14 @@ export class World {
     if (this.#isOver) close(settleMsMax);
     events.beforeLife();
     const target = new ProcessTarget(this.target, clock);
+    const isExpected = (error: unknown): boolean =>
+      isOfSurroundings(error) || threads?.isDeath(error) === true;
     const life = (async (): Promise<End> => {
-      const holdfast = await open(this.#options, { disk, clock, target });
-      this.#serve({ holdfast, gone, isGone: () => disk.isDead });
-      return this.#use(holdfast, clock, { closing, givenUp });
+      const holdfast = await open(this.#options, threads?.ports ?? { disk, clock, target });
+      const accepting = await threads?.startAccepting(holdfast);
+      const door = (client: number) => threads?.door(client);
+      this.#serve({ holdfast, door, gone, isGone: () => disk.isDead });
+      return this.#use(holdfast, clock, { closing, givenUp, isExpected, accepting });
     })();
     const died = disk.died.then(() => 'died' as const);
     const end = await Promise.race([life, died, forsaken]).catch((error: unknown) => {
@@ -265,7 +247,8 @@ export class World {
   }
 
   /** Until it fails or is closed; at the end of all, until everything is settled. */
-  async #use(holdfast: Holdfast, clock: ProcessClock, { closing, givenUp }: Ends) {
+  async #use(holdfast: Holdfast, clock: ProcessClock, ends: Ends): Promise<End> {
+    const { closing, givenUp, isExpected, accepting } = ends;
     const failed = holdfast.failed.then((error) => {
       // A death by anything else is a bug, in a process that its clients have left as well.
       if (!isExpected(error)) throw error;
@@ -278,6 +261,8 @@ export class World {
       how = await Promise.race([this.#settle(holdfast, clock), broken]);
     }
     if (how === 'failed') await checkRefusing(holdfast, this.plan);
+    // A server that failed leaves at once.
+    if (typeof how === 'number') await accepting?.close();
     await holdfast.close({ drainMs: typeof how === 'number' ? how : 0 });
     return typeof how === 'number' ? 'ended' : 'failed';
   }
@@ -326,6 +311,14 @@ export class World {
   checkConfirmed(): void {
     for (const request of this.#confirmed) this.#judge.checkSettled(request);
     this.see('confirmed requests that a failover met', this.#confirmed.length);
+  }
+
+  #threads(disk: SimulatedDisk, process: ProcessClock): Threads | undefined {
+    const { threads: plan } = this.plan;
+    if (!plan) return undefined;
+    const random = this.#delays;
+    const target = (clock: ProcessClock) => new ProcessTarget(this.target, clock);
+    return new Threads({ plan, random, process, disk, target, see: (what) => this.see(what) });
   }
 
   #leave(disk: SimulatedDisk): void {
@@ -384,5 +377,5 @@ const expected = new Set(
 );
 
 /** With what a process may leave when what is below it fails. */
-const isExpected = (error: unknown): boolean =>
+const isOfSurroundings = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && expected.has(String(error.code));

@@ -2,6 +2,7 @@
 // journaled or refused, so a full ring is back-pressure on the worker.
 import { type Parcel, readParcel } from './parcel.ts';
 import { RingConsumer } from './ring-consumer.ts';
+import type { RingTurns } from './ring-side.ts';
 
 interface InHand {
   /** The ring's position behind it. */
@@ -16,8 +17,8 @@ export class ParcelReceiver {
   readonly #inHand: InHand[] = [];
 
   /** `take` resolves when the rows of the parcel are not needed any more; it never rejects. */
-  constructor(ring: SharedArrayBuffer, take: (parcel: Parcel) => Promise<void>) {
-    this.#ring = new RingConsumer(ring);
+  constructor(ring: SharedArrayBuffer, take: (parcel: Parcel) => Promise<void>, turns?: RingTurns) {
+    this.#ring = new RingConsumer(ring, turns);
     this.#take = take;
   }
 

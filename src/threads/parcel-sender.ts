@@ -3,6 +3,7 @@
 import type { Calls } from './calls.ts';
 import { type Laid, layParcel, type Parcel } from './parcel.ts';
 import { noRoom, RingProducer } from './ring-producer.ts';
+import type { RingTurns } from './ring-side.ts';
 
 /** Of the ring, for one parcel. */
 const parcelShareMax = 1 / 4;
@@ -12,8 +13,8 @@ export class ParcelSender {
   readonly #calls: Calls;
   readonly #waiting: Laid[] = [];
 
-  constructor(ring: SharedArrayBuffer, calls: Calls) {
-    this.#ring = new RingProducer(ring);
+  constructor(ring: SharedArrayBuffer, calls: Calls, turns?: RingTurns) {
+    this.#ring = new RingProducer(ring, turns);
     this.#calls = calls;
   }
 

@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict';
 import { HoldfastError } from '../errors.ts';
 import { messageHeadBytes, openRing, ringBegin, ringWords, wrapMark } from './ring.ts';
-import { type Presence, RingSide } from './ring-side.ts';
+import { type Presence, RingSide, type RingTurns } from './ring-side.ts';
 
 /** Of the ring, for one batch: so that room comes back while the next batch is read. */
 const batchShareMax = 1 / 8;
@@ -36,11 +36,11 @@ export class RingConsumer {
    */
   #gate: number;
 
-  constructor(memory: SharedArrayBuffer) {
+  constructor(memory: SharedArrayBuffer, turns?: RingTurns) {
     const { words, capacity } = openRing(memory);
     this.bytes = new Uint8Array(memory);
     this.#words = words;
-    this.#side = new RingSide(words, 'consumer');
+    this.#side = new RingSide(words, 'consumer', turns);
     this.#capacity = capacity;
     this.#mask = capacity - 1;
     this.#released = Atomics.load(words, ringWords.released);

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { HoldfastError } from '../errors.ts';
 import { messageHeadBytes, openRing, ringBegin, ringWords, wrapMark } from './ring.ts';
-import { type Presence, RingSide } from './ring-side.ts';
+import { type Presence, RingSide, type RingTurns } from './ring-side.ts';
 
 /** Answer of `claim` where there is no room. */
 export const noRoom = -1;
@@ -28,11 +28,11 @@ export class RingProducer {
    */
   #room = 0;
 
-  constructor(memory: SharedArrayBuffer) {
+  constructor(memory: SharedArrayBuffer, turns?: RingTurns) {
     const { words, capacity } = openRing(memory);
     this.bytes = new Uint8Array(memory);
     this.#words = words;
-    this.#side = new RingSide(words, 'producer');
+    this.#side = new RingSide(words, 'producer', turns);
     this.#capacity = capacity;
     this.#mask = capacity - 1;
     this.#published = Atomics.load(words, ringWords.published);

@@ -31,6 +31,19 @@ const asleep = 1;
 const closed = 2;
 const failed = 3;
 
+/** How a thread with an event loop waits at a ring: on a real one, or a simulator's. */
+export interface RingTurns {
+  /** Lets all else go on for once. */
+  turn(): Promise<unknown>;
+  /** Until somebody notifies the word, which is `value` now; or no longer is. */
+  changed(words: Int32Array, word: number, value: number): Promise<unknown> | string;
+}
+
+const systemTurns: RingTurns = {
+  turn,
+  changed: (words, word, value) => Atomics.waitAsync(words, word, value).value,
+};
+
 /** Where the other side stands. */
 export type Presence = 'here' | 'closed' | 'failed';
 
@@ -44,10 +57,12 @@ export class RingSide {
   readonly #words: Int32Array;
   readonly #own: number;
   readonly #other: number;
+  readonly #turns: RingTurns;
   #isWaiting = false;
 
-  constructor(words: Int32Array, name: SideName) {
+  constructor(words: Int32Array, name: SideName, turns = systemTurns) {
     this.#words = words;
+    this.#turns = turns;
     this.#own = ringWords[name];
     this.#other = ringWords[name === 'producer' ? 'consumer' : 'producer'];
   }
@@ -83,8 +98,8 @@ export class RingSide {
    */
   async waitAsync(isReady: () => boolean): Promise<boolean> {
     this.#begin();
-    if (isReady()) await turn();
-    while (this.#lieDown(isReady)) await Atomics.waitAsync(this.#words, this.#own, asleep).value;
+    if (isReady()) await this.#turns.turn();
+    while (this.#lieDown(isReady)) await this.#turns.changed(this.#words, this.#own, asleep);
     return this.#end(isReady);
   }
 

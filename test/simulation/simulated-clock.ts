@@ -26,14 +26,32 @@ interface Task {
   readonly run: () => void;
 }
 
-/** A process's view of the clock. */
+interface Watcher {
+  readonly of: ProcessClock;
+  readonly isSo: () => boolean;
+  readonly wake: () => void;
+}
+
+/** A process's view of the clock, or a thread's. */
 export class ProcessClock implements Clock {
   readonly #clock: SimulatedClock;
+  readonly #process: ProcessClock | undefined;
+  readonly #busyMs: () => number;
   #isEnded = false;
   #stoppedUntilMs = 0;
 
-  constructor(clock: SimulatedClock) {
+  constructor(clock: SimulatedClock, process?: ProcessClock, busyMs = (): number => 0) {
     this.#clock = clock;
+    this.#process = process;
+    this.#busyMs = busyMs;
+  }
+
+  /**
+   * A view for one of its threads, which ends and stops with the process, or alone. `busyMs`: how
+   * long it has other things to do before it comes to a task, while the others go on.
+   */
+  thread(busyMs?: () => number): ProcessClock {
+    return new ProcessClock(this.#clock, this, busyMs);
   }
 
   /** The process is gone: what waits here, now or later, is never woken. */
@@ -43,7 +61,7 @@ export class ProcessClock implements Clock {
   }
 
   get isEnded(): boolean {
-    return this.#isEnded;
+    return this.#isEnded || this.#process?.isEnded === true;
   }
 
   /** As by SIGSTOP: until that time nothing of it is woken. */
@@ -52,7 +70,7 @@ export class ProcessClock implements Clock {
   }
 
   get stoppedUntilMs(): number {
-    return this.#stoppedUntilMs;
+    return Math.max(this.#stoppedUntilMs, this.#process?.stoppedUntilMs ?? 0);
   }
 
   wallMs(): number {
@@ -64,12 +82,21 @@ export class ProcessClock implements Clock {
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    if (this.#isEnded) return new Promise(() => undefined);
+    if (this.isEnded) return new Promise(() => undefined);
     return this.#clock.sleep(ms, signal, this);
   }
 
+  /** Resolves after `isSo`, which is asked whenever something has happened. */
+  async until(isSo: () => boolean): Promise<void> {
+    await this.#clock.until(isSo, this);
+    if (this.isEnded || this.stoppedUntilMs > this.monotonicMs()) await this.sleep(0);
+  }
+
   soon(task: () => void): void {
-    if (!this.#isEnded) this.#clock.soon(task, this);
+    if (this.isEnded) return;
+    const busyMs = this.#busyMs();
+    if (busyMs > 0) void this.sleep(busyMs).then(task);
+    else this.#clock.soon(task, this);
   }
 
   random(): number {
@@ -96,6 +123,7 @@ export class SimulatedClock implements Clock {
   #wallMs: number;
   #sleepers: Sleeper[] = [];
   #tasks: Task[] = [];
+  #watchers: Watcher[] = [];
   readonly #work = new Set<Promise<unknown>>();
 
   readonly #settle: () => Promise<void>;
@@ -143,6 +171,10 @@ export class SimulatedClock implements Clock {
       signal?.addEventListener('abort', sleeper.wake, { once: true });
       this.#sleepers.push(sleeper);
     });
+  }
+
+  until(isSo: () => boolean, of: ProcessClock): Promise<void> {
+    return new Promise((wake) => this.#watchers.push({ of, isSo, wake }));
   }
 
   soon(run: () => void, of?: ProcessClock): void {
@@ -202,11 +234,13 @@ export class SimulatedClock implements Clock {
     }
   }
 
-  /** The process died: what waits here is never woken; without one, nothing at all is. */
+  /** A process died: what waits in it is never woken; without one, nothing at all is. */
   abandon(of?: ProcessClock): void {
-    for (const sleeper of this.#sleepers) if (!of || sleeper.of === of) sleeper.deafen();
-    this.#sleepers = of ? this.#sleepers.filter((sleeper) => sleeper.of !== of) : [];
-    this.#tasks = of ? this.#tasks.filter((task) => task.of !== of) : [];
+    const isLeft = (one: Sleeper | Task | Watcher): boolean => of !== undefined && !one.of?.isEnded;
+    for (const sleeper of this.#sleepers) if (!isLeft(sleeper)) sleeper.deafen();
+    this.#sleepers = this.#sleepers.filter(isLeft);
+    this.#tasks = this.#tasks.filter(isLeft);
+    this.#watchers = this.#watchers.filter(isLeft);
   }
 
   /** Runs what is ready; where nothing was, wakes the next sleeper, up to `until`. */
@@ -220,6 +254,12 @@ export class SimulatedClock implements Clock {
     if (tasks.length > 0) {
       this.#tasks = this.#tasks.filter((task) => this.#isStopped(task));
       for (const task of tasks) task.run();
+      return true;
+    }
+    const seen = this.#watchers.find(({ isSo }) => isSo());
+    if (seen) {
+      this.#watchers.splice(this.#watchers.indexOf(seen), 1);
+      seen.wake();
       return true;
     }
     const next = this.#next();

@@ -47,7 +47,10 @@ export interface FaultPlan {
 }
 
 export const failure = (code: string, operation: string, path: string): Error =>
-  Object.assign(new Error(`${code}: simulated, ${operation} '${path}'`), { code });
+  Object.assign(new Error(`${code}: simulated, ${operation} '${path}'`), {
+    code,
+    syscall: operation,
+  });
 
 /** Whether the plan is for this operation, the `number`-th. */
 export function strikes(

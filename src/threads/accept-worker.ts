@@ -1,0 +1,159 @@
+// One accept worker, as the core has it: its parcels are journaled from where they lie, and what it
+// asks is answered.
+import type { Readable } from '../accept-desk.ts';
+import { HoldfastError } from '../errors.ts';
+import type { Opened } from '../holdfast.ts';
+import type { Answered } from '../server/served.ts';
+import type { LoadOptions, LoadState } from '../types.ts';
+import { Calls } from './calls.ts';
+import { type Parcel, readParcel } from './parcel.ts';
+import { ParcelReceiver } from './parcel-receiver.ts';
+import type { AcceptStart } from './reach-core.ts';
+import { createRing } from './ring.ts';
+import { failRing, type RingTurns } from './ring-side.ts';
+import type { SharedLoads } from './shared-loads.ts';
+import type { Thread } from './thread.ts';
+
+/** What a simulator puts in the place of the real thing. */
+export interface AcceptPorts {
+  readonly startWorker: (start: AcceptStart) => Thread;
+  /** Of the ring of each worker, a power of two. */
+  readonly ringBytes: number;
+  readonly turns?: RingTurns;
+}
+
+/** What all workers of a server have in common. */
+interface Shared {
+  readonly holdfast: Opened;
+  readonly loads: SharedLoads;
+  readonly ports: AcceptPorts;
+  readonly observe: (asking: AcceptWorker, own: Answered) => Promise<Answered>;
+}
+
+export class AcceptWorker {
+  readonly #holdfast: Opened;
+  readonly #shared: SharedLoads;
+  readonly #thread: Thread;
+  readonly #calls: Calls;
+  /** Loads whose bytes come from this worker's clients. */
+  readonly #loads = new Map<number, AbortController>();
+  #isStopping = false;
+  #isDead = false;
+
+  constructor({ holdfast, loads, observe, ports }: Shared) {
+    this.#holdfast = holdfast;
+    this.#shared = loads;
+    const ring = createRing({ capacityBytes: ports.ringBytes });
+    this.#thread = ports.startWorker({ ring, readables: holdfast.desk.readables });
+    const { metrics } = holdfast;
+    const methods = {
+      ...this.#methods(),
+      observe: async (own: Answered) => ({ ...(await observe(this, own)), metrics }),
+    };
+    this.#calls = new Calls(this.#thread, methods, (error) => holdfast.fail(asError(error)));
+    const die = (why: string): void => {
+      failRing(ring, 'producer');
+      this.#die(why);
+    };
+    this.#thread.on('message', (messages) => void this.#calls.take(messages));
+    this.#thread.on('error', (error) => die(asError(error).message));
+    this.#thread.on('exit', (code) => die(`exit code ${code}`));
+    const receiver = new ParcelReceiver(ring, (parcel) => this.#write(parcel), ports.turns);
+    receiver.run().catch((error: unknown) => holdfast.fail(asError(error)));
+  }
+
+  async start(options: object): Promise<string> {
+    return (await this.#calls.call('start', options)) as string;
+  }
+
+  read(readable: Readable): void {
+    this.#calls.tell('read', readable);
+  }
+
+  async answered(): Promise<Answered> {
+    return (await this.#calls.call('answered')) as Answered;
+  }
+
+  async close(options?: { readonly drainMs?: number }): Promise<void> {
+    this.#isStopping = true;
+    // One that is dead has nothing in hand any more.
+    if (!this.#isDead) await this.#calls.call('close', options);
+    await this.stop();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#thread.terminate();
+  }
+
+  #die(why: string): void {
+    if (this.#isDead) return;
+    this.#isDead = true;
+    const death = new HoldfastError('HF_BUG', `An accept worker ended: ${why}.`);
+    this.#calls.end(death);
+    for (const stop of this.#loads.values()) stop.abort(death);
+    if (!this.#isStopping) this.#holdfast.fail(death);
+  }
+
+  async #write({ id, stream, decoded }: Parcel): Promise<void> {
+    await this.#calls.reply(id, this.#holdfast.desk.write(stream, decoded));
+  }
+
+  /** What the worker may call. */
+  #methods() {
+    const { desk, deadLetters } = this.#holdfast;
+    const holdfast = this.#holdfast;
+    return {
+      parcel: (bytes: Uint8Array) => void this.#write(readParcel(bytes, 0)),
+      known: (...args: Parameters<typeof desk.known>) => desk.known(...args),
+      reached: (...args: Parameters<typeof desk.reached>) => desk.reached(...args),
+      refused: (...args: Parameters<typeof desk.refused>) => desk.refused(...args),
+      receipt: (id: string) => holdfast.receipt(id),
+      status: () => holdfast.status(),
+      health: () => holdfast.health(),
+      verify: (options: { readonly stream?: string }) => holdfast.verify(options),
+      deadLetters: (method: keyof typeof deadLetters, argument: never) =>
+        deadLetters[method](argument),
+      beginLoad: (stream: string, options: LoadOptions) => this.#shared.begin(stream, options),
+      begunLoad: (load: string) => this.#shared.begun(load),
+      continueLoad: (...args: Parameters<AcceptWorker['continueLoad']>) =>
+        this.continueLoad(...args),
+      stopLoad: (sending: number) => this.#loads.get(sending)?.abort(),
+      reportedLoad: (load: string) => this.#shared.reported(load),
+    };
+  }
+
+  /** A load whose bytes are asked of the worker, chunk after chunk. */
+  async continueLoad(sending: number, load: LoadState, options: LoadOptions) {
+    const stop = new AbortController();
+    this.#loads.set(sending, stop);
+    const calls = this.#calls;
+    // Who takes the load over must not wait for a sender that hangs; where the worker itself stops
+    // it, its bytes end with the reason.
+    const takenOver = new Promise<never>((_, reject) => {
+      stop.signal.addEventListener('abort', () => {
+        const reason: unknown = stop.signal.reason;
+        if (reason instanceof HoldfastError) reject(reason);
+      });
+    });
+    takenOver.catch(() => undefined);
+    async function* input(): AsyncGenerator<Uint8Array> {
+      for (;;) {
+        const next = calls.call('nextChunk', sending);
+        const chunk = (await Promise.race([next, takenOver])) as Uint8Array | undefined;
+        if (!chunk) return;
+        yield chunk;
+      }
+    }
+    const onProgress: LoadOptions['onProgress'] = (done) => calls.tell('progress', sending, done);
+    try {
+      const by = { stop, options: { ...options, onProgress } };
+      return await this.#shared.run(load, input(), by);
+    } finally {
+      this.#loads.delete(sending);
+    }
+  }
+}
+
+const asError = (thrown: unknown): Error =>
+  thrown instanceof Error ? thrown : new Error(String(thrown));
