@@ -1,13 +1,14 @@
 // Reads a stream's records back from the journal, for some of its lanes, in order, as far as the
 // journal is durable. It never sees a byte that was not synced, and whatever the backlog, holds
-// one batch.
-import assert from 'node:assert/strict';
+// one batch. Damage at rest is found here: every block is of this life of its segment and sound,
+// every lane goes on without a gap, and every segment ends where the next one says.
 import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
-import { blockKind, comparePositions, type Position } from '../journal/block.ts';
-import { BlockReader, type ReadBlock } from '../journal/block-reader.ts';
+import { type BlockHeader, blockKind, comparePositions, type Position } from '../journal/block.ts';
+import { BlockReader, headWindowBytes, type ReadBlock } from '../journal/block-reader.ts';
+import { CorruptJournal } from '../journal/corrupt.ts';
 import { Dictionary } from '../journal/dictionary.ts';
-import { openStreamFile, streamFiles } from '../journal/files.ts';
+import { openStreamFile, segmentPath, streamFiles } from '../journal/files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from '../journal/notes.ts';
 
 export interface FeedOptions {
@@ -31,6 +32,8 @@ export class Feed {
   #position: Position = { segment: 0, offset: 0 };
   #end: Position = { segment: 0, offset: 0 };
   #path = '';
+  /** Of the checkpoint that begins the file. */
+  #first: BlockHeader | undefined;
   #file: DiskFile | undefined;
   #reader: BlockReader | undefined;
 
@@ -50,8 +53,7 @@ export class Feed {
     const { disk, directory, stream } = this.#options;
     let oldest: CheckpointNote | undefined;
     for (const { number } of streamFiles(disk, directory, stream).reverse()) {
-      this.#enter(number);
-      const note = this.#checkpoint();
+      const note = this.#enter(number);
       oldest = note;
       const mark = note.marks.find(({ stream }) => stream === this.#options.stream);
       const isBefore = mark?.last.every(
@@ -65,8 +67,7 @@ export class Feed {
 
   /** Goes to the beginning of a segment, to read all that the stream has from there on. */
   seekSegment(number: number): void {
-    this.#enter(number);
-    const mark = this.#checkpoint().marks.find(({ stream }) => stream === this.#options.stream);
+    const mark = this.#enter(number).marks.find(({ stream }) => stream === this.#options.stream);
     this.#taken.fill(0);
     if (mark) this.#taken.set(mark.last);
   }
@@ -82,11 +83,10 @@ export class Feed {
       }
       reader.limit = segment === this.#end.segment ? this.#end.offset : this.#fileSize();
       const head = reader.read(offset, true);
-      if (!head || head.header.segment !== segment) {
+      if (!head || !this.#isOfThisLife(head.header)) {
         // Behind the last block of a segment that has a successor.
         if (segment >= this.#end.segment) throw this.#corrupt(offset);
-        // An idle stream's place may have been dropped meanwhile: nothing of it was there.
-        this.#enter(segment + 1);
+        this.#goOn();
         continue;
       }
       const answer = this.#give(reader, head, sink);
@@ -147,35 +147,50 @@ export class Feed {
     });
   }
 
-  #checkpoint(): CheckpointNote {
-    assert(this.#file, 'a segment is open');
-    // A reader of its own: its window may hold bytes that are not written yet.
-    const block = new BlockReader(this.#file).read(0);
-    if (!block) throw this.#corrupt(0);
-    return decodeNote<CheckpointNote>(block.window.bytes.subarray(block.start, block.end));
+  #isOfThisLife({ segment, salt }: BlockHeader): boolean {
+    return segment === this.#first?.segment && salt === this.#first.salt;
   }
 
-  /** Opens the first file of that number or a later one. */
-  #enter(number: number): void {
+  /** Goes to the segment behind this one, which must end here. */
+  #goOn(): void {
+    const { segment, offset } = this.#position;
+    const path = this.#path;
+    // A copy made for a held stream has fewer blocks.
+    const isWhole = path === segmentPath(this.#options.directory, segment);
+    // An idle stream's place may have been dropped meanwhile: nothing of it was there.
+    this.#enter(segment + 1);
+    if (!isWhole || this.#position.segment !== segment + 1) return;
+    const { durable } = this.#first ?? {};
+    if (durable?.segment !== segment || durable.offset !== offset) {
+      throw this.#corrupt(offset, path);
+    }
+  }
+
+  /** Opens the first file of that number or a later one; returns what its checkpoint says. */
+  #enter(number: number): CheckpointNote {
     this.close();
     const { disk, directory, stream } = this.#options;
     const found = openStreamFile(disk, directory, { stream, number });
     if (!found) throw this.#corrupt(0);
     this.#path = found.path;
     this.#file = found.file;
-    this.#reader = new BlockReader(this.#file);
+    // A reader of its own: its window may hold bytes that are not written yet.
+    const block = new BlockReader(found.file, headWindowBytes).read(0);
+    const isFirst =
+      block?.header.kind === blockKind.checkpoint && block.header.segment === found.number;
+    if (!block || !isFirst) throw this.#corrupt(0);
+    this.#first = block.header;
+    this.#reader = new BlockReader(found.file);
     this.#position = { segment: found.number, offset: 0 };
+    return decodeNote<CheckpointNote>(block.window.bytes.subarray(block.start, block.end));
   }
 
   #fileSize(): number {
     return this.#file?.size() ?? 0;
   }
 
-  #corrupt(offset: number): HoldfastError {
-    return new HoldfastError(
-      'HF_CORRUPT',
-      `${this.#path} is corrupt at byte ${offset}: no sound block.`,
-    );
+  #corrupt(offset: number, path = this.#path): HoldfastError {
+    return new CorruptJournal(path, offset, 'no sound block');
   }
 }
 
