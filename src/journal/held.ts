@@ -10,7 +10,7 @@ import { BlockReader, type ReadBlock } from './block-reader.ts';
 import { CorruptJournal } from './corrupt.ts';
 import { heldFiles, heldPath, segmentPath } from './files.ts';
 import type { StreamMark } from './notes.ts';
-import { writeAll } from './segments.ts';
+import { type Segment, writeAll } from './segments.ts';
 
 interface Held {
   readonly number: number;
@@ -57,8 +57,8 @@ export class HeldCopies {
    * Copies what the streams need of a segment, up to where they stood when the next one began.
    * Durable when it returns. Throws CorruptJournal where the segment does not have all of it.
    */
-  copy(number: number, marks: readonly StreamMark[], confirmed: Confirmed): void {
-    for (const mark of marks) this.#copyOne(number, mark, confirmed.get(mark.stream));
+  copy(segment: Segment, marks: readonly StreamMark[], confirmed: Confirmed): void {
+    for (const mark of marks) this.#copyOne(segment, mark, confirmed.get(mark.stream));
     this.#disk.syncDirectory(this.#directory);
   }
 
@@ -74,10 +74,11 @@ export class HeldCopies {
   }
 
   #copyOne(
-    number: number,
+    { number, marks }: Segment,
     { stream, last: wanted }: StreamMark,
     confirmed: Float64Array | undefined,
   ): void {
+    const before = marks.find((mark) => mark.stream === stream)?.last ?? [];
     const from = segmentPath(this.#directory, number);
     const path = heldPath(this.#directory, number, stream);
     const unfinished = `${path}.tmp`;
@@ -94,7 +95,7 @@ export class HeldCopies {
         note(last, block.header);
       });
       const isThere = (sequence: number, lane: number): boolean =>
-        sequence <= Math.max(last.get(lane) ?? 0, confirmed?.[lane] ?? 0);
+        sequence <= Math.max(last.get(lane) ?? 0, before[lane] ?? 0, confirmed?.[lane] ?? 0);
       if (!wanted.every(isThere)) throw new CorruptJournal(from, end, 'no sound block');
       to.sync();
     } catch (error) {

@@ -91,7 +91,7 @@ export class Retention {
     const oldest = this.#segments.list[0];
     if (open.length === 0 || !oldest) return true;
     if (!this.#isShort() || !open.every(({ stream }) => this.isHeld(stream))) return false;
-    this.#held.copy(oldest.number, open, this.#confirmed);
+    this.#held.copy(oldest, open, this.#confirmed);
     this.#segments.heldBytes = this.#held.bytes;
     return true;
   }

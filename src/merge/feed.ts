@@ -5,7 +5,12 @@
 import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import { type BlockHeader, blockKind, comparePositions, type Position } from '../journal/block.ts';
-import { BlockReader, headWindowBytes, type ReadBlock } from '../journal/block-reader.ts';
+import {
+  BlockReader,
+  headWindowBytes,
+  payloadOf,
+  type ReadBlock,
+} from '../journal/block-reader.ts';
 import { CorruptJournal } from '../journal/corrupt.ts';
 import { Dictionary } from '../journal/dictionary.ts';
 import { openStreamFile, segmentPath, streamFiles } from '../journal/files.ts';
@@ -78,7 +83,7 @@ export class Feed {
       const { segment, offset } = this.#position;
       const reader = this.#reader;
       if (!reader) {
-        this.#enter(0);
+        this.#mustContinue(this.#enter(0));
         continue;
       }
       reader.limit = segment === this.#end.segment ? this.#end.offset : this.#fileSize();
@@ -104,8 +109,8 @@ export class Feed {
 
   #give(reader: BlockReader, head: ReadBlock, sink: BlockSink): 'more' | 'full' | 'later' {
     const { kind, stream, lane, first, rowCount } = head.header;
-    if (kind === blockKind.dictionary || kind === blockKind.checkpoint) {
-      this.#learn(this.#whole(reader, head));
+    if (kind === blockKind.dictionary) {
+      this.dictionary.learn(decodeNote<DictionaryNote>(payloadOf(this.#whole(reader, head))));
       return 'more';
     }
     const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
@@ -122,17 +127,6 @@ export class Feed {
     const block = reader.whole(head);
     if (!block) throw this.#corrupt(head.offset);
     return block;
-  }
-
-  #learn({ window, start, end, header }: ReadBlock): void {
-    const payload = window.bytes.subarray(start, end);
-    if (header.kind === blockKind.dictionary) {
-      this.dictionary.learn(decodeNote<DictionaryNote>(payload));
-      return;
-    }
-    const note = decodeNote<CheckpointNote>(payload);
-    this.dictionary.learn(note.dictionary);
-    this.#mustContinue(note);
   }
 
   /**
@@ -158,15 +152,18 @@ export class Feed {
     // A copy made for a held stream has fewer blocks.
     const isWhole = path === segmentPath(this.#options.directory, segment);
     // An idle stream's place may have been dropped meanwhile: nothing of it was there.
-    this.#enter(segment + 1);
-    if (!isWhole || this.#position.segment !== segment + 1) return;
+    const note = this.#enter(segment + 1);
     const { durable } = this.#first ?? {};
-    if (durable?.segment !== segment || durable.offset !== offset) {
+    const isNext = isWhole && this.#position.segment === segment + 1;
+    if (isNext && (durable?.segment !== segment || durable.offset !== offset)) {
       throw this.#corrupt(offset, path);
     }
+    this.#mustContinue(note);
   }
 
-  /** Opens the first file of that number or a later one; returns what its checkpoint says. */
+  /**
+   * Opens the first file of that number or a later one, behind its checkpoint, which it returns.
+   */
   #enter(number: number): CheckpointNote {
     this.close();
     const { disk, directory, stream } = this.#options;
@@ -181,8 +178,10 @@ export class Feed {
     if (!block || !isFirst) throw this.#corrupt(0);
     this.#first = block.header;
     this.#reader = new BlockReader(found.file);
-    this.#position = { segment: found.number, offset: 0 };
-    return decodeNote<CheckpointNote>(block.window.bytes.subarray(block.start, block.end));
+    this.#position = { segment: found.number, offset: block.next };
+    const note = decodeNote<CheckpointNote>(payloadOf(block));
+    this.dictionary.learn(note.dictionary);
+    return note;
   }
 
   #fileSize(): number {
