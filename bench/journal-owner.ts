@@ -1,66 +1,77 @@
 // The owner of a journal in a process of its own, so that it can be killed: fills it, opens it
 // again as the product does, or reads every byte of it.
-
 import { systemClock } from '../src/clock.ts';
 import { systemDisk } from '../src/disk.ts';
 import { checkJournal } from '../src/journal/inspect.ts';
+import type { Journal } from '../src/journal/journal.ts';
+import { limits } from '../src/limits.ts';
 import { newMetrics } from '../src/metrics.ts';
 import { openJournal } from '../src/open-journal.ts';
 import { readOptions } from '../src/options.ts';
 import { answerCalls } from './children.ts';
 import { recordParcel } from './records.ts';
 
-interface Directory {
+export interface Directory {
   readonly directory: string;
 }
 
 export interface Fill extends Directory {
-  readonly bytes: number;
+  readonly segments: number;
 }
 
 const groupRecords = 4096;
 /** As upkeep does it every second. */
 const flushMs = 1_000;
+/** A last segment that has no room for many more groups. */
+const fullBytes = limits.segmentBytes * 0.95;
+let running: Journal | undefined;
 
-const opened = ({ directory: journal }: Directory) => {
+async function opened({ directory: journal }: Directory) {
   const options = readOptions({
     journal,
     target: 'sqlite:nobody-opens-it.db',
     streams: { records: { table: 'records' } },
     limits: { bytesMax: 64 * 2 ** 30 },
   });
-  return openJournal(options, { disk: systemDisk, clock: systemClock }, newMetrics());
-};
+  const ports = { disk: systemDisk, clock: systemClock };
+  const both = await openJournal(options, ports, newMetrics());
+  running = both.journal;
+  return both;
+}
 
-/** Writes groups, each with a request, until its segments take so many bytes. */
-async function fill({ directory, bytes }: Fill): Promise<void> {
+/** Writes groups, each with a request, until the last of so many segments is full. */
+async function fill({ directory, segments }: Fill): Promise<void> {
   const { journal, requests } = await opened({ directory });
   const parcel = { ...recordParcel(journal, groupRecords), keep: {} };
   const { stream } = parcel;
-  for (let flushAt = 0; journal.segments.bytes < bytes; ) {
+  let flushAt = 0;
+  while (journal.segments.list.length < segments || journal.end.offset < fullBytes) {
     requests.add({ ...(await journal.submit(parcel)), stream, rows: groupRecords });
     if (performance.now() < flushAt) continue;
     requests.flush();
     flushAt = performance.now() + flushMs;
   }
+  await settle();
 }
 
 /** Milliseconds until the journal takes records. */
 async function open(directory: Directory): Promise<number> {
   const begun = performance.now();
-  const { journal } = await opened(directory);
-  const ms = performance.now() - begun;
-  // Whoever comes next finds spares, as a process leaves them that lived for more than a moment.
-  await journal.segments.prepare();
-  return ms;
+  await opened(directory);
+  return performance.now() - begun;
+}
+
+/** Until there are spares, as a process leaves them that lives for more than a moment. */
+async function settle(): Promise<void> {
+  await running?.segments.prepare();
 }
 
 /** Milliseconds until every byte was read and checked. */
-function readAll({ directory }: Directory): number {
+function read({ directory }: Directory): number {
   const begun = performance.now();
   const { ok } = checkJournal(systemDisk, directory);
   if (!ok) throw new Error('the journal is damaged');
   return performance.now() - begun;
 }
 
-answerCalls({ fill, open, readAll, ready: () => undefined });
+answerCalls({ fill, open, settle, read, ready: () => undefined });

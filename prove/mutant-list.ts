@@ -27,7 +27,7 @@ export const equivalent: Readonly<Record<string, string>> = {
   'no sync of a segment before the next one is begun':
     'Each group of it was synced before it was acknowledged; there is nothing left to sync.',
   'a missing segment is not noticed by its number':
-    'The successor’s checkpoint names the segment before it, and its group number follows on.',
+    'The successor’s checkpoint names the segment before it, which is not the one that was found.',
 };
 
 const states = { campaign: 'states', count: 20_000 } as const;
@@ -39,6 +39,7 @@ const sqlite = (names: string): Killer => ({
   test: 'test/target.test.ts',
   names: `SQLite ${names}`,
 });
+const sealed = (names: string): Killer => ({ test: 'test/sealed.test.ts', names });
 const journal = 'src/journal/journal.ts';
 
 const journalMutants: readonly Mutant[] = [
@@ -197,8 +198,8 @@ const recoveryMutants: readonly Mutant[] = [
   {
     name: 'a torn tail is taken for corruption',
     file: 'src/journal/recovery.ts',
-    search: '(segment === number && offset > scanned.end)',
-    replace: '(segment === number && offset >= scanned.end)',
+    search: '(segment === number && offset > end)',
+    replace: '(segment === number && offset >= end)',
     killer: states,
   },
   {
@@ -210,9 +211,9 @@ const recoveryMutants: readonly Mutant[] = [
   },
   {
     name: 'a segment may be shorter than it was made',
-    file: 'src/journal/recovery.ts',
-    search: '    if (reader.limit >= made) continue;',
-    replace: '    if (reader.limit + made > 0) continue;',
+    file: 'src/journal/segment-head.ts',
+    search: 'if (size < made) throw',
+    replace: 'if (size + made < 0) throw',
     killer: flips,
   },
   {
@@ -232,6 +233,62 @@ const recoveryMutants: readonly Mutant[] = [
     search: '!block || block.header.salt !== life.salt || ',
     replace: '!block || ',
     killer: flips,
+  },
+  {
+    name: 'a feed takes blocks of another life of its segment',
+    file: 'src/merge/feed.ts',
+    search: ' && salt === this.#first.salt',
+    replace: ' && salt >= 0',
+    killer: flips,
+  },
+  {
+    name: 'a feed does not say where a sealed segment is damaged',
+    file: 'src/merge/feed.ts',
+    search: 'const isNext = isWhole && ',
+    replace: 'const isNext = !isWhole && ',
+    killer: sealed('damage inside a sealed segment'),
+  },
+  {
+    name: 'a sealed segment’s requests are not read',
+    file: 'src/open-journal.ts',
+    search: 'isKnown: (request) => opened().hasTaken(request),',
+    replace: 'isKnown: () => true,',
+    killer: { test: 'test/remembered.test.ts', names: 'keys are known from sealed segments' },
+  },
+  {
+    name: 'a sealed segment’s last request is not told',
+    file: 'src/journal/journal.ts',
+    search: 'own.request = formed.request ?? own.request;',
+    replace: '',
+    killer: { test: 'test/remembered.test.ts', names: 'keys are known from sealed segments' },
+  },
+  {
+    name: 'a sealed segment may be of another life',
+    file: 'src/journal/recovery.ts',
+    search: 'note.sealed.salt !== before.salt',
+    replace: 'note.sealed.salt < 0',
+    killer: sealed('a sealed segment of another life'),
+  },
+  {
+    name: 'a checkpoint may go back behind an unread segment',
+    file: 'src/journal/scan-state.ts',
+    search: 'before <= sequence',
+    replace: 'before >= 0',
+    killer: sealed('checkpoints that go back'),
+  },
+  {
+    name: 'what a successor tells of a segment is not what it holds',
+    file: 'src/journal/recovery.ts',
+    search: 'bytesOf: new Map(bytesOf), request, end',
+    replace: 'bytesOf: new Map(), request, end',
+    killer: states,
+  },
+  {
+    name: 'a damaged segment is dropped when a held stream’s part was copied',
+    file: 'src/journal/held.ts',
+    search: 'if (!wanted.every(isThere)) throw',
+    replace: 'if (wanted.length < 0 && isThere) throw',
+    killer: { test: 'test/held.test.ts', names: 'a damaged segment stays' },
   },
 ];
 
