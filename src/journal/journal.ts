@@ -28,7 +28,7 @@ import type { JournalEvents, JournalOptions, RecoveryHooks } from './options.ts'
 import { Queue, type Waiting } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
 import { Retention } from './retention.ts';
-import { type Segment, Segments, sealedNote, writeAll } from './segments.ts';
+import { newSegment, Segments, sealedNote, writeAll } from './segments.ts';
 
 type State = 'running' | 'failed' | 'closed';
 
@@ -353,15 +353,7 @@ export class Journal {
     const place = { ...this.#place(), segment: number, body };
     const length = formNote(blockKind.checkpoint, place, this.#out);
     assert(length <= this.#options.segmentBytes / 2, 'a checkpoint and the largest group fit');
-    const { salt, wallMs } = place;
-    const segment: Segment = {
-      number,
-      marks,
-      wallMs,
-      salt,
-      bytesOf: new Map(),
-      request: undefined,
-    };
+    const segment = newSegment({ ...place, number, marks });
     const file = this.segments.begin(segment, this.#out.bytes.subarray(0, length));
     this.#file?.close();
     this.#file = file;

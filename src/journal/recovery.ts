@@ -28,7 +28,7 @@ import { segmentNumbers } from './files.ts';
 import type { CheckpointNote, DictionaryNote, SealedNote } from './notes.ts';
 import { apply, begin, emptyState, type Scan, type ScanEvents, type State } from './scan-state.ts';
 import { type Head, readHead } from './segment-head.ts';
-import type { Segment } from './segments.ts';
+import { newSegment, type Segment } from './segments.ts';
 
 type StopPlace = 'earlier' | 'last';
 export type Decision = 'end' | 'torn' | 'corrupt';
@@ -66,18 +66,19 @@ export interface Found {
   readonly isClean: boolean;
 }
 
-/** Reads the whole groups of one segment from `start` into the state; returns where they end. */
-function scanGroups(reader: BlockReader, state: State, scan: Scan, start: number): number {
-  for (let end = start; ; ) {
+/** Reads the whole groups behind a segment's checkpoint into the state; returns where they end. */
+function scanGroups(reader: BlockReader, state: State, scan: Scan): number {
+  const { path } = scan.head;
+  for (let end = scan.head.end; ; ) {
     const blocks = wholeGroup(reader, end, scan.segment);
     if (!blocks) return end;
     for (const offset of blocks.offsets) {
       const block = reader.read(offset);
-      if (!block) throw new CorruptJournal(scan.path, offset, 'it changes while it is read');
+      if (!block) throw new CorruptJournal(path, offset, 'it changes while it is read');
       const { group, index } = block.header;
       const isNext = group === state.group + (index === 0 ? 1 : 0);
       const wrong = isNext ? apply(state, block, scan) : `group ${group} follows ${state.group}`;
-      if (wrong) throw new CorruptJournal(scan.path, offset, wrong);
+      if (wrong) throw new CorruptJournal(path, offset, wrong);
       state.group = group;
     }
     end = blocks.end;
@@ -139,7 +140,7 @@ export function readJournal(
       segments.push(sealedSegment(head, sealed, next.header.durable.offset));
       state.isExact = false;
     } else {
-      const scanned = scanSegment(disk, state, head, { ...events, isLast: !next });
+      const scanned = scanSegment(disk, state, { ...events, head, isLast: !next });
       segments.push(scanned.segment);
       isTorn = scanned.isTorn;
       state.isExact = true;
@@ -155,37 +156,31 @@ function knownFrom({ sealed }: CheckpointNote, { isKnown }: ScanEvents): SealedN
   return isEnough ? sealed : undefined;
 }
 
-const emptySegment = ({ number, header: { salt, wallMs }, note: { marks } }: Head): Segment => ({
-  number,
-  salt,
-  wallMs,
-  marks,
-  bytesOf: new Map(),
-  request: undefined,
-});
+const segmentOf = ({ header, note: { marks } }: Head): Segment =>
+  newSegment({ number: header.segment, salt: header.salt, wallMs: header.wallMs, marks });
 
 /** A segment as its successor describes it, which was begun when it ended at `end`. */
 function sealedSegment(head: Head, { bytesOf, request }: SealedNote, end: number): FoundSegment {
   if (end < head.end || end > head.size) {
     throw new CorruptJournal(head.path, head.size, `its successor says that it ended at ${end}`);
   }
-  return { ...emptySegment(head), bytesOf: new Map(bytesOf), request, end };
+  return { ...segmentOf(head), bytesOf: new Map(bytesOf), request, end };
 }
 
 function scanSegment(
   disk: Disk,
   state: State,
-  head: Head,
-  events: ScanEvents & { readonly isLast: boolean },
+  given: Omit<Scan, 'segment'>,
 ): { readonly segment: FoundSegment; readonly isTorn: boolean } {
+  const { head, isLast } = given;
   const { path } = head;
   const file = disk.open(path, 'read');
   try {
     const reader = new BlockReader(file);
-    const scan: Scan = { ...events, path, segment: emptySegment(head) };
-    const end = scanGroups(reader, state, scan, head.end);
+    const scan: Scan = { ...given, segment: segmentOf(head) };
+    const end = scanGroups(reader, state, scan);
     const segment = { ...scan.segment, end };
-    return { segment, isTorn: events.isLast && isTailTorn(reader, segment, path) };
+    return { segment, isTorn: isLast && isTailTorn(reader, segment, path) };
   } finally {
     file.close();
   }

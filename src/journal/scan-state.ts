@@ -28,7 +28,7 @@ export interface ScanEvents {
 
 /** One segment of a scan. */
 export interface Scan extends ScanEvents {
-  readonly path: string;
+  readonly head: Head;
   /** Takes up what it holds. */
   readonly segment: Segment;
   /** A crash may have left things in it that only the page cache has. */

@@ -21,6 +21,18 @@ export interface Segment {
   request: number | undefined;
 }
 
+type SegmentBeginning = Pick<Segment, 'number' | 'salt' | 'wallMs' | 'marks'>;
+
+/** A segment that holds no more than its checkpoint. */
+export const newSegment = ({ number, salt, wallMs, marks }: SegmentBeginning): Segment => ({
+  number,
+  salt,
+  wallMs,
+  marks,
+  bytesOf: new Map(),
+  request: undefined,
+});
+
 /** What its successor says of a segment. */
 export const sealedNote = ({ salt, bytesOf, request }: Segment): SealedNote => ({
   salt,
