@@ -6,9 +6,6 @@
 // a bare loop (bare-file.ts). single: one row alone (single.ts).
 import { join } from 'node:path';
 import process from 'node:process';
-import type { Table } from '../src/accept/columns.ts';
-import { laneOfHash, laneSeed, mix } from '../src/accept/lanes.ts';
-import { RowBuffer } from '../src/accept/row-buffer.ts';
 import { systemClock } from '../src/clock.ts';
 import { systemDisk } from '../src/disk.ts';
 import type { Parcel } from '../src/journal/group.ts';
@@ -26,15 +23,15 @@ import {
 } from './figures.ts';
 import { onGround } from './ground.ts';
 import { CpuMeter } from './machine.ts';
+import { recordParcel } from './records.ts';
 import { takeRounds } from './rounds.ts';
-import { recordBytes, Singles } from './single.ts';
+import { Singles } from './single.ts';
 
 const rounds: { readonly [size in Size]: number } = { tiny: 1, usual: 7, full: 21 };
 /** Each of the two gets this much of a round, in slices: a disturbance hits both. */
 const roundMs: { readonly [size in Size]: number } = { tiny: 30, usual: 900, full: 900 };
 const sliceMs = 30;
 const singles: { readonly [size in Size]: number } = { tiny: 3, usual: 150, full: 150 };
-const lanes = limits.lanesDefault;
 const groupRecords = [256, 4096];
 
 export const benchJournal = (options: BenchOptions): Promise<Figures> =>
@@ -69,38 +66,6 @@ export const benchJournal = (options: BenchOptions): Promise<Figures> =>
     };
   });
 
-const text = { kind: 'text' } as const;
-const int = { kind: 'int', bytes: 8 } as const;
-const column = { nullable: false, hasDefault: false, writable: true, bytewiseEqual: true };
-const table: Table = {
-  name: 'records',
-  columns: [
-    { ...column, name: 'id', type: int, sqlType: 'bigint' },
-    { ...column, name: 'body', type: text, sqlType: 'text' },
-  ],
-  keys: [['id']],
-  fingerprint: 'bench',
-  warnings: [],
-};
-
-/** Tuples of two fields, int8 and text, 200 bytes each, over the lanes by a hash of the int8. */
-function buildRows(records: number): RowBuffer {
-  const rows = new RowBuffer(records * recordBytes, records);
-  const set = rows.setIndex([0, 1]);
-  const bodyBytes = recordBytes - 2 - 12 - 4;
-  for (let i = 0; i < records; i++) {
-    const at = i * recordBytes;
-    rows.reserve(at, recordBytes);
-    rows.view.setInt16(at, 2);
-    rows.view.setInt32(at + 2, 8);
-    rows.view.setBigInt64(at + 6, BigInt(i));
-    rows.view.setInt32(at + 14, bodyBytes);
-    rows.bytes.fill(97 + (i % 26), at + 18, at + recordBytes);
-    rows.push(at + recordBytes, set, laneOfHash(mix(laneSeed, i), lanes));
-  }
-  return rows;
-}
-
 async function openJournal(directory: string): Promise<Journal> {
   return Journal.open({
     disk: systemDisk,
@@ -129,15 +94,14 @@ class Groups {
 
   static async open(directory: string, records: number, bare: BareFile): Promise<Groups> {
     const journal = await openJournal(directory);
-    const { id: stream } = journal.openStream('records', lanes, 'key:id');
-    const { dictionary, last, confirmed } = journal;
-    const rows = buildRows(records);
-    const shape = dictionary.shape(dictionary.table(stream, table).id, [0, 1]);
+    const parcel = recordParcel(journal, records);
+    const { stream } = parcel;
+    const { last, confirmed } = journal;
     journal.listen({
       onSynced: () => confirmed.set(stream, Float64Array.from(last.get(stream) ?? [])),
       beforeDrop: () => undefined,
     });
-    return new Groups(journal, { stream, lanes, rows, shapes: [shape], undecoded: [] }, bare);
+    return new Groups(journal, parcel, bare);
   }
 
   /** Records a second. */

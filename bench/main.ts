@@ -23,6 +23,7 @@ import { benchMariadb } from './mariadb.ts';
 import { benchPath } from './path.ts';
 import { benchPeers } from './peers.ts';
 import { benchPrice } from './price.ts';
+import { benchRecovery } from './recovery.ts';
 import { benchRing } from './ring.ts';
 import { benchSqlite } from './sqlite.ts';
 import { benchStaged } from './staged.ts';
@@ -39,6 +40,7 @@ const benches: ReadonlyMap<string, Bench> = new Map([
   ['path', benchPath],
   ['peers', benchPeers],
   ['price', benchPrice],
+  ['recovery', benchRecovery],
   ['ring', benchRing],
   ['sqlite', benchSqlite],
   ['staged', benchStaged],

@@ -1,7 +1,10 @@
 // A small journal to be damaged: a few segments of rows, requests and dictionary, in memory, and
 // what recovery makes of it while it is whole.
 import assert from 'node:assert/strict';
+import type { Disk } from '../src/disk.ts';
 import { Journal } from '../src/journal/journal.ts';
+import { type Found, readJournal } from '../src/journal/recovery.ts';
+import { Feed } from '../src/merge/feed.ts';
 import { SimulatedClock } from '../test/simulation/simulated-clock.ts';
 import { SimulatedDisk } from '../test/simulation/simulated-disk.ts';
 import { directory } from '../test/support/crash-world.ts';
@@ -9,7 +12,7 @@ import { journalOptions, parcelOf } from '../test/support/journals.ts';
 import { type ImageFile, imageDisk } from './crash-image.ts';
 import { DiskLog } from './disk-log.ts';
 import { History } from './history.ts';
-import { type Recovered, recover } from './oracle.ts';
+import { type Recovered, type RecoveredBlock, recover, recoveredBlock } from './oracle.ts';
 
 /** How the journal came to its end. */
 export type Ending =
@@ -36,8 +39,35 @@ const shown = (bytes: Uint8Array): ImageFile => ({
   patches: new Map(),
 });
 
-export const recoverFiles = (files: ReadonlyMap<string, Uint8Array>): Recovered =>
-  recover(imageDisk(new Map([...files].map(([name, file]) => [name, shown(file)]))), directory);
+type Files = ReadonlyMap<string, Uint8Array>;
+
+const diskOf = (files: Files): Disk =>
+  imageDisk(new Map([...files].map(([name, file]) => [name, shown(file)])));
+
+/** What recovery finds where it reads every byte. */
+export const recoverFiles = (files: Files): Recovered => recover(diskOf(files), directory);
+
+/** What opening finds where all requests are remembered, so that no sealed segment is read. */
+export const openFiles = (files: Files): Found | undefined =>
+  readJournal(diskOf(files), directory, { isKnown: () => true });
+
+/** Drains an opened journal by its feeds; throws what they find wrong. */
+export function drainFiles(
+  files: Files,
+  { dictionary, end }: Found,
+  take: (block: RecoveredBlock) => void,
+): void {
+  const disk = diskOf(files);
+  for (const { id: stream, lanes } of dictionary.streams) {
+    const feed = new Feed({ disk, directory, stream, serves: () => true }, lanes + 1);
+    feed.seek(new Float64Array(lanes + 1));
+    feed.extend(end);
+    feed.read((block) => {
+      take(recoveredBlock(block));
+      return 'more';
+    });
+  }
+}
 
 function segmentsOf(disk: SimulatedDisk): Map<string, Uint8Array> {
   const names = disk.list(directory).filter((name) => name.endsWith('.segment'));

@@ -1,18 +1,28 @@
 // Campaign `flips`: damage at rest. Every bit of every segment of a journal is flipped, every
 // segment is cut at every byte, tails are zeroed and replaced by those of another life, sectors and
-// pages are zeroed and filled with garbage, segments are swapped, doubled and taken away. Recovery
-// may refuse, naming the file, or find the same records. Two things one disk cannot tell from a
+// pages are zeroed and filled with garbage, segments are swapped, doubled and taken away. Opening
+// the journal may refuse, naming the file, or find the same records. Damage inside a segment that
+// has a successor may be found later: by reading every byte (`holdfast journal check`), which must
+// find it, and by whoever is to hand over a record that it hit. Two things one disk cannot tell from a
 // write that the power cut short: damage to the last group of a journal that was killed before it
 // was idle for a second, and a tail that is gone with all witnesses. Nothing else (O2, O14).
 import { posix } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { HoldfastError } from '../src/errors.ts';
-import { CorruptJournal } from '../src/journal/recovery.ts';
+import type { Found } from '../src/journal/recovery.ts';
 import { Random } from '../test/simulation/random.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
-import { type Ending, recoverFiles, type Whole, writeWhole } from './damaged-journal.ts';
+import {
+  drainFiles,
+  type Ending,
+  openFiles,
+  recoverFiles,
+  type Whole,
+  writeWhole,
+} from './damaged-journal.ts';
 import { Violation } from './oracle.ts';
 
-type Files = Map<string, Uint8Array>;
+type Files = ReadonlyMap<string, Uint8Array>;
 
 /** What a kind of damage may lead to, beside a refusal and no change. */
 type Tolerated = 'nothing' | 'the last group' | 'a shorter tail';
@@ -20,9 +30,13 @@ type Tolerated = 'nothing' | 'the last group' | 'a shorter tail';
 interface Damage {
   readonly kind: string;
   readonly where: string;
-  readonly files: ReadonlyMap<string, Uint8Array>;
+  readonly files: Files;
   readonly tolerated: Tolerated;
 }
+
+/** Damage to files as a whole: found at open, wherever it is. */
+const isFoundAtOpen = ({ kind }: Damage): boolean =>
+  ['missing', 'doubled', 'swapped', 'truncation'].includes(kind);
 
 class Judge {
   readonly #whole: Whole;
@@ -44,15 +58,16 @@ class Judge {
     }
   }
 
-  #outcome({ files, tolerated }: Damage): string {
+  #outcome(damage: Damage): string {
+    const { files, tolerated } = damage;
     const { recovered, history, blocksBeforeLast } = this.#whole;
-    let found: ReturnType<typeof recoverFiles>;
-    try {
-      found = recoverFiles(files);
-    } catch (error) {
-      if (error instanceof CorruptJournal && error.file !== '') return 'refused';
-      if (error instanceof HoldfastError) throw new Violation('wrong', error.message);
-      throw new Error('recovery broke down', { cause: error });
+    const opened = unlessCorrupt(() => openFiles(files));
+    if (!opened) return 'refused';
+    if (isFoundAtOpen(damage)) throw new Violation('lost', 'the journal is opened');
+    const found = unlessCorrupt(() => recoverFiles(files));
+    if (!found) return this.#drained(files, opened);
+    if (!isDeepStrictEqual(opened, found.found)) {
+      throw new Violation('wrong', 'opening it finds another journal than reading all of it');
     }
     const alien = found.blocks.find((block) => !history.has(block));
     if (alien) throw new Violation('wrong', `records ${alien.first} of lane ${alien.lane}`);
@@ -65,9 +80,40 @@ class Judge {
     if (tolerated === 'a shorter tail') return 'a tail is lost';
     throw new Violation('lost', `${recovered.blocks.length - count} blocks, without a word`);
   }
+
+  /** A journal with damage inside: nothing wrong is handed over, and nothing left out. */
+  #drained(files: Files, opened: Found): string {
+    const { recovered, history } = this.#whole;
+    let count = 0;
+    const isWhole = unlessCorrupt(() => {
+      drainFiles(files, opened, (block) => {
+        if (!history.has(block)) {
+          throw new Violation('wrong', `records ${block.first} of lane ${block.lane}`);
+        }
+        count++;
+      });
+      return true;
+    });
+    if (!isWhole) return 'told when read';
+    const lost = recovered.blocks.length - count;
+    if (lost > 0) throw new Violation('lost', `${lost} blocks, without a word`);
+    return 'told by a check';
+  }
 }
 
-const withFile = ({ files }: Whole, name: string, bytes: Uint8Array): Files =>
+/** What the product finds, or undefined where it says that the journal is corrupt. */
+function unlessCorrupt<T>(find: () => T): T | undefined {
+  try {
+    return find();
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'HF_CORRUPT') return undefined;
+    if (error instanceof Violation) throw error;
+    if (error instanceof HoldfastError) throw new Violation('wrong', error.message);
+    throw new Error('recovery broke down', { cause: error });
+  }
+}
+
+const withFile = ({ files }: Whole, name: string, bytes: Uint8Array): Map<string, Uint8Array> =>
   new Map(files).set(name, bytes);
 
 const tailOf = ({ ending }: Whole): Tolerated =>
@@ -212,6 +258,8 @@ async function run(options: CampaignOptions) {
     'flip, killed: refused': 0.03,
     'flip, idle: refused': 0.03,
     'flip, closed: refused': 0.03,
+    'flip, killed: told when read': 0.02,
+    'flip, killed: told by a check': 0.001,
     'truncation, killed: refused': 0.001,
     'flip, killed: the last group is lost': 0.001,
   });

@@ -2,6 +2,7 @@
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
 import { httpMutants, realMutants } from './outer-mutants.ts';
 import { protocolMutants } from './protocol-mutants.ts';
+import { sealedMutants } from './sealed-mutants.ts';
 import { serverMutants } from './server-mutants.ts';
 import { simulatedMutants } from './simulated-mutants.ts';
 import { threadMutants } from './thread-mutants.ts';
@@ -27,7 +28,7 @@ export const equivalent: Readonly<Record<string, string>> = {
   'no sync of a segment before the next one is begun':
     'Each group of it was synced before it was acknowledged; there is nothing left to sync.',
   'a missing segment is not noticed by its number':
-    'The successor’s checkpoint names the segment before it, and its group number follows on.',
+    'The successor’s checkpoint names the segment before it, which is not the one that was found.',
 };
 
 const states = { campaign: 'states', count: 20_000 } as const;
@@ -197,8 +198,8 @@ const recoveryMutants: readonly Mutant[] = [
   {
     name: 'a torn tail is taken for corruption',
     file: 'src/journal/recovery.ts',
-    search: '(segment === number && offset > scanned.end)',
-    replace: '(segment === number && offset >= scanned.end)',
+    search: '(segment === number && offset > end)',
+    replace: '(segment === number && offset >= end)',
     killer: states,
   },
   {
@@ -210,9 +211,9 @@ const recoveryMutants: readonly Mutant[] = [
   },
   {
     name: 'a segment may be shorter than it was made',
-    file: 'src/journal/recovery.ts',
-    search: '    if (reader.limit >= made) continue;',
-    replace: '    if (reader.limit + made > 0) continue;',
+    file: 'src/journal/segment-head.ts',
+    search: 'if (size < made) throw',
+    replace: 'if (size + made < 0) throw',
     killer: flips,
   },
   {
@@ -359,6 +360,7 @@ export const mutants: readonly Mutant[] = [
   ...pathMutants,
   ...targetMutants,
   ...protocolMutants,
+  ...sealedMutants,
   ...serverMutants,
   ...httpMutants,
   ...realMutants,

@@ -16,9 +16,12 @@
 //   O12 memory, disk and queues are bounded: test/journal.test.ts, server tests
 //   O13 the books balance: checkBooks
 //   O14 damage is reported, never taken for a torn tail: flips.ts
+//   O15 what is opened is what is found where every byte is read: checkOpened
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import { crc32 } from 'node:zlib';
 import type { Disk } from '../src/disk.ts';
+import { payloadOf, type ReadBlock } from '../src/journal/block-reader.ts';
 import type { RequestNote } from '../src/journal/notes.ts';
 import { type Found, readJournal } from '../src/journal/recovery.ts';
 import type { History } from './history.ts';
@@ -114,19 +117,40 @@ export interface Recovered {
   readonly requests: readonly RequestNote[];
 }
 
-/** What the product's recovery makes of a directory. */
+export function recoveredBlock(block: ReadBlock): RecoveredBlock {
+  const { stream, lane, first, rowCount: rows, group } = block.header;
+  return { stream, lane, first, rows, crc: crc32(payloadOf(block)), group };
+}
+
+/** What the product's recovery makes of a directory where it reads every byte. */
 export function recover(disk: Disk, directory: string): Recovered {
   const blocks: RecoveredBlock[] = [];
   const requests: RequestNote[] = [];
   const found = readJournal(disk, directory, {
-    onBlock: ({ header, window, start, end }) => {
-      const { stream, lane, first, rowCount: rows, group } = header;
-      const crc = crc32(window.bytes.subarray(start, end));
-      blocks.push({ stream, lane, first, rows, crc, group });
-    },
+    onBlock: (block) => blocks.push(recoveredBlock(block)),
     onRequests: (notes) => requests.push(...notes),
   });
   return { found, blocks, requests };
+}
+
+/**
+ * O15: opening a directory leaves sealed segments unread, and finds the same; with half of the
+ * requests remembered it tells the others.
+ */
+export function checkOpened(disk: Disk, directory: string, { found, requests }: Recovered): void {
+  const taken = requests[requests.length >> 1]?.id ?? -1;
+  const told = new Set<number>();
+  const opened = readJournal(disk, directory, {
+    isKnown: (request) => request <= taken,
+    onRequests: (notes) => {
+      for (const { id } of notes) told.add(id);
+    },
+  });
+  if (!isDeepStrictEqual(opened, found)) {
+    throw new Violation('wrong', 'opening it finds another journal than reading all of it');
+  }
+  const untold = requests.find(({ id }) => id > taken && !told.has(id));
+  if (untold) throw new Violation('lost', `request ${untold.id}, which nothing else knows`);
 }
 
 /** What the world outside knows at a moment. */

@@ -19,7 +19,7 @@ import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
 import { type ImageFile, imageDisk, readImage } from './crash-image.ts';
 import { eachCrashState, type StreamIds, type Visit } from './crash-states.ts';
 import { DiskLog, type Logged, type Mark, rememberedIn } from './disk-log.ts';
-import { checkRecovered, type Recovered, recover, Violation } from './oracle.ts';
+import { checkOpened, checkRecovered, type Recovered, recover, Violation } from './oracle.ts';
 import { firstDifference, firstUnasked, hasStrace, recordReal } from './recorded.ts';
 
 const streamOf = new Map(allRequests.map(({ key, stream }) => [key, stream]));
@@ -181,8 +181,11 @@ async function checkLives(lives: RecordedLives, { tally, random, count }: Round)
   const check = (visit: Visit): void => {
     const { state, belief, history, isNew, dropped } = visit;
     if (isNew) tally.ran();
-    const recovered = recover(imageDisk(state.files), directory);
+    const disk = imageDisk(state.files);
+    const recovered = recover(disk, directory);
     checkRecovered(recovered, belief, history);
+    checkOpened(disk, directory, recovered);
+    if (recovered.found && recovered.found.segments.length > 1) tally.see('with sealed segments');
     if (belief.acknowledged.size > 0) tally.see('after acknowledgements');
     if (belief.settled.size > 0) tally.see('after merges');
     if (belief.remembered.size > 0) tally.see('after a segment was dropped');
@@ -249,6 +252,7 @@ async function run(options: CampaignOptions) {
     'after acknowledgements': 0.5,
     'after merges': 0.3,
     'after a segment was dropped': 0.05,
+    'with sealed segments': 0.05,
     torn: 0.3,
     'with something dropped': 0.8,
     'logs of a real process': 0,

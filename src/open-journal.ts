@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import process from 'node:process';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
+import { CorruptJournal } from './journal/corrupt.ts';
 import { diskFailure } from './journal/disk-failure.ts';
 import { segmentNumbers, spareNumbers } from './journal/files.ts';
 import { Journal } from './journal/journal.ts';
-import { CorruptJournal } from './journal/recovery.ts';
 import { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
 import type { Metrics } from './metrics.ts';
@@ -72,6 +72,7 @@ async function openBoth(
           // safety, its requests must not be durable anywhere else.
           if (!isLast && opened().freshCount > 1_000) opened().flush();
         },
+        isKnown: (request) => opened().hasTaken(request),
         check: (group) => checkEnd(opened(), directory, group),
       },
     );

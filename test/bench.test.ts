@@ -32,6 +32,7 @@ const promised: {
   path: { beside: ['http', 'library', 'random'], alone: ['bareCopy', 'bareRandom', 'rss'] },
   peers: { beside: ['pool', 'inserts', 'unnest', 'pgBoss', 'graphileWorker'], alone: ['holdfast'] },
   price: { beside: ['exactlyOnce', 'books', 'ours', 'theirs', 'batchRows'] },
+  recovery: { beside: ['warm', 'cold'], alone: ['read', 'bytes'] },
   ring: { beside: [], alone: ['batched', 'single', 'postMessage'] },
   sqlite: { beside: ['direct'] },
   staged: { beside: ['stage', 'merge'] },

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemDisk } from '../src/disk.ts';
@@ -73,6 +73,41 @@ test('a stream that is not held pins its segments, and the journal gets full', a
   });
   await journal.close();
   folder.remove();
+});
+
+test('a held stream that writes no more pins no segment either', async (t) => {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const journal = await Journal.open(journalOptions(folder.path, bounds));
+  journal.retention.isHeld = (id) => id === journal.openStream('held', 4, 'key:id').id;
+  await journal.submit(parcelOf(journal, 4, 'held'));
+  for (let i = 0; i < 80; i++) {
+    await journal.submit(parcelOf(journal, 1500, 'busy'));
+    confirmAll(journal, 'busy');
+  }
+  assert.deepEqual(readAll(journal, folder.path, 'held').slice(0, 4), [[1], [1], [1], [1]]);
+  await journal.close();
+});
+
+test('a damaged segment stays where a held stream needs more of it than can be read', async (t) => {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const journal = await Journal.open(journalOptions(folder.path, bounds));
+  journal.retention.isHeld = (id) => id === journal.openStream('held', 4, 'key:id').id;
+  await fill(journal, 5);
+  const path = join(folder.path, '0000000001.segment');
+  const bytes = readFileSync(path);
+  writeFileSync(path, bytes.fill(0, bytes.length / 2));
+  await assert.rejects(
+    fill(journal, 80),
+    (error: unknown) => error instanceof HoldfastError && error.code === 'HF_JOURNAL_FULL',
+  );
+  assert.deepEqual(
+    readdirSync(folder.path).filter((name) => name.includes('0000000001')),
+    ['0000000001.segment'],
+  );
+  assert.equal(journal.state, 'running');
+  await journal.close();
 });
 
 test('a copy that could not be followed by its drop is made again, and counted once', async () => {

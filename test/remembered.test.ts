@@ -1,6 +1,6 @@
 // What the database of requests may know of a journal that a crash cut, and what it then says.
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import test from 'node:test';
@@ -89,6 +89,38 @@ test('a key is not remembered before the platter has its records, however many',
     place.target.rows('events').map(({ id }) => Number(id)),
     [0, 7],
   );
+});
+
+test('keys are known from sealed segments where the database of requests is gone', async (t) => {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const shop = join(folder.path, 'shop.db');
+  const database = new DatabaseSync(shop);
+  database.exec(childTable);
+  database.close();
+  const journal = join(folder.path, 'journal');
+  const options: OpenOptions = {
+    journal,
+    target: `sqlite:${shop}`,
+    streams: { events: { table: 'events' } },
+    limits: { segmentBytes: 64 * 1024 },
+    loaderThread: 'own',
+  };
+  const first = await open(options);
+  const long = (holdfast: Holdfast, id: number) =>
+    holdfast.write('events', { id, note: 'n'.repeat(4_000) }, { idempotencyKey: `${id}` });
+  for (let number = 1; number <= 60; number++) await long(first, number);
+  await first.close();
+  const segments = readdirSync(journal).filter((name) => name.endsWith('.segment'));
+  assert(segments.length >= 3, `${segments.length} segments`);
+  for (const name of readdirSync(journal)) {
+    if (name.startsWith('requests.db')) rmSync(join(journal, name));
+  }
+  const second = await open(options);
+  const repeats = [];
+  for (const number of [1, 30, 60]) repeats.push((await long(second, number)).repeated);
+  await second.close();
+  assert.deepEqual(repeats, [true, true, true]);
 });
 
 test('a journal that ends before requests that are remembered is refused, and kept', async (t) => {

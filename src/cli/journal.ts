@@ -72,15 +72,18 @@ async function dump(directory: string, stream: string | undefined, isJson: boole
   const [open, between, end] = isJson ? ['{"records":[', ',\n', ']}'] : ['', '\n', ''];
   let text = open;
   let separator = '';
-  for (const record of dumpJournal(systemDisk, directory)) {
-    if (stream !== undefined && record.stream !== stream) continue;
-    text += separator + recordJson(record);
-    separator = between;
-    if (text.length < outputCharsMax) continue;
-    await write(text);
-    text = '';
+  try {
+    for (const record of dumpJournal(systemDisk, directory)) {
+      if (stream !== undefined && record.stream !== stream) continue;
+      text += separator + recordJson(record);
+      separator = between;
+      if (text.length < outputCharsMax) continue;
+      await write(text);
+      text = '';
+    }
+  } finally {
+    await print(text + end);
   }
-  await print(text + end);
 }
 
 function salvageReport(directory: string, into: string): Result {

@@ -13,6 +13,8 @@ import {
 } from './block.ts';
 
 const windowBytes = 1024 * 1024;
+/** A window for who reads the first block of a file only. */
+export const headWindowBytes = 64 * 1024;
 
 /** A block in the reader's window; its bytes are valid until the next `read`. */
 export interface ReadBlock {
@@ -26,6 +28,9 @@ export interface ReadBlock {
   readonly end: number;
 }
 
+export const payloadOf = ({ window, start, end }: ReadBlock): Uint8Array =>
+  window.bytes.subarray(start, end);
+
 export class BlockReader {
   readonly #file: DiskFile;
   #window: Bytes;
@@ -34,10 +39,10 @@ export class BlockReader {
   /** Nothing at or beyond this offset is read. */
   limit: number;
 
-  constructor(file: DiskFile) {
+  constructor(file: DiskFile, windowBytesMax = windowBytes) {
     this.#file = file;
     this.limit = file.size();
-    this.#window = bytesOf(new Uint8Array(Math.min(windowBytes, this.limit)));
+    this.#window = bytesOf(new Uint8Array(Math.min(windowBytesMax, this.limit)));
   }
 
   /**

@@ -198,6 +198,10 @@ export interface FormedGroup {
   readonly length: number;
   readonly placed: readonly Placed[];
   readonly rows: number;
+  /** Bytes of records, by stream. */
+  readonly bytesOf: ReadonlyMap<number, number>;
+  /** The last request that is noted; undefined where none is. */
+  readonly request: number | undefined;
 }
 
 /** First sequences follow the drafts' order, which keeps the order of each lane. */
@@ -230,6 +234,17 @@ function sealAll(drafts: readonly Draft[], place: GroupPlace, out: GroupBuffer):
     header.index++;
     at += blockBytes(block.payloadBytes);
   }
+}
+
+function bytesByStream({ drafts }: Scatter): Map<number, number> {
+  const sums = new Map<number, number>();
+  for (const { stream, payloadBytes } of drafts) addBytes(sums, stream, payloadBytes);
+  return sums;
+}
+
+/** Adds to what a stream has. */
+export function addBytes(sums: Map<number, number>, stream: number, bytes: number): void {
+  sums.set(stream, (sums.get(stream) ?? 0) + bytes);
 }
 
 const requestsOfGroup = 65_536;
@@ -278,7 +293,7 @@ export function formGroup(
     scatterRows(parcel, blockOf[i] ?? new Int32Array(0), [scatter.drafts, out]);
   });
   sealAll(drafts, place, out);
-  return { length, placed, rows };
+  return { length, placed, rows, bytesOf: bytesByStream(scatter), request: requests.at(-1)?.id };
 }
 
 /** Writes a group of one note: a checkpoint, or the mark of a clean end. */

@@ -7,8 +7,10 @@ import { join } from 'node:path';
 import type { Disk } from '../disk.ts';
 import { type BlockHeader, blockBytes, blockKind, headerBytes } from './block.ts';
 import { BlockReader, type ReadBlock } from './block-reader.ts';
+import { CorruptJournal } from './corrupt.ts';
 import { heldFiles, heldPath, segmentPath } from './files.ts';
-import { writeAll } from './segments.ts';
+import type { StreamMark } from './notes.ts';
+import { type Segment, writeAll } from './segments.ts';
 
 interface Held {
   readonly number: number;
@@ -51,9 +53,12 @@ export class HeldCopies {
     });
   }
 
-  /** Copies what the streams need of a segment. Durable when it returns. */
-  copy(number: number, streams: readonly number[], confirmed: Confirmed): void {
-    for (const stream of streams) this.#copyOne(number, stream, confirmed.get(stream));
+  /**
+   * Copies what the streams need of a segment, up to where they stood when the next one began.
+   * Durable when it returns. Throws CorruptJournal where the segment does not have all of it.
+   */
+  copy(segment: Segment, marks: readonly StreamMark[], confirmed: Confirmed): void {
+    for (const mark of marks) this.#copyOne(segment, mark, confirmed.get(mark.stream));
     this.#disk.syncDirectory(this.#directory);
   }
 
@@ -68,14 +73,20 @@ export class HeldCopies {
     if (done.length > 0) this.#list = this.#list.filter((held) => !done.includes(held));
   }
 
-  #copyOne(number: number, stream: number, confirmed: Float64Array | undefined): void {
+  #copyOne(
+    { number, marks }: Segment,
+    { stream, last: wanted }: StreamMark,
+    confirmed: Float64Array | undefined,
+  ): void {
+    const before = marks.find((mark) => mark.stream === stream)?.last ?? [];
+    const from = segmentPath(this.#directory, number);
     const path = heldPath(this.#directory, number, stream);
     const unfinished = `${path}.tmp`;
     const to = this.#disk.open(unfinished, 'create');
     const last = new Map<number, number>();
     let bytes = 0;
     try {
-      eachBlock(this.#disk, segmentPath(this.#directory, number), (block) => {
+      const end = eachBlock(this.#disk, from, (block) => {
         if (!isNeeded(block.header, stream, confirmed)) return;
         const start = block.start - headerBytes;
         const length = blockBytes(block.header.payloadBytes);
@@ -83,6 +94,9 @@ export class HeldCopies {
         bytes += length;
         note(last, block.header);
       });
+      const isThere = (sequence: number, lane: number): boolean =>
+        sequence <= Math.max(last.get(lane) ?? 0, before[lane] ?? 0, confirmed?.[lane] ?? 0);
+      if (!wanted.every(isThere)) throw new CorruptJournal(from, end, 'no sound block');
       to.sync();
     } catch (error) {
       to.close();

@@ -6,10 +6,11 @@ import { renderRow } from '../accept/render.ts';
 import type { Disk } from '../disk.ts';
 import { blockKind } from './block.ts';
 import { BlockReader, type ReadBlock } from './block-reader.ts';
+import { CorruptJournal } from './corrupt.ts';
 import { Dictionary } from './dictionary.ts';
 import { segmentNumbers, segmentPath } from './files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from './notes.ts';
-import { CorruptJournal, readJournal } from './recovery.ts';
+import { readJournal } from './recovery.ts';
 import { writeAll } from './segments.ts';
 import { decodeUndecoded } from './undecoded.ts';
 
@@ -149,24 +150,36 @@ class Decoder {
   }
 }
 
-/** Every record that reads well from the beginning of each segment, in journal order. */
+/**
+ * Every record that reads well from the beginning of each segment, in journal order. Then throws
+ * CorruptJournal where a segment did not read well up to where its successor was begun.
+ */
 export function* dumpJournal(disk: Disk, directory: string): Generator<DumpedRecord> {
   const decoder = new Decoder();
+  let damage: CorruptJournal | undefined;
+  let before: { readonly path: string; readonly end: number } | undefined;
   for (const number of segmentNumbers(disk, directory)) {
-    const file = disk.open(segmentPath(directory, number), 'read');
+    const path = segmentPath(directory, number);
+    const file = disk.open(path, 'read');
+    let end = 0;
     try {
       const reader = new BlockReader(file);
-      const salt = reader.read(0)?.header.salt;
-      for (let at = 0; ; ) {
-        const block = reader.read(at);
-        if (!block || block.header.salt !== salt) break;
-        at = block.next;
+      const first = reader.read(0)?.header;
+      if (before && first?.durable.offset !== before.end) {
+        damage ??= new CorruptJournal(before.path, before.end, 'no sound block');
+      }
+      for (;;) {
+        const block = reader.read(end);
+        if (!block || block.header.salt !== first?.salt) break;
+        end = block.next;
         yield* decoder.records(block);
       }
     } finally {
       file.close();
     }
+    before = { path, end };
   }
+  if (damage) throw damage;
 }
 
 export interface Salvage {

@@ -13,6 +13,7 @@ import { type BlockKind, blockBytes, blockKind, type Position } from './block.ts
 import { Dictionary } from './dictionary.ts';
 import { segmentPath } from './files.ts';
 import {
+  addBytes,
   formGroup,
   formNote,
   GroupBuffer,
@@ -26,8 +27,8 @@ import { type CheckpointNote, type StreamEntry, streamMarks } from './notes.ts';
 import type { JournalEvents, JournalOptions, RecoveryHooks } from './options.ts';
 import { Queue, type Waiting } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
-import { addBytes, type BytesBySegment, Retention } from './retention.ts';
-import { Segments, writeAll } from './segments.ts';
+import { Retention } from './retention.ts';
+import { newSegment, Segments, sealedNote, writeAll } from './segments.ts';
 
 type State = 'running' | 'failed' | 'closed';
 
@@ -91,14 +92,10 @@ export class Journal {
     disk.makeDirectory(directory);
     const lock = lockJournal(disk, directory, { pid: options.pid });
     try {
-      const bytesBySegment: BytesBySegment = new Map();
-      const found = readJournal(disk, directory, {
-        ...hooks,
-        onBlock: ({ header }) => addBytes(bytesBySegment, header),
-      });
+      const found = readJournal(disk, directory, { isKnown: () => true, ...hooks });
       hooks.check?.(found?.group ?? -1);
       const journal = new Journal(options, lock, found);
-      await journal.#begin(found, bytesBySegment);
+      await journal.#begin(found);
       return journal;
     } catch (error) {
       lock.release();
@@ -106,7 +103,7 @@ export class Journal {
     }
   }
 
-  async #begin(found: Found | undefined, bytesOf: BytesBySegment): Promise<void> {
+  async #begin(found: Found | undefined): Promise<void> {
     const { disk, directory } = this.#options;
     this.segments.findSpares();
     this.retention.begin();
@@ -116,9 +113,7 @@ export class Journal {
       this.#beginSegment();
       return;
     }
-    for (const { number, marks, wallMs } of found.segments) {
-      this.segments.list.push({ number, marks, wallMs, bytesOf: bytesOf.get(number) ?? new Map() });
-    }
+    this.segments.list.push(...found.segments);
     const { segment, offset } = found.end;
     // After an unclean end the pages of the last segment may show what the disk lacks.
     const isSafe = found.isClean || (await this.segments.replaceSuspect(segment, offset));
@@ -235,11 +230,13 @@ export class Journal {
     this.#options.metrics.journalGroupRows.observe(formed.rows);
     const streams = new Set<number>();
     const own = this.segments.list.at(-1);
+    assert(own, 'a running journal has a segment');
+    for (const [stream, bytes] of formed.bytesOf) addBytes(own.bytesOf, stream, bytes);
+    own.request = formed.request ?? own.request;
     taken.forEach(({ parcel, resolve }, i) => {
       const placed = formed.placed[i];
       assert(placed, 'every parcel was placed');
       streams.add(parcel.stream);
-      own?.bytesOf.set(parcel.stream, (own.bytesOf.get(parcel.stream) ?? 0) + parcel.rows.length);
       resolve(placed);
     });
     this.#tell(streams);
@@ -342,19 +339,21 @@ export class Journal {
   #beginSegment(): void {
     const number = this.#end.segment + 1;
     const marks = streamMarks(this.last, this.confirmed);
+    const before = this.segments.list.at(-1);
     const body: CheckpointNote = {
       writer: this.writer,
       dictionary: this.dictionary.whole(),
       marks,
       oldest: this.segments.list[0]?.number ?? number,
       bytes: this.#options.segmentBytes,
+      ...(before ? { sealed: sealedNote(before) } : {}),
     };
     this.dictionary.told();
     this.#salt = this.#options.clock.random32();
     const place = { ...this.#place(), segment: number, body };
     const length = formNote(blockKind.checkpoint, place, this.#out);
     assert(length <= this.#options.segmentBytes / 2, 'a checkpoint and the largest group fit');
-    const segment = { number, marks, wallMs: place.wallMs, bytesOf: new Map() };
+    const segment = newSegment({ ...place, number, marks });
     const file = this.segments.begin(segment, this.#out.bytes.subarray(0, length));
     this.#file?.close();
     this.#file = file;

@@ -52,6 +52,15 @@ export const streamMarks = (last: Lanes, confirmed: Lanes): StreamMark[] =>
     confirmed: [...(confirmed.get(stream) ?? [])],
   }));
 
+/** What the checkpoint behind a segment tells of it, so that the segment need not be read for it. */
+export interface SealedNote {
+  readonly salt: number;
+  /** Journaled bytes by stream. */
+  readonly bytesOf: readonly (readonly [stream: number, bytes: number])[];
+  /** The last request that is noted in it; undefined where none is. */
+  readonly request?: number | undefined;
+}
+
 export interface CheckpointNote {
   readonly writer: string;
   readonly dictionary: DictionaryNote;
@@ -60,6 +69,8 @@ export interface CheckpointNote {
   readonly oldest: number;
   /** Bytes of the file as it was made, zeros included: it is never shorter. */
   readonly bytes?: number;
+  /** Of the segment before; absent in the first one, and in those of earlier versions. */
+  readonly sealed?: SealedNote;
 }
 
 /** Records of one request in one lane: lane, first sequence, count. */

@@ -1,8 +1,8 @@
 // What a journal is opened with, and what it tells.
 import type { Metrics } from '../metrics.ts';
 import type { Position } from './block.ts';
-import type { ScanEvents } from './recovery.ts';
 import type { RetentionOptions } from './retention.ts';
+import type { ScanEvents } from './scan-state.ts';
 
 export interface JournalOptions extends RetentionOptions {
   readonly metrics: Metrics;
@@ -10,7 +10,7 @@ export interface JournalOptions extends RetentionOptions {
 }
 
 /** What goes on beside the reading of a journal, before anything in it is changed. */
-export interface RecoveryHooks extends Pick<ScanEvents, 'onRequests'> {
+export interface RecoveryHooks extends Pick<ScanEvents, 'onRequests' | 'isKnown'> {
   /**
    * Hears the number of the last group, -1 where there is no segment; throws what speaks against
    * it.

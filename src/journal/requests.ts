@@ -61,6 +61,11 @@ export class Requests {
     return this.#taken < 0 ? -1 : groupOf(this.#taken);
   }
 
+  /** Whether it has durably taken over this request and all before it. */
+  hasTaken(request: number): boolean {
+    return request <= this.#taken;
+  }
+
   /** Whether a further keyed request would be forgotten too early. */
   get isFull(): boolean {
     return this.#keyed + this.#freshKeys.size >= this.#keptMax;
@@ -70,7 +75,7 @@ export class Requests {
    * Takes a request that recovery read, unless it was taken before: what was forgotten stays so.
    */
   recover(note: RequestNote): void {
-    if (note.id > this.#taken) this.add(note);
+    if (!this.hasTaken(note.id)) this.add(note);
   }
 
   /** Takes a request that is durable in the journal. */

@@ -3,7 +3,7 @@
 // gives way.
 import type { Clock } from '../clock.ts';
 import type { Disk } from '../disk.ts';
-import type { BlockHeader } from './block.ts';
+import { CorruptJournal } from './corrupt.ts';
 import { isShortage } from './disk-failure.ts';
 import { HeldCopies } from './held.ts';
 import type { StreamMark } from './notes.ts';
@@ -54,13 +54,14 @@ export class Retention {
   }
 
   /**
-   * Drops what may go, oldest first. Where there is no room to save what must be kept, it stays.
+   * Drops what may go, oldest first. Where what must be kept cannot be saved, because there is no
+   * room or it is damaged, it stays.
    */
   trim(): void {
     try {
       this.#trim();
     } catch (error) {
-      if (!isShortage(error)) throw error;
+      if (!isShortage(error) && !(error instanceof CorruptJournal)) throw error;
       this.#segments.shortage ??= `what a segment still holds could not be saved (${error.code})`;
     }
   }
@@ -86,11 +87,11 @@ export class Retention {
    * not.
    */
   #mayLeave(marks: readonly StreamMark[]): boolean {
-    const open = marks.filter((mark) => !this.#isConfirmed(mark)).map(({ stream }) => stream);
+    const open = marks.filter((mark) => !this.#isConfirmed(mark));
     const oldest = this.#segments.list[0];
     if (open.length === 0 || !oldest) return true;
-    if (!this.#isShort() || !open.every((stream) => this.isHeld(stream))) return false;
-    this.#held.copy(oldest.number, open, this.#confirmed);
+    if (!this.#isShort() || !open.every(({ stream }) => this.isHeld(stream))) return false;
+    this.#held.copy(oldest, open, this.#confirmed);
     this.#segments.heldBytes = this.#held.bytes;
     return true;
   }
@@ -117,15 +118,4 @@ export class Retention {
     const confirmed = this.#confirmed.get(stream);
     return last.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence);
   }
-}
-
-/** Journaled bytes, by segment and stream. */
-export type BytesBySegment = Map<number, Map<number, number>>;
-
-/** Adds a block's bytes to its stream's in its segment. */
-export function addBytes(sums: BytesBySegment, header: BlockHeader): void {
-  const { segment, stream, payloadBytes } = header;
-  const own = sums.get(segment) ?? new Map<number, number>();
-  own.set(stream, (own.get(stream) ?? 0) + payloadBytes);
-  sums.set(segment, own);
 }

@@ -7,16 +7,38 @@ import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import { isShortage } from './disk-failure.ts';
 import { segmentPath, spareNumbers, sparePath } from './files.ts';
-import type { StreamMark } from './notes.ts';
+import type { SealedNote, StreamMark } from './notes.ts';
 
 export interface Segment {
   readonly number: number;
   /** Where each stream stood when it began. */
   readonly marks: readonly StreamMark[];
   readonly wallMs: number;
+  readonly salt: number;
   /** Journaled bytes by stream, for the streams' shares. */
   readonly bytesOf: Map<number, number>;
+  /** The last request noted in it; undefined where there is none. */
+  request: number | undefined;
 }
+
+type SegmentBeginning = Pick<Segment, 'number' | 'salt' | 'wallMs' | 'marks'>;
+
+/** A segment that holds no more than its checkpoint. */
+export const newSegment = ({ number, salt, wallMs, marks }: SegmentBeginning): Segment => ({
+  number,
+  salt,
+  wallMs,
+  marks,
+  bytesOf: new Map(),
+  request: undefined,
+});
+
+/** What its successor says of a segment. */
+export const sealedNote = ({ salt, bytesOf, request }: Segment): SealedNote => ({
+  salt,
+  bytesOf: [...bytesOf],
+  request,
+});
 
 export interface SegmentOptions {
   readonly segmentBytes: number;

@@ -1,13 +1,19 @@
 // Reads a stream's records back from the journal, for some of its lanes, in order, as far as the
 // journal is durable. It never sees a byte that was not synced, and whatever the backlog, holds
-// one batch.
-import assert from 'node:assert/strict';
+// one batch. Damage at rest is found here: every block is of this life of its segment and sound,
+// every lane goes on without a gap, and every segment ends where the next one says.
 import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
-import { blockKind, comparePositions, type Position } from '../journal/block.ts';
-import { BlockReader, type ReadBlock } from '../journal/block-reader.ts';
+import { type BlockHeader, blockKind, comparePositions, type Position } from '../journal/block.ts';
+import {
+  BlockReader,
+  headWindowBytes,
+  payloadOf,
+  type ReadBlock,
+} from '../journal/block-reader.ts';
+import { CorruptJournal } from '../journal/corrupt.ts';
 import { Dictionary } from '../journal/dictionary.ts';
-import { openStreamFile, streamFiles } from '../journal/files.ts';
+import { openStreamFile, segmentPath, streamFiles } from '../journal/files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from '../journal/notes.ts';
 
 export interface FeedOptions {
@@ -31,6 +37,8 @@ export class Feed {
   #position: Position = { segment: 0, offset: 0 };
   #end: Position = { segment: 0, offset: 0 };
   #path = '';
+  /** Of the checkpoint that begins the file. */
+  #first: BlockHeader | undefined;
   #file: DiskFile | undefined;
   #reader: BlockReader | undefined;
 
@@ -50,8 +58,7 @@ export class Feed {
     const { disk, directory, stream } = this.#options;
     let oldest: CheckpointNote | undefined;
     for (const { number } of streamFiles(disk, directory, stream).reverse()) {
-      this.#enter(number);
-      const note = this.#checkpoint();
+      const note = this.#enter(number);
       oldest = note;
       const mark = note.marks.find(({ stream }) => stream === this.#options.stream);
       const isBefore = mark?.last.every(
@@ -65,8 +72,7 @@ export class Feed {
 
   /** Goes to the beginning of a segment, to read all that the stream has from there on. */
   seekSegment(number: number): void {
-    this.#enter(number);
-    const mark = this.#checkpoint().marks.find(({ stream }) => stream === this.#options.stream);
+    const mark = this.#enter(number).marks.find(({ stream }) => stream === this.#options.stream);
     this.#taken.fill(0);
     if (mark) this.#taken.set(mark.last);
   }
@@ -77,16 +83,15 @@ export class Feed {
       const { segment, offset } = this.#position;
       const reader = this.#reader;
       if (!reader) {
-        this.#enter(0);
+        this.#mustContinue(this.#enter(0));
         continue;
       }
       reader.limit = segment === this.#end.segment ? this.#end.offset : this.#fileSize();
       const head = reader.read(offset, true);
-      if (!head || head.header.segment !== segment) {
+      if (!head || !this.#isOfThisLife(head.header)) {
         // Behind the last block of a segment that has a successor.
         if (segment >= this.#end.segment) throw this.#corrupt(offset);
-        // An idle stream's place may have been dropped meanwhile: nothing of it was there.
-        this.#enter(segment + 1);
+        this.#goOn();
         continue;
       }
       const answer = this.#give(reader, head, sink);
@@ -104,8 +109,8 @@ export class Feed {
 
   #give(reader: BlockReader, head: ReadBlock, sink: BlockSink): 'more' | 'full' | 'later' {
     const { kind, stream, lane, first, rowCount } = head.header;
-    if (kind === blockKind.dictionary || kind === blockKind.checkpoint) {
-      this.#learn(this.#whole(reader, head));
+    if (kind === blockKind.dictionary) {
+      this.dictionary.learn(decodeNote<DictionaryNote>(payloadOf(this.#whole(reader, head))));
       return 'more';
     }
     const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
@@ -124,17 +129,6 @@ export class Feed {
     return block;
   }
 
-  #learn({ window, start, end, header }: ReadBlock): void {
-    const payload = window.bytes.subarray(start, end);
-    if (header.kind === blockKind.dictionary) {
-      this.dictionary.learn(decodeNote<DictionaryNote>(payload));
-      return;
-    }
-    const note = decodeNote<CheckpointNote>(payload);
-    this.dictionary.learn(note.dictionary);
-    this.#mustContinue(note);
-  }
-
   /**
    * What a segment has behind it was taken, or is gone: a target may have gone back further than
    * the journal reaches (P3), and no later record need be there to show it.
@@ -147,35 +141,55 @@ export class Feed {
     });
   }
 
-  #checkpoint(): CheckpointNote {
-    assert(this.#file, 'a segment is open');
-    // A reader of its own: its window may hold bytes that are not written yet.
-    const block = new BlockReader(this.#file).read(0);
-    if (!block) throw this.#corrupt(0);
-    return decodeNote<CheckpointNote>(block.window.bytes.subarray(block.start, block.end));
+  #isOfThisLife({ segment, salt }: BlockHeader): boolean {
+    return segment === this.#first?.segment && salt === this.#first.salt;
   }
 
-  /** Opens the first file of that number or a later one. */
-  #enter(number: number): void {
+  /** Goes to the segment behind this one, which must end here. */
+  #goOn(): void {
+    const { segment, offset } = this.#position;
+    const path = this.#path;
+    // A copy made for a held stream has fewer blocks.
+    const isWhole = path === segmentPath(this.#options.directory, segment);
+    // An idle stream's place may have been dropped meanwhile: nothing of it was there.
+    const note = this.#enter(segment + 1);
+    const { durable } = this.#first ?? {};
+    const isNext = isWhole && this.#position.segment === segment + 1;
+    if (isNext && (durable?.segment !== segment || durable.offset !== offset)) {
+      throw this.#corrupt(offset, path);
+    }
+    this.#mustContinue(note);
+  }
+
+  /**
+   * Opens the first file of that number or a later one, behind its checkpoint, which it returns.
+   */
+  #enter(number: number): CheckpointNote {
     this.close();
     const { disk, directory, stream } = this.#options;
     const found = openStreamFile(disk, directory, { stream, number });
     if (!found) throw this.#corrupt(0);
     this.#path = found.path;
     this.#file = found.file;
-    this.#reader = new BlockReader(this.#file);
-    this.#position = { segment: found.number, offset: 0 };
+    // A reader of its own: its window may hold bytes that are not written yet.
+    const block = new BlockReader(found.file, headWindowBytes).read(0);
+    const isFirst =
+      block?.header.kind === blockKind.checkpoint && block.header.segment === found.number;
+    if (!block || !isFirst) throw this.#corrupt(0);
+    this.#first = block.header;
+    this.#reader = new BlockReader(found.file);
+    this.#position = { segment: found.number, offset: block.next };
+    const note = decodeNote<CheckpointNote>(payloadOf(block));
+    this.dictionary.learn(note.dictionary);
+    return note;
   }
 
   #fileSize(): number {
     return this.#file?.size() ?? 0;
   }
 
-  #corrupt(offset: number): HoldfastError {
-    return new HoldfastError(
-      'HF_CORRUPT',
-      `${this.#path} is corrupt at byte ${offset}: no sound block.`,
-    );
+  #corrupt(offset: number, path = this.#path): HoldfastError {
+    return new CorruptJournal(path, offset, 'no sound block');
   }
 }
 

@@ -1,0 +1,69 @@
+// Broken builds about segments that opening leaves unread.
+import type { Killer, Mutant } from './mutant-list.ts';
+
+const flips = { campaign: 'flips', count: 7_000 } as const;
+const states = { campaign: 'states', count: 20_000 } as const;
+const sealed = (names: string): Killer => ({ test: 'test/sealed.test.ts', names });
+const known: Killer = {
+  test: 'test/remembered.test.ts',
+  names: 'keys are known from sealed segments',
+};
+
+export const sealedMutants: readonly Mutant[] = [
+  {
+    name: 'a feed takes blocks of another life of its segment',
+    file: 'src/merge/feed.ts',
+    search: ' && salt === this.#first.salt',
+    replace: ' && salt >= 0',
+    killer: flips,
+  },
+  {
+    name: 'a feed does not say where a sealed segment is damaged',
+    file: 'src/merge/feed.ts',
+    search: 'const isNext = isWhole && ',
+    replace: 'const isNext = !isWhole && ',
+    killer: sealed('damage inside a sealed segment'),
+  },
+  {
+    name: 'a sealed segment’s requests are not read',
+    file: 'src/open-journal.ts',
+    search: 'isKnown: (request) => opened().hasTaken(request),',
+    replace: 'isKnown: () => true,',
+    killer: known,
+  },
+  {
+    name: 'a sealed segment’s last request is not told',
+    file: 'src/journal/journal.ts',
+    search: 'own.request = formed.request ?? own.request;',
+    replace: '',
+    killer: known,
+  },
+  {
+    name: 'a sealed segment may be of another life',
+    file: 'src/journal/recovery.ts',
+    search: 'note.sealed.salt !== before.salt',
+    replace: 'note.sealed.salt < 0',
+    killer: sealed('a sealed segment of another life'),
+  },
+  {
+    name: 'a checkpoint may go back behind an unread segment',
+    file: 'src/journal/scan-state.ts',
+    search: 'before <= sequence',
+    replace: 'before >= 0',
+    killer: sealed('checkpoints that go back'),
+  },
+  {
+    name: 'what a successor tells of a segment is not what it holds',
+    file: 'src/journal/recovery.ts',
+    search: 'bytesOf: new Map(bytesOf), request, end',
+    replace: 'bytesOf: new Map(), request, end',
+    killer: states,
+  },
+  {
+    name: 'a damaged segment is dropped when a held stream’s part was copied',
+    file: 'src/journal/held.ts',
+    search: 'if (!wanted.every(isThere)) throw',
+    replace: 'if (wanted.length < 0 && isThere) throw',
+    killer: { test: 'test/held.test.ts', names: 'a damaged segment stays' },
+  },
+];

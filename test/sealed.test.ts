@@ -1,0 +1,221 @@
+// Segments that have a successor: opening reads their first block and no more, and damage inside
+// them is told by whoever reads it.
+import assert from 'node:assert/strict';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { systemDisk } from '../src/disk.ts';
+import { HoldfastError } from '../src/errors.ts';
+import { bytesOf, headerBytes, readHeader, sealBlock } from '../src/journal/block.ts';
+import { headWindowBytes } from '../src/journal/block-reader.ts';
+import { segmentNumbers, segmentPath } from '../src/journal/files.ts';
+import type { Parcel } from '../src/journal/group.ts';
+import { checkJournal, dumpJournal } from '../src/journal/inspect.ts';
+import { Journal } from '../src/journal/journal.ts';
+import { type CheckpointNote, decodeNote, encodeNote } from '../src/journal/notes.ts';
+import { readJournal } from '../src/journal/recovery.ts';
+import { Feed } from '../src/merge/feed.ts';
+import { diskWith, journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
+import { column } from './support/rows.ts';
+
+const segmentBytes = 256 * 1024;
+
+/** A closed journal of some segments; every second group has a request. */
+async function closedJournal(t: TestContext, groups = 18): Promise<string> {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const directory = join(folder.path, 'journal');
+  const journal = await Journal.open(journalOptions(directory, { segmentBytes }));
+  await append(journal, groups);
+  await journal.close();
+  return directory;
+}
+
+/** Rows that can be dumped, in a column of text. */
+function readableParcel(journal: Journal): Parcel {
+  const parcel = parcelOf(journal, 1500);
+  const columns = [column('note', { kind: 'text' })];
+  const table = { name: 't', columns, keys: [], fingerprint: 'f', warnings: [] };
+  const { id } = journal.dictionary.table(parcel.stream, table);
+  return { ...parcel, shapes: [journal.dictionary.shape(id, [0])] };
+}
+
+async function append(journal: Journal, groups: number): Promise<void> {
+  for (let i = 0; i < groups; i++) {
+    const { keep, ...parcel } = readableParcel(journal);
+    await journal.submit(i % 2 === 0 ? { ...parcel, keep: { key: `key ${i}`, ...keep } } : parcel);
+  }
+}
+
+const isCorrupt = (path: string, offset?: number) => (error: unknown) =>
+  error instanceof HoldfastError &&
+  error.code === 'HF_CORRUPT' &&
+  error.message.includes(offset === undefined ? path : `${path} is corrupt at byte ${offset}:`);
+
+/** Opens it as a process does that remembers every request, and closes it. */
+const reopen = async (directory: string): Promise<void> =>
+  (await Journal.open(journalOptions(directory, { segmentBytes }))).close();
+
+function changeBytes(path: string, change: (bytes: Buffer) => void): void {
+  const bytes = readFileSync(path);
+  change(bytes);
+  writeFileSync(path, bytes);
+}
+
+/** Writes another checkpoint of the same length into a segment. */
+function changeCheckpoint(path: string, change: (note: CheckpointNote) => object): void {
+  changeBytes(path, (file) => {
+    const bytes = bytesOf(file);
+    const header = readHeader(bytes, 0);
+    assert(header);
+    const payload = file.subarray(headerBytes, headerBytes + header.payloadBytes);
+    const changed = encodeNote(change(decodeNote<CheckpointNote>(payload)));
+    assert(changed.length <= payload.length);
+    payload.fill(' ').set(changed);
+    sealBlock(bytes, 0, header);
+  });
+}
+
+test('opening reads no more of a sealed segment than its checkpoint, and knows as much', async (t) => {
+  const directory = await closedJournal(t);
+  const whole = readJournal(systemDisk, directory);
+  const sealed = segmentNumbers(systemDisk, directory).slice(0, -1);
+  assert(sealed.length >= 3, `${sealed.length} sealed segments`);
+  let reads = 0;
+  const disk = diskWith({
+    open: (path, mode) => {
+      const file = systemDisk.open(path, mode);
+      if (!sealed.some((number) => path === segmentPath(directory, number))) return file;
+      const read = (into: Uint8Array, position: number): number => {
+        assert(position + into.length <= headWindowBytes, `${into.length} bytes at ${position}`);
+        reads++;
+        return file.read(into, position);
+      };
+      return { ...file, read };
+    },
+  });
+  assert.deepEqual(readJournal(disk, directory, { isKnown: () => true }), whole);
+  assert.equal(reads, sealed.length);
+  const journal = await Journal.open(journalOptions(directory, { segmentBytes, disk }));
+  assert.equal(journal.retention.unconfirmedBytes(1), 18 * 1500 * 40);
+  await journal.close();
+});
+
+test('segments with requests that nothing else knows are read for them (P20)', async (t) => {
+  const directory = await closedJournal(t);
+  const all: number[] = [];
+  readJournal(systemDisk, directory, {
+    onRequests: (notes) => all.push(...notes.map(({ id }) => id)),
+  });
+  assert.equal(all.length, 9);
+  for (const known of [-1, ...all]) {
+    const told: number[] = [];
+    readJournal(systemDisk, directory, {
+      isKnown: (request) => request <= known,
+      onRequests: (notes) => told.push(...notes.map(({ id }) => id)),
+    });
+    const wanted = all.filter((id) => id > known);
+    assert.deepEqual(
+      told.filter((id) => id > known),
+      wanted,
+      `of those after ${known}`,
+    );
+  }
+});
+
+test('damage inside a sealed segment is told with file and offset by who reads it', async (t) => {
+  const directory = await closedJournal(t);
+  const path = segmentPath(directory, 2);
+  const whole = readFileSync(path);
+  const second = readHeader(bytesOf(whole), 0);
+  assert(second);
+  const at = headerBytes + ((second.payloadBytes + 7) & ~7);
+  // In the header of the first block of records, and in its payload.
+  for (const offset of [at + 40, at + headerBytes + 10]) {
+    changeBytes(path, (bytes) => bytes.set([(bytes[offset] ?? 0) ^ 1], offset));
+    await reopen(directory);
+    const { end, dictionary } = readJournal(systemDisk, directory, { isKnown: () => true }) ?? {};
+    assert(end && dictionary);
+    const feed = new Feed({ disk: systemDisk, directory, stream: 1, serves: () => true }, 5);
+    feed.seek(new Float64Array(5));
+    feed.extend(end);
+    const segments = new Set<number>();
+    assert.throws(
+      () =>
+        feed.read(({ header }) => {
+          segments.add(header.segment);
+          return 'more';
+        }),
+      isCorrupt(path, at),
+    );
+    feed.close();
+    assert.deepEqual([...segments], [1]);
+    assert.equal(checkJournal(systemDisk, directory).problems[0]?.file, path);
+    let dumped = 0;
+    const dump = (): void => {
+      for (const _ of dumpJournal(systemDisk, directory)) dumped++;
+    };
+    assert.throws(dump, isCorrupt(path, at));
+    assert(dumped > 0 && dumped < 18 * 1500, 'what reads well is dumped, behind it too');
+    writeFileSync(path, whole);
+  }
+});
+
+test('a sealed segment of another life is corruption at open', async (t) => {
+  const directory = await closedJournal(t, 3);
+  const other = `${directory}-other`;
+  cpSync(directory, other, { recursive: true });
+  rmSync(join(other, 'lock'));
+  for (const one of [directory, other]) {
+    const journal = await Journal.open(journalOptions(one, { segmentBytes }));
+    await append(journal, 15);
+    await journal.close();
+  }
+  // The same groups of the same writer, at the same places.
+  const path = segmentPath(directory, 3);
+  const bytes = readFileSync(segmentPath(other, 3));
+  assert.equal(bytes.length, readFileSync(path).length);
+  writeFileSync(path, bytes);
+  // Which of the two is the strange one, nobody can say.
+  await assert.rejects(reopen(directory), isCorrupt(segmentPath(directory, 2)));
+});
+
+test('checkpoints that go back, skip or overreach are corruption at open', async (t) => {
+  const directory = await closedJournal(t);
+  const path = segmentPath(directory, 3);
+  const whole = readFileSync(path);
+  const back = ({ marks, ...note }: CheckpointNote) => ({
+    ...note,
+    marks: marks.map((mark) => ({ ...mark, last: mark.last.map((last, i) => (i ? last : 1)) })),
+  });
+  changeCheckpoint(path, back);
+  await assert.rejects(reopen(directory), isCorrupt(path));
+  writeFileSync(path, whole);
+  changeCheckpoint(path, (note) => ({ ...note, marks: [] }));
+  await assert.rejects(reopen(directory), isCorrupt(path));
+  for (const offset of [0, segmentBytes + 8]) {
+    writeFileSync(path, whole);
+    changeBytes(path, (bytes) => {
+      const header = readHeader(bytesOf(bytes), 0);
+      assert(header);
+      sealBlock(bytesOf(bytes), 0, { ...header, durable: { ...header.durable, offset } });
+    });
+    await assert.rejects(reopen(directory), isCorrupt(segmentPath(directory, 2)));
+  }
+  writeFileSync(path, whole);
+  await reopen(directory);
+});
+
+test('a segment whose successor does not tell of it is read, as earlier versions wrote', async (t) => {
+  const directory = await closedJournal(t);
+  for (const number of segmentNumbers(systemDisk, directory)) {
+    changeCheckpoint(segmentPath(directory, number), (note) => ({ ...note, sealed: undefined }));
+  }
+  await reopen(directory);
+  const whole = readJournal(systemDisk, directory);
+  assert.deepEqual(readJournal(systemDisk, directory, { isKnown: () => true }), whole);
+  assert.equal(whole?.segments[1]?.bytesOf.get(1), whole?.segments[0]?.bytesOf.get(1));
+  const path = segmentPath(directory, 2);
+  changeBytes(path, (bytes) => bytes.fill(0, 100_000, 100_100));
+  await assert.rejects(reopen(directory), isCorrupt(path));
+});
