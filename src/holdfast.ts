@@ -230,7 +230,7 @@ class OpenHoldfast implements Opened {
     const level = levelOf(stream, request);
     const state = { receipt: id, stream: stream.name, accepted: request.rows, level };
     if (level === 'journaled') return state;
-    return { ...state, counts: request.counts ?? (await stream.pending.settled(request)) };
+    return { ...state, counts: await stream.pending.settled(request) };
   }
 
   onReadable(listen: (readable: Readable) => void): void {
@@ -296,6 +296,18 @@ class OpenHoldfast implements Opened {
       journal.retention.pins--;
     }
     return { ok: differences.length === 0, checked, differences, notCheckable };
+  }
+
+  async passOver(...[name, options = {}]: Parameters<Holdfast['passOver']>) {
+    const { journal, loading } = this.#parts;
+    const stream = this.#open(name);
+    // What is read of the target first must still be there when the journal is looked through.
+    journal.retention.pins++;
+    try {
+      return await loading.passOver(stream.name, options.dryRun === true);
+    } finally {
+      journal.retention.pins--;
+    }
   }
 
   close(...[options = {}]: Parameters<Holdfast['close']>): Promise<void> {

@@ -8,11 +8,16 @@ import { blocksOf, type JournaledStream } from './journaled.ts';
 import type { LostRange } from './lost.ts';
 
 /**
- * Per lane the first gap behind what is staged, up to where the journal goes on; by lane. The
- * journal must not be trimmed since the lanes were read.
+ * Per lane the first gap behind what is staged, up to where the journal goes on; by lane. `lanes`
+ * may lack some, of which the target knows nothing. The journal must not be trimmed since they
+ * were read.
  */
-export function findGaps(lanes: readonly LaneState[], stream: JournaledStream): LostRange[] {
-  const taken = new Map(lanes.map(({ lane, staged }) => [lane, staged]));
+export function findGaps(
+  lanes: readonly LaneState[],
+  stream: JournaledStream & { readonly lanes: number },
+): LostRange[] {
+  const taken = new Map(Array.from({ length: stream.lanes }, (_, lane) => [lane, 0]));
+  for (const { lane, staged } of lanes) taken.set(lane, staged);
   const gaps: LostRange[] = [];
   /** Records of the lane stand at `first` to `last`: of an empty range, behind `last`. */
   const meet = (lane: number, first: number, last: number): void => {
@@ -30,7 +35,7 @@ export function findGaps(lanes: readonly LaneState[], stream: JournaledStream): 
       const payload = whole?.window.bytes.subarray(whole.start, whole.end);
       const { marks } = payload ? decodeNote<CheckpointNote>(payload) : { marks: [] };
       const mark = marks.find((known) => known.stream === stream.id);
-      mark?.last.forEach((last, at) => meet(at, last + 1, last));
+      for (const [at, last] of mark?.last.entries() ?? []) meet(at, last + 1, last);
     }
     const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
     if (isRecords && block.header.stream === stream.id) meet(lane, first, first + rowCount - 1);
