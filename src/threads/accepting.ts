@@ -160,6 +160,7 @@ class AcceptWorker {
       status: () => holdfast.status(),
       health: () => holdfast.health(),
       verify: (options: { readonly stream?: string }) => holdfast.verify(options),
+      passOver: (...args: Parameters<typeof holdfast.passOver>) => holdfast.passOver(...args),
       deadLetters: (method: keyof typeof deadLetters, argument: never) =>
         deadLetters[method](argument),
       beginLoad: (stream: string, options: LoadOptions) => this.#shared.begin(stream, options),
