@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HoldfastError } from '../src/errors.ts';
 import { open } from '../src/holdfast.ts';
+import { Loading } from '../src/merge/loading.ts';
 import type { LostRange } from '../src/merge/lost.ts';
 import type { OpenOptions } from '../src/options.ts';
 import { Chunks, plainRows } from '../src/target/postgres/copy.ts';
@@ -277,6 +278,33 @@ test('an order is carried out once, whatever becomes of its answer (P3)', async 
       assert.deepEqual([isStruck, unaccounted, merged], [true, 100, 1], fault);
     });
   }
+});
+
+test('the ends of records that were passed over are refused, not waited for (P3)', async () => {
+  const clock = new SimulatedClock();
+  const target = new SimulatedTarget({ clock });
+  const silent = () => undefined;
+  const events = {
+    onTable: silent,
+    onLanes: silent,
+    onStaged: silent,
+    onSettled: silent,
+    onConfirmed: silent,
+    onState: silent,
+    onRetry: silent,
+    onBatch: silent,
+  };
+  const disk = new SimulatedDisk();
+  const parts = { clock, disk, target, events, directory: '/journal', owner: 'test' };
+  const loading = new Loading({ ...parts, writer: 'w', createTables: true });
+  const session = await target.connect();
+  const id = { writer: 'w', stream: 'a' };
+  const { epoch } = await session.claim({ ...id, lanes: 1, owner: 'test', route: 'direct' });
+  await session.passOver({ ...id, epoch, ranges: [{ lane: 0, first: 1, last: 5 }] });
+  const refused = { code: 'HF_NOT_FOUND', message: /passed over/ };
+  await assert.rejects(loading.counts('a', [[0, 5, 1]]), refused);
+  await assert.rejects(loading.counts('a', [[0, 5, 2]]), refused);
+  await assert.rejects(loading.counts('a', [[0, 6, 1]]), { code: 'HF_NOT_SETTLED' });
 });
 
 test('another owner of the stream lets no order through (P3)', async () => {
