@@ -1,5 +1,6 @@
 // Broken builds, each a textual change of one source file, and what must notice it. The text must
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
+import { lostMutants } from './lost-mutants.ts';
 import { httpMutants, realMutants } from './outer-mutants.ts';
 import { protocolMutants } from './protocol-mutants.ts';
 import { serverMutants } from './server-mutants.ts';
@@ -359,6 +360,7 @@ export const mutants: readonly Mutant[] = [
   ...pathMutants,
   ...targetMutants,
   ...protocolMutants,
+  ...lostMutants,
   ...serverMutants,
   ...httpMutants,
   ...realMutants,

@@ -20,7 +20,7 @@ import { diskFailure } from './journal/disk-failure.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
-import { Loads } from './load.ts';
+import { Loads, skipBytes } from './load.ts';
 import { Loading, type LoadingCalls } from './merge/loading.ts';
 import { type Metrics, newMetrics } from './metrics.ts';
 import { openJournal } from './open-journal.ts';
@@ -391,15 +391,3 @@ const toError = (thrown: unknown): Error =>
   thrown instanceof Error ? thrown : new Error(String(thrown));
 
 const isMany = <T>(rows: T | readonly T[]): rows is readonly T[] => Array.isArray(rows);
-
-/** The input behind its first `count` bytes, which an earlier run has journaled. */
-async function* skipBytes(input: AsyncIterable<Uint8Array>, count: number) {
-  let left = count;
-  for await (const chunk of input) {
-    if (left >= chunk.length) left -= chunk.length;
-    else {
-      yield left === 0 ? chunk : chunk.subarray(left);
-      left = 0;
-    }
-  }
-}

@@ -172,7 +172,7 @@ export class Loads {
     try {
       return await unlessAborted(stream.pending.settled(of.part), of.signal);
     } catch (error) {
-      // There will be no result. The same input is a new load from now on: some must be written anew.
+      // There will be no result: the same input is a new load from now on.
       const isOver = error instanceof HoldfastError && error.code === 'HF_NOT_FOUND';
       if (isOver) this.report(of.load);
       throw error;
@@ -272,5 +272,17 @@ class LoadReading {
       if (rejected.length < limits.rejectionsListedMax) rejected.push(rejection);
     }
     return { undecoded, rejected };
+  }
+}
+
+/** The input behind its first `count` bytes, which an earlier run has journaled. */
+export async function* skipBytes(input: AsyncIterable<Uint8Array>, count: number) {
+  let left = count;
+  for await (const chunk of input) {
+    if (left >= chunk.length) left -= chunk.length;
+    else {
+      yield left === 0 ? chunk : chunk.subarray(left);
+      left = 0;
+    }
   }
 }

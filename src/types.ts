@@ -220,10 +220,7 @@ export interface Holdfast {
    * `unaccounted` from then on. Resolves with them, by lane, once the target has committed that;
    * with `dryRun` it only looks. Rejects with HF_USAGE where nothing is lost.
    */
-  passOver(
-    stream: string,
-    options?: { readonly dryRun?: boolean },
-  ): Promise<readonly LostRange[]>;
+  passOver(stream: string, options?: { readonly dryRun?: boolean }): Promise<readonly LostRange[]>;
   readonly deadLetters: DeadLetters;
   /** Numbers for /metrics; see metrics.ts. */
   readonly metrics: import('./metrics.ts').Metrics;

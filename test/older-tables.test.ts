@@ -1,5 +1,5 @@
-// Tables that an earlier version has made are brought up when they are prepared, with all they hold.
-// Their CHECKs would not let lost records be passed over (P3).
+// Tables that an earlier version has made are brought up when they are prepared, with all that
+// they hold. Their CHECKs would not let lost records be passed over (P3).
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Session, StreamId, Target } from '../src/target/target.ts';

@@ -118,8 +118,8 @@ export class StreamLoading {
   }
 
   /**
-   * See LoadingCalls.passOver. What is passed over is told by the lanes as a claim of ours has found
-   * them; whatever comes of it, the stream takes its lanes over anew and is held again, or runs.
+   * See LoadingCalls.passOver. What is passed over is told by the lanes as a claim of ours has
+   * found them; whatever comes of it, the stream takes its lanes over anew, and runs or is held.
    */
   async passOver(session: Session, isDryRun: boolean): Promise<LostRange[]> {
     const seen = findGaps(await session.lanes(this.#streamId), this.#journaled);
