@@ -39,7 +39,7 @@ const recordsOf = (ranges: readonly LostRange[]): number =>
 for (const route of ['direct', 'staged'] as const) {
   test(`what was lost is passed over on the order, never without (P3, ${route})`, async () => {
     for (const after of ['nothing', 'a', 'b'] as const) {
-      const shop = new Shop(route);
+      const shop = new Shop({ route });
       const left = await shop.live(new SimulatedDisk(), async (holdfast) => {
         const receipt = await goneBack(shop, holdfast);
         if (after !== 'nothing') await shop.write(holdfast, after, range(1, 500));
@@ -77,25 +77,86 @@ for (const route of ['direct', 'staged'] as const) {
   });
 }
 
-test('what was staged before the gap is merged before it is passed over (P3)', async () => {
-  const shop = new Shop('staged');
-  await shop.live(new SimulatedDisk(), async (holdfast) => {
+/**
+ * The target has gone back to where 10 records were staged and not merged; 90 are lost. The life
+ * after that merges nothing by itself.
+ */
+async function stagedBeforeTheGap(life: (shop: Shop, holdfast: Holdfast) => Promise<void>) {
+  const shop = new Shop({ route: 'staged' });
+  const { store } = shop.target;
+  let commits = 0;
+  const left = await shop.live(new SimulatedDisk(), async (holdfast) => {
     await shop.until(holdfast, 'a', ({ state }) => state === 'running');
-    const { store } = shop.target;
-    await shop.write(holdfast, 'a', range(10));
+    await shop.clock.sleep(50);
+    const rows = range(10).map((id) => ({ id, note: '' }));
+    await holdfast.write('a', rows);
     await shop.until(holdfast, 'a', ({ watermarks }) => watermarks.staged === 10);
-    const { commits } = store;
+    ({ commits } = store);
+    assert.deepEqual(shop.ids('a'), []);
     await shop.write(holdfast, 'a', range(90, 10));
     await shop.settled(holdfast, 'a');
     await shop.write(holdfast, 'b', range(100));
     await shop.settled(holdfast, 'b');
     await shop.clock.sleep(2_000);
-    shop.target.failover(store.commits - commits);
-    assert(shop.ids('a').length < 10, 'some of it is staged only');
+  });
+  shop.target.failover(store.commits - commits);
+  shop.rules = { route: 'staged', mergers: 0 };
+  await shop.live(left(), async (holdfast) => {
     await shop.until(holdfast, 'a', isHeld);
+    assert.deepEqual(shop.ids('a'), [], 'it is staged only');
+    assert.equal(recordsOf(await holdfast.passOver('a', { dryRun: true })), 90);
+    await life(shop, holdfast);
+  });
+}
+
+test('what was staged before the gap is merged before it is passed over (P3)', async () => {
+  await stagedBeforeTheGap(async (shop, holdfast) => {
     assert.equal(recordsOf(await holdfast.passOver('a')), 90);
     const { unaccounted } = await shop.settled(holdfast, 'a');
     assert.deepEqual([unaccounted, shop.ids('a')], [90, range(10)]);
+  });
+});
+
+test('rows that are gone from the staging table are not passed over unseen (P3, P14)', async () => {
+  await stagedBeforeTheGap(async (shop, holdfast) => {
+    shop.target.store.stages.get('a')?.slices.clear();
+    await assert.rejects(holdfast.passOver('a'), { code: 'HF_TARGET', message: /more is lost/ });
+    await shop.until(holdfast, 'a', isHeld);
+    const seen = await holdfast.passOver('a', { dryRun: true });
+    assert.equal(recordsOf(seen), 100);
+    assert.deepEqual(await holdfast.passOver('a'), seen);
+    const { unaccounted } = await shop.settled(holdfast, 'a');
+    assert.deepEqual([unaccounted, shop.ids('a')], [100, []]);
+  });
+});
+
+test('a journal that is older than its target passes nothing over (P3, P4)', async () => {
+  const shop = new Shop();
+  const left = await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await goneBack(shop, holdfast);
+  });
+  const { store } = shop.target;
+  let writer = '';
+  await shop.live(left(), async (holdfast) => {
+    ({ writer } = await holdfast.status());
+    await shop.until(holdfast, 'a', isHeld);
+  });
+  const id = { writer, stream: 'a' };
+  store.transaction(() => {
+    for (const state of store.lanesOf(id).slice(1, 2)) {
+      store.setLane(id, { ...state, staged: 5_000, settled: 5_000 });
+    }
+  });
+  await shop.live(left(), async (holdfast) => {
+    const { reason } = await shop.until(holdfast, 'a', isHeld);
+    assert.match(reason ?? '', /older than its target/);
+    const settled = () => store.lanesOf(id).map((state) => state.settled);
+    const before = settled();
+    assert.notEqual((await holdfast.passOver('a', { dryRun: true })).length, 0);
+    await assert.rejects(holdfast.passOver('a'), { code: 'HF_TARGET', message: /older/ });
+    assert.deepEqual(settled(), before);
+    const again = await shop.until(holdfast, 'a', isHeld);
+    assert.match(again.reason ?? '', /older than its target/);
   });
 });
 

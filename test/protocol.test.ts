@@ -21,7 +21,7 @@ test('a target that went back has its rows from the retained journal (P3)', asyn
   assert.deepEqual(shop.ids('a'), range(20));
 });
 
-test('who asks for ends that a failover has just taken back waits until they are again', async () => {
+test('who asks for ends that a failover has just taken back waits for them', async () => {
   const shop = new Shop();
   await shop.live(new SimulatedDisk(), async (holdfast) => {
     await shop.until(holdfast, 'a', ({ state }) => state === 'running');

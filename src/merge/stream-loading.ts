@@ -170,9 +170,6 @@ export class StreamLoading {
   async #takeOver(): Promise<void> {
     const { settings, events, clock } = this.#parts;
     const { shared, lanes } = await this.#claim(await this.#parts.connect());
-    // Later the journal has grown; what it knew at open says nothing any more.
-    if (!this.#isAgeChecked) this.#checkAge(lanes);
-    this.#isAgeChecked = true;
     events.onLanes(settings.id, lanes);
     // What an earlier process settled is confirmed by this one's own looking.
     const settled = lanes.map(({ lane, settled: last }) => ({ lane, last }));
@@ -271,6 +268,9 @@ export class StreamLoading {
       const parts = { ...this.#journaled, stream: claim };
       const strange = await findStrangeLane(session, lanes, parts);
       if (strange !== undefined) throw olderJournal(`lane ${strange} has other records`);
+      // Later the journal has grown; what it knew at open says nothing any more.
+      if (!this.#isAgeChecked) this.#checkAge(lanes);
+      this.#isAgeChecked = true;
       await session.close();
       return { shared: { epoch, table }, lanes };
     } catch (error) {

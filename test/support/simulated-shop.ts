@@ -1,8 +1,7 @@
 // A shop of two streams over a simulated disk, clock and target, life after life.
 import assert from 'node:assert/strict';
 import { open } from '../../src/holdfast.ts';
-import type { OpenOptions } from '../../src/options.ts';
-import type { Route } from '../../src/target/target.ts';
+import type { OpenOptions, StreamOptions } from '../../src/options.ts';
 import type { Holdfast, StreamStatus } from '../../src/types.ts';
 import { SimulatedClock } from '../simulation/simulated-clock.ts';
 import type { SimulatedDisk } from '../simulation/simulated-disk.ts';
@@ -33,10 +32,11 @@ const options: OpenOptions = {
 export class Shop {
   readonly clock = new SimulatedClock();
   readonly target = new SimulatedTarget({ clock: this.clock, latencyMsMax: 4 });
-  readonly #route: Route;
+  /** Of stream `a`, beside what it has anyway. */
+  rules: Pick<StreamOptions, 'route' | 'mergers'>;
 
-  constructor(route: Route = 'direct') {
-    this.#route = route;
+  constructor(rules: Shop['rules'] = {}) {
+    this.rules = rules;
     for (const table of ['a', 'b'])
       this.target.createTable(table, { columns: shopColumns, key: ['id'] });
   }
@@ -45,7 +45,7 @@ export class Shop {
   async live(disk: SimulatedDisk, work: (holdfast: Holdfast) => Promise<void>) {
     const { clock, target } = this;
     const life = async (): Promise<void> => {
-      const a = { ...streams.a, route: this.#route };
+      const a = { ...streams.a, ...this.rules };
       const own = { ...options, streams: { ...streams, a } };
       const holdfast = await open(own, { disk, clock, target });
       try {
