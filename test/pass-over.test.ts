@@ -1,7 +1,10 @@
 // The order to give lost records up (P3), by the command line and over HTTP.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import type { LostRange } from '../src/merge/lost.ts';
@@ -120,4 +123,25 @@ test('the order over HTTP needs the right to operate, and something that is lost
   await write('payments', lines(100, 1));
   const { streams } = await rig.holdfast.status();
   assert.deepEqual([streams['payments']?.unaccounted, streams['payments']?.merged], [20, 11]);
+});
+
+test('a load with records that were passed over says so once; then it is a new one', async (t) => {
+  const rig = await startRig(t);
+  const text = Buffer.from('{"tx_id":1,"user_id":1}\n');
+  const source = { size: text.length, digest: createHash('sha256').update(text).digest('hex') };
+  const options = { format: 'ndjson', source } as const;
+  const begun = await rig.holdfast.beginLoad('payments', options);
+  await rig.holdfast.continueLoad(begun, Readable.from([text]), options);
+  await rig.restart();
+  assert.equal((await rig.holdfast.beginLoad('payments', options)).result?.merged, 1);
+  // As it is noted where the ledger has said that they were passed over.
+  const requests = new DatabaseSync(join(rig.folder, 'journal', 'requests.db'));
+  requests
+    .prepare('UPDATE requests SET counts = ? WHERE load IS NOT NULL')
+    .run(JSON.stringify({ merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 }));
+  requests.close();
+  const again = () => rig.holdfast.beginLoad('payments', options);
+  await assert.rejects(again(), { code: 'HF_NOT_FOUND', message: /passed over/ });
+  const { offset, accepted, result } = await again();
+  assert.deepEqual([offset, accepted, result], [0, 0, undefined]);
 });
