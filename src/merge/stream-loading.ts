@@ -137,10 +137,10 @@ export class StreamLoading {
           return (await this.#claim(await this.#parts.connect())).lanes;
         });
       }
+      // Before the order is answered: who writes then is not refused any more.
+      this.#parts.events.onState(settings.id, { state: 'connecting' });
       return ranges;
     } finally {
-      // Before the order is answered: who writes then is not refused any more.
-      this.#parts.events.onState(this.#parts.settings.id, { state: 'connecting' });
       resume();
     }
   }
