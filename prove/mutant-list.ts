@@ -1,5 +1,6 @@
 // Broken builds, each a textual change of one source file, and what must notice it. The text must
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
+import { lostMutants } from './lost-mutants.ts';
 import { httpMutants, realMutants } from './outer-mutants.ts';
 import { protocolMutants } from './protocol-mutants.ts';
 import { sealedMutants } from './sealed-mutants.ts';
@@ -361,6 +362,7 @@ export const mutants: readonly Mutant[] = [
   ...targetMutants,
   ...protocolMutants,
   ...sealedMutants,
+  ...lostMutants,
   ...serverMutants,
   ...httpMutants,
   ...realMutants,

@@ -81,7 +81,7 @@ export class AcceptDesk {
     if (!found) throw new HoldfastError('HF_NOT_FOUND', 'There is no such receipt.');
     const { request, stream } = found;
     if (level === 'confirmed') await stream.pending.confirmed(request.ranges);
-    return request.counts ?? stream.pending.settled(request);
+    return stream.pending.settled(request);
   }
 
   /** Rows that a worker has refused. */

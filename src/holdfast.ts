@@ -20,7 +20,7 @@ import { diskFailure } from './journal/disk-failure.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
-import { Loads } from './load.ts';
+import { Loads, skipBytes } from './load.ts';
 import { Loading, type LoadingCalls } from './merge/loading.ts';
 import { type Metrics, newMetrics } from './metrics.ts';
 import { openJournal } from './open-journal.ts';
@@ -30,7 +30,7 @@ import { Streams } from './streams.ts';
 import { openTarget, redactUrl } from './target/open.ts';
 import type { LaneState, Target } from './target/target.ts';
 import { remoteLoading, startLoaderThread } from './threads/remote-loading.ts';
-import type { Difference, Holdfast, Status, StreamStatus, VerifyResult } from './types.ts';
+import type { Difference, Holdfast, Status, VerifyResult } from './types.ts';
 import { keepUp } from './upkeep.ts';
 import { levelOf, Writing } from './writing.ts';
 
@@ -233,7 +233,7 @@ class OpenHoldfast implements Opened {
     const level = levelOf(stream, request);
     const state = { receipt: id, stream: stream.name, accepted: request.rows, level };
     if (level === 'journaled') return state;
-    return { ...state, counts: request.counts ?? (await stream.pending.settled(request)) };
+    return { ...state, counts: await stream.pending.settled(request) };
   }
 
   onReadable(listen: (readable: Readable) => void): void {
@@ -297,6 +297,18 @@ class OpenHoldfast implements Opened {
       journal.retention.pins--;
     }
     return { ok: differences.length === 0, checked, differences, notCheckable };
+  }
+
+  async passOver(...[name, options = {}]: Parameters<Holdfast['passOver']>) {
+    const { journal, loading } = this.#parts;
+    const stream = this.#open(name);
+    // What is read of the target first must still be there when the journal is looked through.
+    journal.retention.pins++;
+    try {
+      return await loading.passOver(stream.name, options.dryRun === true);
+    } finally {
+      journal.retention.pins--;
+    }
   }
 
   close(...[options = {}]: Parameters<Holdfast['close']>): Promise<void> {
@@ -380,15 +392,3 @@ const toError = (thrown: unknown): Error =>
   thrown instanceof Error ? thrown : new Error(String(thrown));
 
 const isMany = <T>(rows: T | readonly T[]): rows is readonly T[] => Array.isArray(rows);
-
-/** The input behind its first `count` bytes, which an earlier run has journaled. */
-async function* skipBytes(input: AsyncIterable<Uint8Array>, count: number) {
-  let left = count;
-  for await (const chunk of input) {
-    if (left >= chunk.length) left -= chunk.length;
-    else {
-      yield left === 0 ? chunk : chunk.subarray(left);
-      left = 0;
-    }
-  }
-}

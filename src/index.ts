@@ -13,6 +13,7 @@ export {
 } from './errors.ts';
 export type { OnConflict } from './merge/batch.ts';
 export type { EndCounts } from './merge/ledger.ts';
+export type { LostRange } from './merge/lost.ts';
 export type { Histogram, Metrics } from './metrics.ts';
 export type {
   Confirm,

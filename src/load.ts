@@ -7,7 +7,7 @@ import type { CsvReader, ReadOptions, ReadResult, RejectedLine, RowReader } from
 import type { Clock } from './clock.ts';
 import { HoldfastError, type Rejection } from './errors.ts';
 import type { LoadMark } from './journal/notes.ts';
-import { lastMark, type Requests, rejectionsOf } from './journal/requests.ts';
+import { type KeptRequest, lastMark, type Requests, rejectionsOf } from './journal/requests.ts';
 import type { UndecodedRow } from './journal/undecoded.ts';
 import { limits } from './limits.ts';
 import { addCounts, type EndCounts, noCounts } from './merge/ledger.ts';
@@ -146,15 +146,14 @@ export class Loads {
   async #result(
     stream: OpenStream,
     load: string,
-    { refused, signal }: { refused: readonly Rejection[]; signal: AbortSignal | undefined },
+    { refused, signal }: { refused: readonly Rejection[]; signal: Signal },
   ): Promise<LoadResult> {
     const { clock, requests } = this.#parts;
     const begun = clock.monotonicMs();
     const parts = requests.ofLoad(load);
     let counts: EndCounts = noCounts;
     for (const part of parts) {
-      const settled = part.counts ?? stream.pending.settled(part);
-      counts = addCounts(counts, await unlessAborted(Promise.resolve(settled), signal));
+      counts = addCounts(counts, await this.#ends(stream, { load, part, signal }));
     }
     const milliseconds = (lastMark(parts)?.milliseconds ?? 0) + clock.monotonicMs() - begun;
     return {
@@ -165,7 +164,23 @@ export class Loads {
       complete: refused.length === 0,
     };
   }
+
+  async #ends(
+    stream: OpenStream,
+    of: { readonly load: string; readonly part: KeptRequest; readonly signal: Signal },
+  ): Promise<EndCounts> {
+    try {
+      return await unlessAborted(stream.pending.settled(of.part), of.signal);
+    } catch (error) {
+      // There will be no result: the same input is a new load from now on.
+      const isOver = error instanceof HoldfastError && error.code === 'HF_NOT_FOUND';
+      if (isOver) this.report(of.load);
+      throw error;
+    }
+  }
 }
+
+type Signal = AbortSignal | undefined;
 
 const interrupted = (): HoldfastError =>
   new HoldfastError('HF_ABORTED', 'The load was interrupted; what it accepted is written.', {
@@ -257,5 +272,17 @@ class LoadReading {
       if (rejected.length < limits.rejectionsListedMax) rejected.push(rejection);
     }
     return { undecoded, rejected };
+  }
+}
+
+/** The input behind its first `count` bytes, which an earlier run has journaled. */
+export async function* skipBytes(input: AsyncIterable<Uint8Array>, count: number) {
+  let left = count;
+  for await (const chunk of input) {
+    if (left >= chunk.length) left -= chunk.length;
+    else {
+      yield left === 0 ? chunk : chunk.subarray(left);
+      left = 0;
+    }
   }
 }

@@ -1,9 +1,11 @@
 // Requests whose records have not all found their ends, per stream: who waits for them, and how
 // each ended. Bounded: what does not fit stays in the requests' database and is read back in
 // order.
+import { HoldfastError } from './errors.ts';
 import type { Range } from './journal/notes.ts';
 import type { KeptRequest, Requests } from './journal/requests.ts';
 import { addCounts, countsWithin, type EndCounts, noCounts } from './merge/ledger.ts';
+import { isLost } from './merge/lost.ts';
 import type { Settled } from './merge/stream.ts';
 import type { LaneState } from './target/target.ts';
 import type { Watermarks } from './watermarks.ts';
@@ -77,12 +79,18 @@ export class Pending {
     if (request.ranges.length === 0) this.advance();
   }
 
-  /** Resolves with the ends of the ranges' records; at once where they have them. */
-  settled(request: Pick<KeptRequest, 'id' | 'rows' | 'ranges'>): Promise<EndCounts> {
-    const known = this.#requests.byId(request.id)?.counts;
-    if (known) return Promise.resolve(known);
+  /**
+   * Resolves with the ends of the ranges' records; at once where they have them. Rejects with
+   * HF_NOT_FOUND where nobody knows them all any more, or some of the records were passed over.
+   */
+  async settled(
+    request: Pick<KeptRequest, 'id' | 'rows' | 'ranges' | 'counts'>,
+  ): Promise<EndCounts> {
+    const known = request.counts ?? this.#requests.byId(request.id)?.counts;
+    if (known && endsWithin(known) < request.rows) throw notKnown();
+    if (known) return known;
     if (this.isSettled(request.ranges)) return this.#askLedger(request.ranges);
-    if (this.#ended) return Promise.reject(this.#ended);
+    if (this.#ended) throw this.#ended;
     const { waiters } = this.#push(request, false);
     return new Promise((resolve, reject) => waiters.push({ resolve, reject }));
   }
@@ -106,6 +114,8 @@ export class Pending {
   onSettled(all: readonly Settled[]): void {
     for (const one of all) {
       this.#reached[one.lane] = one.last;
+      // Who waits for records that were passed over hears that from the ledger.
+      if (isLost(one)) this.#untold[one.lane] = one.last;
       if (!one.ends) continue;
       const own = this.#others[one.lane] ?? [];
       own.push(one);
@@ -209,8 +219,10 @@ export class Pending {
     try {
       this.#tell(entry, await this.#askLedger(entry.ranges));
     } catch (error) {
-      // Not known now; it stays open in the database and is asked again at the next start.
       const reason = error instanceof Error ? error : new Error(String(error));
+      const isFinal = error instanceof HoldfastError && error.code === 'HF_NOT_FOUND';
+      // Not known now: it stays open in the database and is asked again at the next start.
+      if (isFinal && entry.isKept) this.#requests.settled(entry.id, noCounts);
       for (const waiter of entry.waiters) waiter.reject(reason);
     }
   }
@@ -244,6 +256,15 @@ export class Pending {
     }
   }
 }
+
+const endsWithin = ({ merged, duplicates, superseded, deadLetters }: EndCounts): number =>
+  merged + duplicates + superseded + deadLetters;
+
+const notKnown = (): HoldfastError =>
+  new HoldfastError(
+    'HF_NOT_FOUND',
+    'How these records ended is not known any more, or some of them were lost and passed over.',
+  );
 
 const isReached = (ranges: readonly Range[], marks: Float64Array): boolean =>
   ranges.every(([lane, first, count]) => (marks[lane] ?? 0) >= first + count - 1);

@@ -2,6 +2,7 @@
 import type { CsvOptions, Row } from './accept/rows.ts';
 import type { Rejection } from './errors.ts';
 import type { EndCounts } from './merge/ledger.ts';
+import type { LostRange } from './merge/lost.ts';
 import type { DeadLetter, Route } from './target/target.ts';
 
 /** What a caller may wait for; the names of the watermarks. */
@@ -213,6 +214,13 @@ export interface Holdfast {
     readonly stream?: string;
     readonly onProgress?: (share: number) => void;
   }): Promise<VerifyResult>;
+  /**
+   * An operator's order for a stream that is held because its target went back further than the
+   * journal reaches: the records between are given up, and the stream goes on behind them. They are
+   * `unaccounted` from then on. Resolves with them, by lane, once the target has committed that;
+   * with `dryRun` it only looks. Rejects with HF_USAGE where nothing is lost.
+   */
+  passOver(stream: string, options?: { readonly dryRun?: boolean }): Promise<readonly LostRange[]>;
   readonly deadLetters: DeadLetters;
   /** Numbers for /metrics; see metrics.ts. */
   readonly metrics: import('./metrics.ts').Metrics;

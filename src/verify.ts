@@ -121,7 +121,9 @@ function checkTotals(state: LaneState, findings: Findings): void {
   findings.differ({
     kind: 'unaccounted',
     lane,
-    message: `Lane ${lane} is settled to ${settled} and its totals add up to ${ends}.`,
+    message:
+      `Lane ${lane} is settled to ${settled} and its totals add up to ${ends}: ` +
+      'the others are lost, or were passed over as that.',
   });
 }
 

@@ -201,7 +201,7 @@ export class Writing {
     const { pending } = stream;
     let settled: Promise<EndCounts> | undefined;
     const counts = (): Promise<EndCounts> => {
-      settled ??= note.counts ? Promise.resolve(note.counts) : pending.settled(note);
+      settled ??= pending.settled(note);
       return settled;
     };
     const receipt: Receipt = {

@@ -44,7 +44,7 @@ test('help lists the commands and the exit codes, and not the hidden one', async
   const whole = await shop.run(['--help']);
   assert.equal(whole.exit, 0);
   const commands = ['serve', 'load', 'status', 'verify', 'dead-letters', 'archive', 'dedupe'];
-  for (const command of [...commands, 'journal', 'init']) {
+  for (const command of [...commands, 'pass-over', 'journal', 'init']) {
     assert.match(whole.stdout, new RegExp(`^  ${command}`, 'm'));
   }
   assert.doesNotMatch(whole.stdout, /^ {2}start/m);

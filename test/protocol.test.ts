@@ -2,96 +2,11 @@
 // disk, clock and target.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { open } from '../src/holdfast.ts';
-import type { OpenOptions } from '../src/options.ts';
 import { Chunks, plainRows } from '../src/target/postgres/copy.ts';
-import type { Holdfast, StreamStatus } from '../src/types.ts';
-import { SimulatedClock } from './simulation/simulated-clock.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
-import { SimulatedTarget } from './simulation/simulated-target.ts';
 import { batchOf } from './support/batches.ts';
 import { column } from './support/rows.ts';
-
-const columns = [
-  { column: column('id', { kind: 'int', bytes: 8 }) },
-  { column: column('note', { kind: 'text' }) },
-];
-const streams = {
-  a: { table: 'a', key: ['id'], lanes: 2 },
-  b: { table: 'b', key: ['id'], lanes: 2 },
-};
-const options: OpenOptions = {
-  journal: '/journal',
-  target: 'postgres://simulated/shop',
-  streams,
-  limits: {
-    segmentBytes: 64 * 1024,
-    bytesMax: 8 * 64 * 1024,
-    retentionMsMin: 0,
-    retentionBytesMin: 0,
-  },
-};
-
-/** One clock and one target; each life has the disk that it is given. */
-class Shop {
-  readonly clock = new SimulatedClock();
-  readonly target = new SimulatedTarget({ clock: this.clock, latencyMsMax: 4 });
-
-  constructor() {
-    for (const table of ['a', 'b']) this.target.createTable(table, { columns, key: ['id'] });
-  }
-
-  /** What the process leaves behind, as often as it is asked for. */
-  async live(disk: SimulatedDisk, work: (holdfast: Holdfast) => Promise<void>) {
-    const { clock, target } = this;
-    const life = async (): Promise<void> => {
-      const holdfast = await open(options, { disk, clock, target });
-      try {
-        await work(holdfast);
-      } finally {
-        await holdfast.close({ drainMs: 0 });
-      }
-    };
-    await clock.run(life());
-    return () => disk.kill();
-  }
-
-  /** Rows of 2 KB: a segment holds about thirty. */
-  async write(holdfast: Holdfast, stream: string, ids: readonly number[]): Promise<void> {
-    for (const id of ids) {
-      await holdfast.write(stream, { id, note: `note ${id} `.padEnd(2_000, 'x') });
-    }
-  }
-
-  async until(
-    holdfast: Holdfast,
-    stream: string,
-    isThere: (status: StreamStatus) => boolean,
-  ): Promise<StreamStatus> {
-    let last: StreamStatus | undefined;
-    for (let waits = 0; waits < 500; waits++) {
-      last = (await holdfast.status()).streams[stream];
-      if (last && isThere(last)) return last;
-      await this.clock.sleep(50);
-    }
-    return assert.fail(`it never comes to that: ${JSON.stringify(last)}`);
-  }
-
-  settled(holdfast: Holdfast, stream: string): Promise<StreamStatus> {
-    return this.until(holdfast, stream, ({ inFlight, state }) => {
-      return inFlight === 0 && state === 'running';
-    });
-  }
-
-  ids(table: string): number[] {
-    const ids = this.target.rows(table).map(({ id }) => Number(id));
-    return ids.sort((one, other) => one - other);
-  }
-}
-
-const range = (count: number, first = 0): number[] =>
-  Array.from({ length: count }, (_, i) => first + i);
-const isHeld = ({ state }: StreamStatus): boolean => state === 'held';
+import { isHeld, range, Shop, shopColumns } from './support/simulated-shop.ts';
 
 test('a target that went back has its rows from the retained journal (P3)', async () => {
   const shop = new Shop();
@@ -106,7 +21,7 @@ test('a target that went back has its rows from the retained journal (P3)', asyn
   assert.deepEqual(shop.ids('a'), range(20));
 });
 
-test('who asks for ends that a failover has just taken back waits until they are again', async () => {
+test('who asks for ends that a failover has just taken back waits for them', async () => {
   const shop = new Shop();
   await shop.live(new SimulatedDisk(), async (holdfast) => {
     await shop.until(holdfast, 'a', ({ state }) => state === 'running');
@@ -270,7 +185,7 @@ test('twins with one key are journaled once, whichever answer they wait for (P20
 test('what is on its way to the target is not written over before it is sent (P19)', () => {
   const journaled = {
     name: 'a',
-    columns: columns.map((of) => of.column),
+    columns: shopColumns.map((of) => of.column),
     keys: [['id']],
     fingerprint: '',
     warnings: [],

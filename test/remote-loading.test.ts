@@ -15,7 +15,7 @@ async function told(of: Error): Promise<HoldfastError> {
   return new Promise((resolve) => {
     const loading = remoteLoading(thread, {} as LoadingEvents, (error) => {
       assert(error instanceof HoldfastError);
-      assert.rejects(loading.lanes('payments'), error).then(() => resolve(error), assert.ifError);
+      assert.rejects(loading.lanes(['payments']), error).then(() => resolve(error), assert.ifError);
     });
     thread.emit('error', of);
     thread.emit('exit', 1);

@@ -15,6 +15,7 @@ import { Journal } from '../src/journal/journal.ts';
 import { type CheckpointNote, decodeNote, encodeNote } from '../src/journal/notes.ts';
 import { readJournal } from '../src/journal/recovery.ts';
 import { Feed } from '../src/merge/feed.ts';
+import { findGaps } from '../src/merge/gaps.ts';
 import { diskWith, journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
 import { column } from './support/rows.ts';
 
@@ -218,4 +219,18 @@ test('a segment whose successor does not tell of it is read, as earlier versions
   const path = segmentPath(directory, 2);
   changeBytes(path, (bytes) => bytes.fill(0, 100_000, 100_100));
   await assert.rejects(reopen(directory), isCorrupt(path));
+});
+
+test('what is damaged is no gap to be passed over (P3)', async (t) => {
+  const directory = await closedJournal(t);
+  const stream = { disk: systemDisk, directory, id: 1, lanes: 4 };
+  assert.deepEqual(findGaps([], stream), []);
+  const [, second = 0] = segmentNumbers(systemDisk, directory);
+  const path = segmentPath(directory, second);
+  changeBytes(path, (bytes) => bytes.fill(0, 100_000));
+  assert.throws(() => findGaps([], stream), isCorrupt(path));
+  // Without what came before it is what the journal begins with: that is a gap.
+  rmSync(segmentPath(directory, second - 1));
+  rmSync(path);
+  assert.notDeepEqual(findGaps([], stream), []);
 });

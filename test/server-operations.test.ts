@@ -234,6 +234,7 @@ test('openapi.json describes every route, each with its answers and refusals', a
       'POST /v1/loads/{load}',
       'POST /v1/loads/{load}/reported',
       'POST /v1/streams/{stream}/loads',
+      'POST /v1/streams/{stream}/pass-over',
       'POST /v1/streams/{stream}/records',
       'POST /v1/verify',
     ].sort(),

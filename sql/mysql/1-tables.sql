@@ -21,14 +21,15 @@ CREATE TABLE IF NOT EXISTS holdfast_lanes (
   confirmed    BIGINT       NOT NULL DEFAULT 0,
   PRIMARY KEY (writer, stream, lane),
   CHECK (staged >= settled),
-  CHECK (settled = merged + duplicates + superseded + dead_letters)
+  CONSTRAINT holdfast_lanes_ends
+    CHECK (settled >= merged + duplicates + superseded + dead_letters)
 ) ENGINE = InnoDB;
 
 -- One row per lane of each batch. `ends` is null where every record was merged; else runs in
--- sequence order: a byte (0 merged, 1 duplicate, 2 superseded, 3 dead letter), then the length of
--- the run as an unsigned LEB128. Pruned once it is older than the journal. A batch that is staged
--- and not merged has no `merged_at`; its `ends` are then only those that were decided before the
--- merge (dead letters that never decoded, duplicates that were collapsed).
+-- sequence order: a byte (0 merged, 1 duplicate, 2 superseded, 3 dead letter, 4 lost), then the
+-- length of the run as an unsigned LEB128. Pruned once it is older than the journal. A batch that
+-- is staged and not merged has no `merged_at`; its `ends` are then only those that were decided
+-- before the merge (dead letters that never decoded, duplicates that were collapsed).
 CREATE TABLE IF NOT EXISTS holdfast_ledger (
   writer         CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   stream         VARCHAR(150) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
@@ -49,7 +50,8 @@ CREATE TABLE IF NOT EXISTS holdfast_ledger (
   KEY holdfast_ledger_waiting (stream, merged_at, lane),
   CHECK (row_count = last_sequence - first_sequence + 1),
   CHECK (row_count >= merged + duplicates + superseded + dead_letters),
-  CHECK (merged_at IS NULL OR row_count = merged + duplicates + superseded + dead_letters)
+  CONSTRAINT holdfast_ledger_ends CHECK (merged_at IS NULL OR route = 'lost'
+    OR row_count = merged + duplicates + superseded + dead_letters)
 ) ENGINE = InnoDB;
 
 -- Records that could not be merged, whole. `row_json` is for reading; `raw` holds the bytes as
@@ -73,7 +75,7 @@ CREATE TABLE IF NOT EXISTS holdfast_dead_letters (
   CHECK (state IN ('dead', 'replayed', 'dropped'))
 ) ENGINE = InnoDB;
 
--- Written to last, in 2-staging.sql: where it says so, the others are there. DDL has no
+-- Written to last, in 3-lost.sql: where it says so, the others are there. DDL has no
 -- transactions here.
 CREATE TABLE IF NOT EXISTS holdfast_version (
   version    INT         NOT NULL PRIMARY KEY,

@@ -16,7 +16,8 @@ CREATE TABLE IF NOT EXISTS holdfast_merges (
   dead_letters BIGINT NOT NULL DEFAULT 0,
   PRIMARY KEY (writer, stream, lane),
   UNIQUE KEY (source),
-  CHECK (settled = merged + duplicates + superseded + dead_letters)
+  CONSTRAINT holdfast_merges_ends
+    CHECK (settled >= merged + duplicates + superseded + dead_letters)
 ) ENGINE = InnoDB;
 
 -- A merger holds the lock of a row while it merges that lane of every writer: rows of one key are
@@ -39,6 +40,3 @@ CREATE TABLE IF NOT EXISTS holdfast_stages (
   sets    LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   PRIMARY KEY (stream)
 ) ENGINE = InnoDB;
-
-INSERT INTO holdfast_version (version, created_at) VALUES (2, UTC_TIMESTAMP(6))
-  ON DUPLICATE KEY UPDATE version = holdfast_version.version;

@@ -98,5 +98,3 @@ BEGIN
   END IF;
 END
 $guard$;
-
-INSERT INTO holdfast_version (version) VALUES (2) ON CONFLICT DO NOTHING;

@@ -10,10 +10,11 @@ CREATE TABLE IF NOT EXISTS holdfast_version (
 ) STRICT;
 
 INSERT INTO holdfast_version (version, identity)
-  SELECT 1, lower(hex(randomblob(16))) WHERE NOT EXISTS (SELECT 1 FROM holdfast_version);
+  SELECT 2, lower(hex(randomblob(16))) WHERE NOT EXISTS (SELECT 1 FROM holdfast_version);
 
 -- Where each lane stands: every record up to `settled` has its end, and the totals say which.
--- The epoch is what shuts out an older owner.
+-- The epoch is what shuts out an older owner. Records that nobody has any more, passed over on an
+-- operator's order (`holdfast pass-over`), are in no total: `settled` lies that far beyond them.
 CREATE TABLE IF NOT EXISTS holdfast_lanes (
   writer       TEXT    NOT NULL,
   stream       TEXT    NOT NULL,
@@ -28,12 +29,13 @@ CREATE TABLE IF NOT EXISTS holdfast_lanes (
   dead_letters INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (writer, stream, lane),
   CHECK (staged >= settled),
-  CHECK (settled = merged + duplicates + superseded + dead_letters)
+  CHECK (settled >= merged + duplicates + superseded + dead_letters)
 ) STRICT, WITHOUT ROWID;
 
 -- One row per lane of each batch. `ends` is null where every record was merged; else runs in
--- sequence order: a byte (0 merged, 1 duplicate, 2 superseded, 3 dead letter), then the length
--- of the run as an unsigned LEB128. Pruned once it is older than the journal.
+-- sequence order: a byte (0 merged, 1 duplicate, 2 superseded, 3 dead letter, 4 lost), then the
+-- length of the run as an unsigned LEB128. Pruned once it is older than the journal; what was lost
+-- (route 'lost') stays.
 CREATE TABLE IF NOT EXISTS holdfast_ledger (
   writer         TEXT    NOT NULL,
   stream         TEXT    NOT NULL,
@@ -51,7 +53,7 @@ CREATE TABLE IF NOT EXISTS holdfast_ledger (
   at             INTEGER NOT NULL,
   PRIMARY KEY (writer, stream, lane, last_sequence),
   CHECK (row_count = last_sequence - first_sequence + 1),
-  CHECK (row_count = merged + duplicates + superseded + dead_letters)
+  CHECK (route = 'lost' OR row_count = merged + duplicates + superseded + dead_letters)
 ) STRICT, WITHOUT ROWID;
 
 -- Records that could not be merged, whole. `row_json` is for reading and null where the record

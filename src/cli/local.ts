@@ -13,6 +13,7 @@ export function ownerOf(holdfast: Holdfast): JournalOwner {
     needsSource: false,
     status: () => holdfast.status(),
     verify: (options) => holdfast.verify(options),
+    passOver: (stream, options) => holdfast.passOver(stream, options),
     beginLoad: (stream, options) => holdfast.beginLoad(stream, options),
     continueLoad: (state, input, options) => holdfast.continueLoad(state, input, options),
     reportedLoad: async (load) => holdfast.reportedLoad(load),

@@ -4,6 +4,7 @@
 import { systemDisk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import { readOwner } from '../journal/lock.ts';
+import type { LostRange } from '../merge/lost.ts';
 import type { LoadOptions, LoadResult, LoadState, Status, VerifyResult } from '../types.ts';
 import type { Config } from './config.ts';
 import { openHere } from './local.ts';
@@ -15,6 +16,8 @@ export interface JournalOwner {
   readonly needsSource: boolean;
   status(): Promise<Status>;
   verify(options: VerifyOptions): Promise<VerifyResult>;
+  /** See Holdfast.passOver. */
+  passOver(stream: string, options: { readonly dryRun: boolean }): Promise<readonly LostRange[]>;
   beginLoad(stream: string, options: LoadOptions): Promise<LoadState>;
   /** `input` begins at the state's offset. */
   continueLoad(

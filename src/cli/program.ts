@@ -9,6 +9,7 @@ import { addInit } from './init.ts';
 import { addJournal } from './journal.ts';
 import { addLoad } from './load.ts';
 import { exitCodes, type Result, report, reportFailure } from './output.ts';
+import { addPassOver } from './pass-over.ts';
 import { addServe } from './serve.ts';
 import { addStart } from './start.ts';
 import { addStatus } from './status.ts';
@@ -47,6 +48,7 @@ function programOf(settle: (result: Result) => Promise<void>): Command {
   addDeadLetters(program, settle);
   addArchive(program, settle);
   addDedupe(program, settle);
+  addPassOver(program, settle);
   addJournal(program, settle);
   addInit(program, settle);
   addStart(program);

@@ -1,5 +1,6 @@
 // A journal that a running `serve` owns, reached through its HTTP address.
 import { HoldfastError } from '../errors.ts';
+import type { LostRange } from '../merge/lost.ts';
 import type { LoadOptions, LoadResult, LoadState, Status, VerifyResult } from '../types.ts';
 import { type Address, ask, askStream, refusalOf } from './http.ts';
 import type { JournalOwner, ReplayEnd } from './owner.ts';
@@ -14,6 +15,13 @@ export function connectTo(address: Address): JournalOwner {
     status: async (): Promise<Status> => JSON.parse(await get('/v1/status')),
     verify: async ({ stream }): Promise<VerifyResult> =>
       JSON.parse(await post('/v1/verify', stream === undefined ? {} : { stream })),
+    passOver: async (stream, { dryRun }) => {
+      const path = `/v1/streams/${encodeURIComponent(stream)}/pass-over`;
+      const answer: { readonly ranges: readonly LostRange[] } = JSON.parse(
+        await post(path, { dryRun }),
+      );
+      return answer.ranges;
+    },
     beginLoad: async (stream, options): Promise<LoadState> =>
       JSON.parse(await post(`/v1/streams/${encodeURIComponent(stream)}/loads`, loadBody(options))),
     continueLoad: (state, input, options) => continueLoad(address, { state, input, options }),

@@ -3,18 +3,12 @@
 // which bytes were sent for them: blocks of the journal that stand for the same sequences must
 // give the same digest.
 import { crc32 } from 'node:zlib';
-import type { Disk } from '../disk.ts';
 import { blockKind } from '../journal/block.ts';
-import { BlockReader } from '../journal/block-reader.ts';
-import { openStreamFile } from '../journal/files.ts';
 import type { LaneState, Session, StreamId } from '../target/target.ts';
+import { blocksOf, type JournaledStream } from './journaled.ts';
 import type { LedgerRow } from './ledger.ts';
 
-export interface AgeParts {
-  readonly disk: Disk;
-  readonly directory: string;
-  /** The stream's id in the journal. */
-  readonly id: number;
+export interface AgeParts extends JournaledStream {
   readonly stream: StreamId;
 }
 
@@ -41,28 +35,14 @@ export async function findStrangeLane(
   return sums.size === 0 ? undefined : compare(sums, parts);
 }
 
-function compare(sums: Map<number, Sum>, { disk, directory, id }: AgeParts): number | undefined {
-  for (let number = 0; ; number++) {
-    const found = openStreamFile(disk, directory, { stream: id, number });
-    if (!found) return undefined;
-    const { file } = found;
-    number = found.number;
-    try {
-      const reader = new BlockReader(file);
-      const salt = reader.read(0)?.header.salt;
-      for (let at = 0; ; ) {
-        const block = reader.read(at, true);
-        if (!block || block.header.salt !== salt) break;
-        at = block.next;
-        const { kind, stream, lane, first, rowCount, payloadCrc } = block.header;
-        const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
-        const sum = isRecords && stream === id ? sums.get(lane) : undefined;
-        if (sum && isStrange(sum, { first, last: first + rowCount - 1, payloadCrc })) return lane;
-      }
-    } finally {
-      file.close();
-    }
+function compare(sums: Map<number, Sum>, parts: AgeParts): number | undefined {
+  for (const { block } of blocksOf(parts)) {
+    const { kind, stream, lane, first, rowCount, payloadCrc } = block.header;
+    const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
+    const sum = isRecords && stream === parts.id ? sums.get(lane) : undefined;
+    if (sum && isStrange(sum, { first, last: first + rowCount - 1, payloadCrc })) return lane;
   }
+  return undefined;
 }
 
 /** Takes a block into the sum; whether it, or the row's sum with it, is not what was sent. */

@@ -4,9 +4,13 @@ import type { Table } from '../accept/columns.ts';
 import type { ColumnSet } from '../accept/row-buffer.ts';
 import type { RowCode } from '../errors.ts';
 
-/** How a record ended. The numbers stand in the ledger's `ends` and never change. */
-export const rowEnd = { merged: 0, duplicate: 1, superseded: 2, deadLetter: 3 } as const;
-export type RowEnd = (typeof rowEnd)[keyof typeof rowEnd];
+/**
+ * How a record ended. The numbers stand in the ledger's `ends` and never change. `lost` is no end:
+ * nobody has the record any more, and an operator had it passed over (P3).
+ */
+export const rowEnd = { merged: 0, duplicate: 1, superseded: 2, deadLetter: 3, lost: 4 } as const;
+/** What becomes of a row that is there. */
+export type RowEnd = Exclude<(typeof rowEnd)[keyof typeof rowEnd], typeof rowEnd.lost>;
 
 export type OnConflict = 'dead-letter' | 'ignore' | 'update' | { readonly newest: string };
 

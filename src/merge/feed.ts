@@ -197,5 +197,6 @@ const gone = (lane: number, taken: number, next: number): HoldfastError =>
   new HoldfastError(
     'HF_CORRUPT',
     `Lane ${lane} is settled to ${taken} and the journal goes on at ${next}: ` +
-      'the records between are not in the journal any more.',
+      'the records between are not in the journal any more. ' +
+      '`holdfast pass-over --stream NAME` gives them up.',
   );

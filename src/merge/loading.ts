@@ -24,6 +24,7 @@ import {
 import { type VerifyOutcome, verifyStream } from '../verify.ts';
 import type { Batch, MergeRules, RowEnd } from './batch.ts';
 import { addCounts, countsWithin, type EndCounts, noCounts } from './ledger.ts';
+import { isLost, type LostRange } from './lost.ts';
 import type { LoadingEvents, StreamSettings } from './stream.ts';
 import { StreamLoading } from './stream-loading.ts';
 
@@ -57,7 +58,7 @@ export interface LoadingCalls {
   /**
    * How the records of these ranges ended, by the ledger. Rejects with HF_NOT_SETTLED where the
    * target has no end of some of them, which may be since a failover; with HF_NOT_FOUND where it
-   * had, and the ledger was pruned.
+   * had, and the ledger was pruned, or where some were passed over.
    */
   counts(stream: string, ranges: readonly Range[]): Promise<EndCounts>;
   deadLetters(filter: {
@@ -69,6 +70,14 @@ export interface LoadingCalls {
   drop(id: DeadLetterId): Promise<void>;
   prune(stream: string, upTo: readonly { lane: number; last: number }[]): Promise<number>;
   verify(stream: number, end: Position): Promise<VerifyOutcome>;
+  /**
+   * P3, an operator's order: the first records of each lane that neither the target nor the journal
+   * has any more are passed over, and the stream goes on behind them. The journal is not trimmed
+   * meanwhile. Resolves with them once the target has committed that; `isDryRun` only looks.
+   * Rejects with HF_USAGE where there are none, with HF_TARGET where the target, or another owner
+   * of the stream, says no.
+   */
+  passOver(stream: string, isDryRun: boolean): Promise<LostRange[]>;
   /** Undefined where the target cannot be asked, or has nothing to tell. */
   contention(sinceMs: number): Promise<Contention | undefined>;
   /** Lets running transactions finish, then ends all sessions. */
@@ -127,6 +136,7 @@ export class Loading implements LoadingCalls {
       for (const [lane, first, count] of ranges) {
         const last = first + count - 1;
         for (const row of await session.ledger(id, { lane, first, last })) {
+          if (isLost(row)) throw passedOver(row);
           counts = addCounts(counts, countsWithin(row, first, last));
         }
         records += count;
@@ -154,8 +164,7 @@ export class Loading implements LoadingCalls {
   }
 
   async replay(id: DeadLetterId, rules: MergeRules, rows: RowRules): Promise<RowEnd> {
-    const open = [...this.#streams.values()].find((s) => s.settings.rules.stream === id.stream);
-    if (!open) throw new HoldfastError('HF_UNKNOWN_STREAM', `Stream "${id.stream}" is not open.`);
+    const open = this.#open(id.stream);
     return this.#withSession(async (session) => {
       const [letter] = await session.deadLetters({ id });
       if (!letter) throw new HoldfastError('HF_NOT_FOUND', 'There is no such dead letter.');
@@ -182,6 +191,11 @@ export class Loading implements LoadingCalls {
     );
   }
 
+  async passOver(stream: string, isDryRun: boolean): Promise<LostRange[]> {
+    const { loading } = this.#open(stream);
+    return this.#withSession((session) => loading.passOver(session, isDryRun));
+  }
+
   /** Asked again and again: on a session of its own, which stays. */
   async contention(sinceMs: number): Promise<Contention | undefined> {
     try {
@@ -199,6 +213,12 @@ export class Loading implements LoadingCalls {
     for (const { loading } of this.#streams.values()) loading.stop();
     await Promise.allSettled(this.#running);
     await this.#parts.target.close();
+  }
+
+  #open(stream: string) {
+    const open = [...this.#streams.values()].find((s) => s.settings.rules.stream === stream);
+    if (open) return open;
+    throw new HoldfastError('HF_UNKNOWN_STREAM', `Stream "${stream}" is not open.`);
   }
 
   #id(stream: string): StreamId {
@@ -233,6 +253,12 @@ export class Loading implements LoadingCalls {
     }
   }
 }
+
+const passedOver = ({ lane, first, last }: LostRange): HoldfastError =>
+  new HoldfastError(
+    'HF_NOT_FOUND',
+    `Records ${first} to ${last} of lane ${lane} were lost and passed over; some of these are among them.`,
+  );
 
 /** What passes by itself; anything else waits for a person. */
 const passing = new Set(['transient', 'lost', 'readonly', 'ambiguous', 'altered']);

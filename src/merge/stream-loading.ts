@@ -8,12 +8,22 @@ import { HoldfastError } from '../errors.ts';
 import type { Position } from '../journal/block.ts';
 import { isShortage } from '../journal/disk-failure.ts';
 import { limits } from '../limits.ts';
-import { type Claim, type LaneState, type Session, TargetError } from '../target/target.ts';
+import {
+  type Claim,
+  type LaneState,
+  type Session,
+  type StreamId,
+  TargetError,
+} from '../target/target.ts';
 import { findStrangeLane } from './age.ts';
 import { DirectRoute } from './direct.ts';
+import { findGaps } from './gaps.ts';
+import type { JournaledStream } from './journaled.ts';
 import { requireOwner } from './link.ts';
 import { Loader } from './loader.ts';
+import type { LostRange } from './lost.ts';
 import { Merger } from './merger.ts';
+import { giveUp, mergeStaged } from './pass-over.ts';
 import { StagedRoute, stagedStream, stagingOf } from './staged.ts';
 import type { LoadingEvents, StreamSettings } from './stream.ts';
 import { Watch, type WatchParts } from './watch.ts';
@@ -49,6 +59,8 @@ export class StreamLoading {
   #epoch: number | undefined;
   #isAgeChecked = false;
   #isHurried = false;
+  /** While the stream is held for good: takes its lanes over once more. */
+  #resume: (() => void) | undefined;
 
   constructor(parts: StreamLoadingParts) {
     this.#parts = parts;
@@ -62,6 +74,7 @@ export class StreamLoading {
   stop(): void {
     this.#stop.abort();
     for (const runner of this.#runners()) runner.stop();
+    this.#resume?.();
   }
 
   hurry(): void {
@@ -83,7 +96,8 @@ export class StreamLoading {
         if (error instanceof HoldfastError) {
           // Fenced, or the journal and the target disagree: only a person can decide.
           events.onState(settings.id, { state: 'held', reason: error.message, isFinal: true });
-          return;
+          await this.#order();
+          continue;
         }
         const obstacle = obstacleOf(error);
         events.onRetry(obstacle.code);
@@ -94,6 +108,58 @@ export class StreamLoading {
     }
   }
 
+  /** Held until an operator has given an order, or the stream is stopped. */
+  async #order(): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      this.#resume = resolve;
+    });
+    this.#resume = undefined;
+  }
+
+  /**
+   * See LoadingCalls.passOver. What is passed over is told by the lanes as a claim of ours has
+   * found them; whatever comes of it, the stream takes its lanes over anew, and runs or is held.
+   */
+  async passOver(session: Session, isDryRun: boolean): Promise<LostRange[]> {
+    const seen = findGaps(await session.lanes(this.#streamId), this.#journaled);
+    if (isDryRun && seen.length > 0) return seen;
+    if (seen.length === 0) throw nothingLost(this.#streamId.stream);
+    const resume = await this.#held();
+    try {
+      const { shared } = await this.#claim(await this.#parts.connect());
+      const { clock, settings } = this.#parts;
+      const staged = { stream: this.#streamId, settings, shared, clock };
+      const lanes = await mergeStaged(session, staged);
+      const ranges = findGaps(lanes, this.#journaled);
+      if (ranges.length > 0) {
+        await giveUp(session, { ...this.#streamId, epoch: shared.epoch, ranges }, async () => {
+          return (await this.#claim(await this.#parts.connect())).lanes;
+        });
+      }
+      // Before the order is answered: who writes then is not refused any more.
+      this.#parts.events.onState(settings.id, { state: 'connecting' });
+      return ranges;
+    } finally {
+      resume();
+    }
+  }
+
+  /** Waits until the stream is held: its loaders come to a gap when they get there. */
+  async #held(): Promise<() => void> {
+    const { clock } = this.#parts;
+    const untilMs = clock.monotonicMs() + heldMsMax;
+    while (clock.monotonicMs() < untilMs && !this.#stop.signal.aborted) {
+      const resume = this.#resume;
+      // One order at a time.
+      this.#resume = undefined;
+      if (resume) return resume;
+      await clock.sleep(limits.retryMsMin, this.#stop.signal);
+    }
+    const message = 'The stream does not wait for such an order now; its status says why.';
+    throw new HoldfastError('HF_TARGET', message, { retryAfterSeconds: 1 });
+  }
+
   async #pause(): Promise<void> {
     const { clock } = this.#parts;
     const bound = Math.min(limits.retryMsMin * 2 ** this.#failures, limits.retryMsMax);
@@ -102,19 +168,8 @@ export class StreamLoading {
   }
 
   async #takeOver(): Promise<void> {
-    const { settings, events, writer, owner, clock } = this.#parts;
-    const session = await this.#parts.connect();
-    const claim = {
-      writer,
-      stream: settings.rules.stream,
-      lanes: settings.lanes,
-      owner,
-      route: settings.route,
-    };
-    const { shared, lanes } = await this.#claim(session, claim);
-    // Later the journal has grown; what it knew at open says nothing any more.
-    if (!this.#isAgeChecked) this.#checkAge(lanes);
-    this.#isAgeChecked = true;
+    const { settings, events, clock } = this.#parts;
+    const { shared, lanes } = await this.#claim(await this.#parts.connect());
     events.onLanes(settings.id, lanes);
     // What an earlier process settled is confirmed by this one's own looking.
     const settled = lanes.map(({ lane, settled: last }) => ({ lane, last }));
@@ -137,8 +192,8 @@ export class StreamLoading {
     shared: Shared,
     { confirming, confirmed }: Pick<WatchParts, 'confirming' | 'confirmed'>,
   ): void {
-    const { settings, events, writer } = this.#parts;
-    const stream = { writer, stream: settings.rules.stream };
+    const { settings, events } = this.#parts;
+    const stream = this.#streamId;
     const isStaged = settings.route === 'staged';
     const route = isStaged
       ? new StagedRoute(settings, events, (records) => this.#staged(records))
@@ -184,8 +239,20 @@ export class StreamLoading {
     if (failed) throw failed.reason;
   }
 
-  async #claim(session: Session, claim: Claim) {
-    const { settings, events } = this.#parts;
+  get #streamId(): StreamId {
+    return { writer: this.#parts.writer, stream: this.#parts.settings.rules.stream };
+  }
+
+  get #journaled(): JournaledStream & { readonly lanes: number } {
+    const { disk, directory, settings } = this.#parts;
+    return { disk, directory, id: settings.id, lanes: settings.lanes };
+  }
+
+  /** Ends the session. */
+  async #claim(session: Session) {
+    const { settings, events, owner } = this.#parts;
+    const { lanes: count, route } = settings;
+    const claim: Claim = { ...this.#streamId, lanes: count, owner, route };
     try {
       const table = await session.describe(settings.table);
       events.onTable(settings.id, table);
@@ -198,10 +265,12 @@ export class StreamLoading {
       this.#epoch = undefined;
       const { epoch, lanes } = await session.claim(claim);
       this.#epoch = epoch;
-      const { disk, directory } = this.#parts;
-      const parts = { disk, directory, id: settings.id, stream: claim };
+      const parts = { ...this.#journaled, stream: claim };
       const strange = await findStrangeLane(session, lanes, parts);
       if (strange !== undefined) throw olderJournal(`lane ${strange} has other records`);
+      // Later the journal has grown; what it knew at open says nothing any more.
+      if (!this.#isAgeChecked) this.#checkAge(lanes);
+      this.#isAgeChecked = true;
       await session.close();
       return { shared: { epoch, table }, lanes };
     } catch (error) {
@@ -220,6 +289,15 @@ export class StreamLoading {
     throw olderJournal(`lane ${lane} reaches ${staged} there and ends at ${end} here`);
   }
 }
+
+/** The loaders of an idle stream look at the target so often. */
+const heldMsMax = 2 * limits.idleCheckMs;
+
+const nothingLost = (stream: string): HoldfastError =>
+  new HoldfastError(
+    'HF_USAGE',
+    `Nothing to pass over: the journal has all records of stream "${stream}" that its target lacks.`,
+  );
 
 const olderJournal = (how: string): HoldfastError =>
   new HoldfastError(

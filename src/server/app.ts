@@ -34,6 +34,7 @@ import { addBeginRoute, addSendRoutes, Loads } from './loads.ts';
 import { describeApi } from './openapi.ts';
 import { addPageRoute } from './page.ts';
 import type { Parts } from './parts.ts';
+import { addPassOverRoute } from './pass-over.ts';
 import { Places } from './places.ts';
 import { addProbeRoutes } from './probes.ts';
 import { addOptionsRoute, addReceiptRoute, addStatusRoutes, addVerifyRoute } from './reads.ts';
@@ -73,6 +74,7 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<Fasti
   addStatusRoutes(app, parts);
   addDeadLetterRoutes(app, parts);
   addVerifyRoute(app, parts);
+  addPassOverRoute(app, parts);
   addProbeRoutes(app, parts);
   addPageRoute(app);
   if (options.shownOptions) addOptionsRoute(app, options.shownOptions);

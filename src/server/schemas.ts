@@ -214,6 +214,20 @@ export const verifyAnswer = Type.Object({
   ),
 });
 
+export const passOverBody = Type.Object(
+  { dryRun: Type.Optional(Type.Boolean({ description: 'Only say what would be given up.' })) },
+  closed,
+);
+export const passOverAnswer = Type.Object({
+  ranges: Type.Array(
+    Type.Object({
+      lane: Type.Integer(),
+      first: Type.Integer({ description: 'The first record that is given up.' }),
+      last: Type.Integer({ description: 'The last one.' }),
+    }),
+  ),
+});
+
 export const deadLettersQuery = Type.Object(
   {
     stream: Type.Optional(Type.String()),

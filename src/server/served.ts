@@ -24,6 +24,7 @@ type Same =
   | 'receipt'
   | 'status'
   | 'verify'
+  | 'passOver'
   | 'deadLetters';
 
 export interface Served extends Pick<Holdfast, Same> {
@@ -43,6 +44,7 @@ export const served = (holdfast: Holdfast): Served => ({
   receipt: (id) => holdfast.receipt(id),
   status: () => holdfast.status(),
   verify: (options) => holdfast.verify(options),
+  passOver: (...args) => holdfast.passOver(...args),
   deadLetters: holdfast.deadLetters,
   health: async () => holdfast.health(),
   reportedLoad: async (load) => holdfast.reportedLoad(load),

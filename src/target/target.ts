@@ -5,6 +5,7 @@ import type { Table } from '../accept/columns.ts';
 import type { RowCode } from '../errors.ts';
 import type { Batch, RowEnd } from '../merge/batch.ts';
 import type { LedgerRow } from '../merge/ledger.ts';
+import type { LostRange } from '../merge/lost.ts';
 import type { Staging } from './staging.ts';
 
 export interface Capabilities {
@@ -106,6 +107,12 @@ export interface LedgerRange {
   readonly isStagedToo?: boolean;
 }
 
+/** What nobody has any more, and an operator gives up: one range a lane (P3). */
+export interface PassOver extends StreamId {
+  readonly epoch: number;
+  readonly ranges: readonly LostRange[];
+}
+
 /** What verify asks of a row: its key is in the table with the same provided columns, or not. */
 export const verdict = { equal: 0, different: 1, absent: 2 } as const;
 
@@ -144,6 +151,12 @@ export interface Session {
    * unless its kind is 'ambiguous', nothing was committed.
    */
   merge(batch: Batch, rung: Rung): Promise<MergeResult>;
+  /**
+   * One transaction: guard (locks the lane rows and the claims on them, checks epoch and `settled =
+   * staged = first − 1`), ledger rows that say `lost`, `settled` and `staged` of each lane to its
+   * `last`; no total counts them. Errors as of `merge`. Sent twice, it is done once.
+   */
+  passOver(order: PassOver): Promise<void>;
   /** Per row of the batch a `verdict`: what the table holds under its key, on provided columns. */
   compare(batch: Batch): Promise<Uint8Array>;
 
@@ -152,7 +165,10 @@ export interface Session {
    * `isStagedToo` those of batches that are staged and wait for their merge, too.
    */
   ledger(stream: StreamId, range: LedgerRange): Promise<LedgerRow[]>;
-  /** Deletes ledger rows that end at or before `last` of their lane. Returns how many. */
+  /**
+   * Deletes ledger rows that end at or before `last` of their lane, except what they say of lost
+   * records. Returns how many.
+   */
   prune(stream: StreamId, upTo: readonly { lane: number; last: number }[]): Promise<number>;
 
   deadLetters(filter: {

@@ -112,6 +112,7 @@ export class AcceptWorker {
       status: () => holdfast.status(),
       health: () => holdfast.health(),
       verify: (options: { readonly stream?: string }) => holdfast.verify(options),
+      passOver: (...args: Parameters<typeof holdfast.passOver>) => holdfast.passOver(...args),
       deadLetters: (method: keyof typeof deadLetters, argument: never) =>
         deadLetters[method](argument),
       beginLoad: (stream: string, options: LoadOptions) => this.#shared.begin(stream, options),

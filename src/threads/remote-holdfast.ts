@@ -140,6 +140,10 @@ export class RemoteHoldfast implements Served {
     return this.#calls.call('verify', options) as ReturnType<Holdfast['verify']>;
   }
 
+  passOver(...args: Parameters<Holdfast['passOver']>) {
+    return this.#calls.call('passOver', ...args) as ReturnType<Holdfast['passOver']>;
+  }
+
   health() {
     return this.#calls.call('health') as ReturnType<Served['health']>;
   }

@@ -1,8 +1,16 @@
 // The books of a simulated target: dead letters, a lane's totals, and what a replay moves in them.
 import assert from 'node:assert/strict';
 import type { RowCode } from '../../src/errors.ts';
-import type { EndCounts } from '../../src/merge/ledger.ts';
-import type { DeadLetter, DeadLetterId, LaneState, StreamId } from '../../src/target/target.ts';
+import { type EndCounts, noCounts } from '../../src/merge/ledger.ts';
+import { lostRows } from '../../src/merge/lost.ts';
+import { mustEndBefore } from '../../src/target/pass-over.ts';
+import type {
+  DeadLetter,
+  DeadLetterId,
+  LaneState,
+  PassOver,
+  StreamId,
+} from '../../src/target/target.ts';
 import { laneKey, letterKey, type SimulatedStore } from './simulated-store.ts';
 
 export interface Letter extends StreamId {
@@ -39,6 +47,19 @@ export function count(
     duplicates: state.duplicates + more.duplicates,
     superseded: state.superseded + more.superseded,
     deadLetters: state.deadLetters + more.deadLetters,
+  });
+}
+
+/** See Session.passOver. */
+export function passOver(store: SimulatedStore, order: PassOver, at: number): void {
+  store.transaction(() => {
+    mustEndBefore(order, store.lanesOf(order));
+    for (const range of order.ranges) {
+      const { lane, last } = range;
+      const key = laneKey(order, lane);
+      for (const row of lostRows(range)) store.book(key, { row, isMerged: true, at });
+      count(store, { ...order, lane }, { ...noCounts, staged: last, settled: last });
+    }
   });
 }
 

@@ -4,6 +4,7 @@ import type { Table } from '../../src/accept/columns.ts';
 import type { Clock } from '../../src/clock.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../src/merge/batch.ts';
 import type { LedgerRow } from '../../src/merge/ledger.ts';
+import { isLost } from '../../src/merge/lost.ts';
 import type { Staging } from '../../src/target/staging.ts';
 import {
   type Claim,
@@ -12,12 +13,13 @@ import {
   type LaneState,
   type LedgerRange,
   type MergeResult,
+  type PassOver,
   type Rung,
   type Session,
   type StreamId,
   TargetError,
 } from '../../src/target/target.ts';
-import { readLetters } from './simulated-books.ts';
+import { passOver, readLetters } from './simulated-books.ts';
 import { kept, SimulatedMerge, streamOf } from './simulated-merge.ts';
 import type { Call, Caller, SimulatedServer } from './simulated-server.ts';
 import { SimulatedStaging } from './simulated-staging.ts';
@@ -180,6 +182,12 @@ export class SimulatedSession implements Session, Caller {
     return this.#call({ name, ...write, locks: locksOf(batch), isGuarded: true, keep, body });
   }
 
+  passOver(order: PassOver): Promise<void> {
+    const locks = order.ranges.map(({ lane }) => laneKey(order, lane));
+    const body = () => passOver(this.#store, order, this.#parts.clock.wallMs());
+    return this.#call({ name: 'passOver', ...write, locks, isGuarded: true, body });
+  }
+
   compare(batch: Batch): Promise<Uint8Array> {
     return this.#call({ name: 'compare', ...read, body: () => this.#merge.compare(batch) });
   }
@@ -192,9 +200,10 @@ export class SimulatedSession implements Session, Caller {
   prune(stream: StreamId, upTo: readonly { lane: number; last: number }[]): Promise<number> {
     const prune = ({ lane, last }: { lane: number; last: number }): number => {
       const entries = this.#store.entries(laneKey(stream, lane));
-      let count = ledgerPlace(entries, last + 1);
-      while (count > 0 && entries[count - 1]?.isMerged === false) count--;
-      return this.#store.splice(entries, { start: 0, count }).length;
+      const old = entries.slice(0, ledgerPlace(entries, last + 1));
+      const kept = old.filter(({ row, isMerged }) => !isMerged || isLost(row));
+      this.#store.splice(entries, { start: 0, count: old.length }, ...kept);
+      return old.length - kept.length;
     };
     const body = () =>
       this.#store.transaction(() => upTo.reduce((sum, lane) => sum + prune(lane), 0));

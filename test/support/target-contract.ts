@@ -2,17 +2,23 @@
 // of its own, and the staged route's for those that have one.
 import { after, before, describe, test } from 'node:test';
 import { bookCases, commonBookCases } from './target-book-cases.ts';
+import { lostCases, stagedLostCases } from './target-lost-cases.ts';
 import { rowCases } from './target-row-cases.ts';
 import { stagedCases } from './target-staged-cases.ts';
 import type { Case, Ground } from './target-stream.ts';
 
 /** Registers the contract's tests for one dialect. */
 export const contract = (name: string, make: () => Promise<Ground>): void =>
-  register(name, make, [...rowCases, ...bookCases]);
+  register(name, make, [...rowCases, ...bookCases, ...lostCases]);
 
 /** The same for its staged route: rows find the same ends there. */
 export const stagedContract = (name: string, make: () => Promise<Ground>): void =>
-  register(`${name}, staged`, make, [...rowCases, ...commonBookCases, ...stagedCases]);
+  register(`${name}, staged`, make, [
+    ...rowCases,
+    ...commonBookCases,
+    ...stagedCases,
+    ...stagedLostCases,
+  ]);
 
 function register(name: string, make: () => Promise<Ground>, cases: readonly Case[]): void {
   describe(name, () => {

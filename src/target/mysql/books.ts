@@ -158,7 +158,7 @@ export async function prune(
   const statements = upTo.map(
     ({ lane, last }) => `DELETE FROM holdfast_ledger
       WHERE ${ofStream(stream)} AND lane = ${lane} AND last_sequence <= ${last}
-        AND merged_at IS NOT NULL`,
+        AND merged_at IS NOT NULL AND route <> 'lost'`,
   );
   const answers = await connection.script(statements.join(';'));
   return answers.reduce((gone, { affected }) => gone + affected, 0);

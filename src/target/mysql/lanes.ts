@@ -119,11 +119,15 @@ export async function lanes(
 /** A batch, or what else is guarded: it may lack slices. */
 type Guarded = Pick<Batch, 'writer' | 'epoch' | 'rules' | 'slices' | 'table'>;
 
-const lockLanes = (batch: Guarded): string =>
+export const lockLanes = (of: StreamId, some: readonly number[]): string =>
   `SELECT ${guarded} FROM holdfast_lanes FORCE INDEX (PRIMARY)
-   WHERE ${ofStream({ writer: batch.writer, stream: batch.rules.stream })}
-     AND lane IN ${integers([-1, ...batch.slices.map((slice) => slice.lane)])}
-   ORDER BY lane FOR UPDATE`;
+   WHERE ${ofStream(of)} AND lane IN ${integers([-1, ...some])} ORDER BY lane FOR UPDATE`;
+
+const lockLanesOf = ({ writer, rules, slices }: Guarded): string =>
+  lockLanes(
+    { writer, stream: rules.stream },
+    slices.map(({ lane }) => lane),
+  );
 
 /**
  * Opens the transaction of a batch, in one round trip, and throws unless it may go on: the table's
@@ -134,7 +138,7 @@ const lockLanes = (batch: Guarded): string =>
 export async function beginGuarded(connection: Connection, of: Guarded): Promise<void> {
   const table = tableName(of.table.name);
   const [, , locked, shown] = await connection.script(`START TRANSACTION;
-    SELECT 1 FROM ${table} LIMIT 0 FOR UPDATE; ${lockLanes(of)}; SHOW CREATE TABLE ${table}`);
+    SELECT 1 FROM ${table} LIMIT 0 FOR UPDATE; ${lockLanesOf(of)}; SHOW CREATE TABLE ${table}`);
   checkLanes(of, locked?.rows ?? [], 'settled');
   if (fingerprintOf(shown?.rows[0]) !== of.table.fingerprint) throw altered(of.table.name);
 }
@@ -142,7 +146,7 @@ export async function beginGuarded(connection: Connection, of: Guarded): Promise
 /** The same for a batch that is staged; answers with the server's day, YYYYMMDD. */
 export async function beginStaging(connection: Connection, of: Guarded): Promise<number> {
   const [, locked, clock] = await connection.script(
-    `START TRANSACTION; ${lockLanes(of)}; SELECT UTC_DATE() + 0 AS day`,
+    `START TRANSACTION; ${lockLanesOf(of)}; SELECT UTC_DATE() + 0 AS day`,
   );
   checkLanes(of, locked?.rows ?? [], 'staged');
   return Number(clock?.rows[0]?.['day']);
@@ -182,7 +186,7 @@ export async function resolve(
   for (let tries = 1; ; tries++) {
     try {
       const found = await connection.transaction(async () => {
-        await connection.script(`START TRANSACTION; ${lockLanes(batch)}`);
+        await connection.script(`START TRANSACTION; ${lockLanesOf(batch)}`);
         // Mergers may hold the rows beside them, so those are read without a lock.
         const id = { writer: batch.writer, stream: batch.rules.stream };
         const numbers = batch.slices.map(({ lane }) => lane);

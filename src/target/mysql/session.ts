@@ -11,6 +11,7 @@ import { describe, tableNames } from './describe.ts';
 import { claim, lanes, resolve } from './lanes.ts';
 import { dropLetter, type LetterFilter, readLetters, replayLetter } from './letters.ts';
 import { merge } from './merge.ts';
+import { passOver } from './pass-over.ts';
 import { Relations } from './relation.ts';
 import { prepare } from './schema.ts';
 import type { Server } from './server.ts';
@@ -72,6 +73,10 @@ export class MysqlSession implements seam.Session {
 
   merge(batch: Batch, rung: seam.Rung): Promise<seam.MergeResult> {
     return merge(this.#connection, batch, { rung, ways: this.#ways });
+  }
+
+  passOver(order: seam.PassOver): Promise<void> {
+    return passOver(this.#connection, order);
   }
 
   compare(batch: Batch): Promise<Uint8Array> {

@@ -111,7 +111,7 @@ export async function prune(
     `WITH gone AS (
        DELETE FROM holdfast_ledger l USING unnest($3::int[], $4::bigint[]) AS u (lane, last)
        WHERE l.writer = $1 AND l.stream = $2 AND l.lane = u.lane AND l.last_sequence <= u.last
-         AND l.merged_at IS NOT NULL
+         AND l.merged_at IS NOT NULL AND l.route <> 'lost'
        RETURNING 1)
      SELECT count(*) AS rows FROM gone`,
     [writer, stream, upTo.map(({ lane }) => lane), upTo.map(({ last }) => last)],

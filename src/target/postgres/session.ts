@@ -10,6 +10,7 @@ import { describe, tableNames } from './describe.ts';
 import { claim, lanes, resolve } from './lanes.ts';
 import { dropLetter, type LetterFilter, readLetters, replayLetter } from './letters.ts';
 import { merge } from './merge.ts';
+import { passOver } from './pass-over.ts';
 import { prepare } from './schema.ts';
 import { PostgresStaging } from './staging/session.ts';
 
@@ -67,6 +68,10 @@ export class PostgresSession implements seam.Session {
 
   merge(batch: Batch, rung: seam.Rung): Promise<seam.MergeResult> {
     return merge(this.#connection, batch, { rung, ...this.#options });
+  }
+
+  passOver(order: seam.PassOver): Promise<void> {
+    return passOver(this.#connection, order);
   }
 
   compare(batch: Batch): Promise<Uint8Array> {

@@ -3,10 +3,13 @@
 
 import assert from 'node:assert/strict';
 import type { Batch, RowEnd } from '../../merge/batch.ts';
-import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';
+import { type EndCounts, type LedgerRow, ledgerRows, noCounts } from '../../merge/ledger.ts';
+import { lostRows } from '../../merge/lost.ts';
+import { mustEndBefore } from '../pass-over.ts';
 import { toLedgerRow } from '../rows.ts';
-import type { StreamId } from '../target.ts';
+import type { PassOver, StreamId } from '../target.ts';
 import type { Connection } from './connection.ts';
+import { lanes } from './lanes.ts';
 
 /** A dead letter to be written. */
 export interface Letter {
@@ -23,7 +26,7 @@ export interface Letter {
 
 const bookSql = `INSERT INTO holdfast_ledger (writer, stream, lane, first_sequence, last_sequence,
     row_count, merged, duplicates, superseded, dead_letters, digest, ends, route, at)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'direct', ?)`;
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 
 const settleSql = `UPDATE holdfast_lanes SET settled = ?4, staged = max(staged, ?4),
     merged = merged + ?5, duplicates = duplicates + ?6, superseded = superseded + ?7,
@@ -52,13 +55,38 @@ export function settle(
     connection.write(letterSql, ...id, lane, sequence, ...what, batch.wallMs);
   }
   for (const row of ledgerRows(batch, ended.ends)) {
-    const { merged, duplicates, superseded, deadLetters, rowCount } = row;
-    const counts = [merged, duplicates, superseded, deadLetters];
-    const range = [row.lane, row.first, row.last, rowCount];
-    connection.write(bookSql, ...id, ...range, ...counts, row.digest, row.ends, batch.wallMs);
-    const moved = connection.write(settleSql, ...id, row.lane, row.last, ...counts);
+    book(connection, id, { row, route: 'direct', at: batch.wallMs });
+    const moved = connection.write(settleSql, ...id, row.lane, row.last, ...countsOf(row));
     assert.equal(moved, 1, 'the guard has seen the lane’s row');
   }
+}
+
+const countsOf = ({ merged, duplicates, superseded, deadLetters }: EndCounts) =>
+  [merged, duplicates, superseded, deadLetters] as const;
+
+function book(
+  connection: Connection,
+  id: readonly [writer: string, stream: string],
+  of: { readonly row: LedgerRow; readonly route: 'direct' | 'lost'; readonly at: number },
+): void {
+  const { row, route, at } = of;
+  const range = [row.lane, row.first, row.last, row.rowCount];
+  const what = [row.digest, row.ends, route, at];
+  connection.write(bookSql, ...id, ...range, ...countsOf(row), ...what);
+}
+
+/** See Session.passOver. */
+export function passOver(connection: Connection, order: PassOver, wallMs: number): void {
+  const id = [order.writer, order.stream] as const;
+  connection.transaction(() => {
+    mustEndBefore(order, lanes(connection, order));
+    for (const range of order.ranges) {
+      for (const row of lostRows(range)) book(connection, id, { row, route: 'lost', at: wallMs });
+      const none = countsOf(noCounts);
+      const moved = connection.write(settleSql, ...id, range.lane, range.last, ...none);
+      assert.equal(moved, 1, 'the guard has seen the lane’s row');
+    }
+  });
 }
 
 const ledgerColumns = `lane, first_sequence AS first, last_sequence AS last,
@@ -89,7 +117,7 @@ export function prune(
   upTo: readonly { readonly lane: number; readonly last: number }[],
 ): number {
   const sql = `DELETE FROM holdfast_ledger
-    WHERE writer = ? AND stream = ? AND lane = ? AND last_sequence <= ?`;
+    WHERE writer = ? AND stream = ? AND lane = ? AND last_sequence <= ? AND route <> 'lost'`;
   return connection.transaction(() =>
     upTo.reduce(
       (gone, { lane, last }) => gone + connection.write(sql, writer, stream, lane, last),

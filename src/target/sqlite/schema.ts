@@ -7,7 +7,7 @@ import type { Connection } from './connection.ts';
 const folder = new URL('../../../sql/sqlite/', import.meta.url);
 
 /** What 1-tables.sql writes into holdfast_version. */
-const version = 1;
+const version = 2;
 
 /** All of the SQL that Holdfast needs in a database: what `holdfast init --sql` prints. */
 export function schemaSql(): string {
@@ -26,8 +26,21 @@ export function prepare(connection: Connection, create: boolean): void {
     throw new TargetError('hold', 'SQLITE_ERROR', message);
   }
   connection.transaction(() => {
-    if (!isPrepared(connection)) connection.exec(schemaSql());
+    if (isPrepared(connection)) return;
+    if (hasVersions(connection)) bringUp(connection);
+    else connection.exec(schemaSql());
   });
+}
+
+/** Version 1 had CHECKs that lost records do not meet, and SQLite makes such a table anew. */
+function bringUp(connection: Connection): void {
+  const tables = ['holdfast_lanes', 'holdfast_ledger'];
+  for (const name of tables) connection.exec(`ALTER TABLE ${name} RENAME TO ${name}_1`);
+  connection.exec(schemaSql());
+  for (const name of tables) {
+    connection.exec(`INSERT INTO ${name} SELECT * FROM ${name}_1; DROP TABLE ${name}_1`);
+  }
+  connection.exec(`UPDATE holdfast_version SET version = ${version}`);
 }
 
 function hasVersions(connection: Connection): boolean {

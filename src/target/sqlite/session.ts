@@ -4,7 +4,7 @@ import type { Clock } from '../../clock.ts';
 import type { Batch, RowEnd } from '../../merge/batch.ts';
 import type { LedgerRow } from '../../merge/ledger.ts';
 import type * as seam from '../target.ts';
-import { ledger, prune } from './books.ts';
+import { ledger, passOver, prune } from './books.ts';
 import type { Connection } from './connection.ts';
 import { describe, tableNames } from './describe.ts';
 import { claim, Fingerprints, lanes, resolve } from './lanes.ts';
@@ -64,6 +64,10 @@ export class SqliteSession implements seam.Session {
 
   async merge(batch: Batch, rung: seam.Rung): Promise<seam.MergeResult> {
     return merge({ connection: this.#connection, known: this.#known }, batch, rung);
+  }
+
+  async passOver(order: seam.PassOver): Promise<void> {
+    passOver(this.#connection, order, this.#clock.wallMs());
   }
 
   async compare(batch: Batch): Promise<Uint8Array> {

@@ -1,0 +1,44 @@
+// Broken builds that pass lost records over otherwise than by the operator's order (P3).
+import type { Killer, Mutant } from './mutant-list.ts';
+
+const lost = (names: string): Killer => ({ test: 'test/lost.test.ts', names });
+const target = (names: string): Killer => ({ test: 'test/target.test.ts', names });
+
+export const lostMutants: readonly Mutant[] = [
+  {
+    name: 'lost records are passed over before anybody has said so',
+    file: 'src/merge/stream-loading.ts',
+    search: 'if (isDryRun && seen.length > 0) return seen;',
+    replace: 'if (isDryRun && seen.length < 0) return seen;',
+    killer: lost('what was lost is passed over'),
+  },
+  {
+    name: 'a lost answer to the order counts as done',
+    file: 'src/merge/pass-over.ts',
+    search: 'if (order.ranges.every(({ lane, last }) => (settled.get(lane) ?? 0) >= last)) return;',
+    replace:
+      'if (order.ranges.every(({ lane, last }) => (settled.get(lane) ?? last) >= 0)) return;',
+    killer: lost('an order is carried out once'),
+  },
+  {
+    name: 'who waits for lost records is told of other ends',
+    file: 'src/merge/loading.ts',
+    search: 'if (isLost(row)) throw passedOver(row);',
+    replace: '',
+    killer: lost('the ends of records that were passed over'),
+  },
+  {
+    name: 'lost records are passed over by an owner whose claim the target has forgotten',
+    file: 'src/target/pass-over.ts',
+    search: 'state?.epoch === epoch && settled === first - 1',
+    replace: 'settled === first - 1',
+    killer: target('SQLite nothing is passed over but what comes next'),
+  },
+  {
+    name: 'staged records are passed over with lost ones',
+    file: 'src/target/pass-over.ts',
+    search: ' && staged === settled) continue;',
+    replace: ' && staged !== undefined) continue;',
+    killer: target('the simulated target, staged what is staged before lost records'),
+  },
+];
