@@ -3,9 +3,10 @@
 // pages are zeroed and filled with garbage, segments are swapped, doubled and taken away. Opening
 // the journal may refuse, naming the file, or find the same records. Damage inside a segment that
 // has a successor may be found later: by reading every byte (`holdfast journal check`), which must
-// find it, and by whoever is to hand over a record that it hit. Two things one disk cannot tell from a
-// write that the power cut short: damage to the last group of a journal that was killed before it
-// was idle for a second, and a tail that is gone with all witnesses. Nothing else (O2, O14).
+// find it, and by whoever is to hand over a record that it hit. Two things one disk cannot tell
+// from a write that the power cut short: damage to the last group of a journal that was killed
+// before it was idle for a second, and a tail that is gone with all witnesses. Nothing else (O2,
+// O14, O15).
 import { posix } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { HoldfastError } from '../src/errors.ts';

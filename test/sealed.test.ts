@@ -77,7 +77,7 @@ function changeCheckpoint(path: string, change: (note: CheckpointNote) => object
   });
 }
 
-test('opening reads no more of a sealed segment than its checkpoint, and knows as much', async (t) => {
+test('opening reads the checkpoints of sealed segments alone, and knows as much', async (t) => {
   const directory = await closedJournal(t);
   const whole = readJournal(systemDisk, directory);
   const sealed = segmentNumbers(systemDisk, directory).slice(0, -1);
@@ -207,7 +207,7 @@ test('checkpoints that go back, skip or overreach are corruption at open', async
   await reopen(directory);
 });
 
-test('a segment whose successor does not tell of it is read, as earlier versions wrote', async (t) => {
+test('a segment whose successor tells nothing of it is read, as before', async (t) => {
   const directory = await closedJournal(t);
   for (const number of segmentNumbers(systemDisk, directory)) {
     changeCheckpoint(segmentPath(directory, number), (note) => ({ ...note, sealed: undefined }));

@@ -52,7 +52,7 @@ export const streamMarks = (last: Lanes, confirmed: Lanes): StreamMark[] =>
     confirmed: [...(confirmed.get(stream) ?? [])],
   }));
 
-/** What the checkpoint behind a segment tells of it, so that the segment need not be read for it. */
+/** What the checkpoint behind a segment tells of it, so that it need not be read for that. */
 export interface SealedNote {
   readonly salt: number;
   /** Journaled bytes by stream. */

@@ -11,9 +11,10 @@
 //   last     no       bytes    'torn': the last group had not been synced whole; it is cut
 //
 // A segment that has a successor is sealed: nothing was written behind it before it was synced, and
-// its successor's checkpoint says where it ended and what it holds. So whoever opens a journal reads
-// the checkpoints, and whole only the last segment and those with requests that nothing else knows.
-// Damage inside the others is found by who reads them: feeds, `journal check` and `dump`, verify.
+// its successor's checkpoint says where it ended and what it holds. So whoever opens a journal
+// reads the checkpoints, and whole only the last segment and those with requests that nothing else
+// knows. Damage inside the others is found by who reads them: feeds, `journal check`, `journal
+// dump`, verify.
 //
 // A witness is a sound block of this life of the file, behind p, whose durable position lies
 // beyond p. Sequences, groups and segment numbers must follow each other without gap or repeat;
