@@ -2,7 +2,7 @@
 // disk, clock, clients and target are simulated; a swarm of faults, at least three deaths, then
 // everything heals, all is settled, and the judge compares with what clients were told.
 //
-// In nearly half of the worlds a process has threads: the loaders' side, accept workers, or both,
+// In two of five worlds a process has threads: the loaders' side, accept workers, or both,
 // behind the same code as in the product (src/threads/), from the entry files on. Messages come
 // late, a core is busy, a ring is small and full, each thread may stall, and one that dies ends its
 // process. In the others all is one thread.

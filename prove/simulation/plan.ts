@@ -308,9 +308,9 @@ function drawEvents(random: Random, streams: readonly StreamPlan[], untilMs: num
   return events;
 }
 
-/** Not quite half of the seeds have threads; some of these stall, or die by themselves. */
+/** Two of five seeds have threads; some of these stall, or die by themselves. */
 function drawThreads(random: Random, untilMs: number) {
-  if (random.chance(0.55)) return { events: [] };
+  if (random.chance(0.6)) return { events: [] };
   const acceptWorkers = random.pick([0, 0, 1, 2]);
   const hasLoader = acceptWorkers === 0 || random.chance(0.7);
   const threads: ThreadsPlan = {
