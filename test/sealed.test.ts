@@ -14,8 +14,10 @@ import { checkJournal, dumpJournal } from '../src/journal/inspect.ts';
 import { Journal } from '../src/journal/journal.ts';
 import { type CheckpointNote, decodeNote, encodeNote } from '../src/journal/notes.ts';
 import { readJournal } from '../src/journal/recovery.ts';
+import { readHead } from '../src/journal/segment-head.ts';
 import { Feed } from '../src/merge/feed.ts';
 import { findGaps } from '../src/merge/gaps.ts';
+import { blocksOf } from '../src/merge/journaled.ts';
 import { diskWith, journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
 import { column } from './support/rows.ts';
 
@@ -233,4 +235,24 @@ test('what is damaged is no gap to be passed over (P3)', async (t) => {
   rmSync(segmentPath(directory, second - 1));
   rmSync(path);
   assert.notDeepEqual(findGaps([], stream), []);
+});
+
+test('who looks for some records of a stream reads the segments that have them', async (t) => {
+  const directory = await closedJournal(t);
+  const numbers = segmentNumbers(systemDisk, directory);
+  const stream = { disk: systemDisk, directory, id: 1 };
+  const began = (number: number): number => {
+    const mark = readHead(systemDisk, directory, number).note.marks.find(
+      ({ stream }) => stream === 1,
+    );
+    return mark?.last[0] ?? 0;
+  };
+  const [, second = 0, third = 0] = numbers;
+  const wanted = began(third);
+  assert(wanted > began(second), 'the second one has records of the lane');
+  const read = new Set<number>();
+  const hasIt = (from: ArrayLike<number>, to: ArrayLike<number> | undefined): boolean =>
+    (from[0] ?? 0) < wanted && (to?.[0] ?? Number.POSITIVE_INFINITY) >= wanted;
+  for (const { block } of blocksOf(stream, hasIt)) read.add(block.header.segment);
+  assert.deepEqual([...read], [second]);
 });

@@ -36,7 +36,12 @@ export async function findStrangeLane(
 }
 
 function compare(sums: Map<number, Sum>, parts: AgeParts): number | undefined {
-  for (const { block } of blocksOf(parts)) {
+  const rows = [...sums.values()].map(({ row }) => row);
+  const hasSome = (from: ArrayLike<number>, to: ArrayLike<number> | undefined): boolean =>
+    rows.some(({ lane, first, last }) => {
+      return (from[lane] ?? 0) < last && (to?.[lane] ?? Number.POSITIVE_INFINITY) >= first;
+    });
+  for (const { block } of blocksOf(parts, hasSome)) {
     const { kind, stream, lane, first, rowCount, payloadCrc } = block.header;
     const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
     const sum = isRecords && stream === parts.id ? sums.get(lane) : undefined;
