@@ -72,7 +72,7 @@ export class Clients {
   readonly #random: Random;
   /** No client gives up any more. */
   isCalm = false;
-  /** Requests that somebody waits for. */
+  /** Requests that somebody waits for, or that may still be written. */
   inFlight = 0;
 
   constructor(parts: ClientParts) {
@@ -194,7 +194,12 @@ export class Clients {
     };
     const copies = options.idempotencyKey === undefined ? 0 : this.#parts.plan.threads?.copies;
     const sent = Array.from({ length: 1 + (copies ?? 0) }, send);
-    for (const copy of sent) copy.catch(() => undefined);
+    // What its client does not wait for may still be journaled: it is in flight, until its answer.
+    for (const copy of sent) {
+      this.inFlight++;
+      const ended = copy.catch(() => undefined);
+      void Promise.race([ended, server.gone]).then(() => this.inFlight--);
+    }
     const receipt = await sent[0];
     assert(receipt, 'who has a door keeps it');
     const { level } = options;
