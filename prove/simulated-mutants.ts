@@ -25,4 +25,11 @@ export const simulatedMutants: readonly Mutant[] = [
     replace: '',
     killer: { ...simulation, count: 300 },
   },
+  {
+    name: 'simulated: a process is fenced by its own claim',
+    file: 'src/merge/link.ts',
+    search: 'lane.epoch > epoch);',
+    replace: 'lane.epoch >= epoch);',
+    killer: simulation,
+  },
 ];

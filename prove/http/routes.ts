@@ -36,6 +36,7 @@ const rules: Readonly<Record<string, Rule>> = {
   'POST /v1/dead-letters/{id}/replay': operate,
   'DELETE /v1/dead-letters/{id}': operate,
   'POST /v1/verify': operate,
+  'POST /v1/streams/{stream}/pass-over': operate,
   'POST /v1/streams/{stream}/records': write,
   'POST /v1/streams/{stream}/loads': write,
   'POST /v1/loads/{load}': write,

@@ -52,6 +52,8 @@ export interface Life {
   readonly disk: SimulatedDisk;
   readonly clock: ProcessClock;
   readonly threads: Threads | undefined;
+  /** Under what name it claims lanes. */
+  readonly name: string;
   /** What ends it as its owner asks: a shutdown that drains so long. */
   readonly close: (drainMs: number) => void;
   /** Its owner gives it up: it is started again. */
@@ -188,7 +190,7 @@ export class World {
   /** One process after another, until the last one was closed in good order and all is settled. */
   async #lives(events: Events): Promise<void> {
     for (let number = 0; ; number++) {
-      const how = await this.#live(events);
+      const how = await this.#live(events, `process ${number}`);
       this.see(`lives that ${how}`);
       if (this.#status) return;
       // A process that cannot open is started again and again, a little later.
@@ -197,17 +199,18 @@ export class World {
     }
   }
 
-  async #live(events: Events): Promise<End> {
+  async #live(events: Events, name: string): Promise<End> {
     const { disk } = this;
     const clock = this.clock.process();
     const { promise: closing, resolve: close } = Promise.withResolvers<number>();
     const { promise: gone, resolve: tellGone } = Promise.withResolvers<void>();
     const { promise: forsaken, resolve: forsake } = Promise.withResolvers<End>();
     const { promise: givenUp, resolve: giveUp } = Promise.withResolvers<'given up'>();
-    const threads = this.#threads(disk, clock);
+    const threads = this.#threads(disk, clock, name);
     this.life = {
       disk,
       clock,
+      name,
       threads,
       close,
       giveUp: () => giveUp('given up'),
@@ -216,7 +219,7 @@ export class World {
     this.end = 'kill';
     if (this.#isOver) close(settleMsMax);
     events.beforeLife();
-    const target = new ProcessTarget(this.target, clock);
+    const target = new ProcessTarget(this.target, clock, name);
     const isExpected = (error: unknown): boolean =>
       isOfSurroundings(error) || threads?.isDeath(error) === true;
     const life = (async (): Promise<End> => {
@@ -300,11 +303,23 @@ export class World {
       if (!served) continue;
       const asked = served.holdfast.status().catch(() => undefined);
       const status = await Promise.race([asked, served.gone]);
-      const all = Object.values(status?.streams ?? {});
-      if (!all.some(({ reason = '' }) => reason.includes('belongs to epoch'))) continue;
+      const fenced = Object.entries(status?.streams ?? {})
+        .filter(([, { reason = '' }]) => reason.includes('belongs to epoch'))
+        .map(([stream]) => stream);
+      if (fenced.length === 0 || served !== this.#served) continue;
       this.see('fenced by one that is gone, and started again');
-      if (served === this.#served) this.life?.giveUp();
+      for (const stream of fenced) this.#checkFence(stream);
+      this.life?.giveUp();
     }
+  }
+
+  /** Nobody is fenced whose lanes no other has claimed since they were its own. */
+  #checkFence(stream: string): void {
+    const { name } = this.life ?? {};
+    const claims = this.target.store.claims.filter((claim) => claim.stream === stream);
+    const own = claims.findIndex(({ owner }) => owner === name);
+    if (claims.some(({ owner }, at) => at > own && owner !== name)) return;
+    this.#wrong ??= new Violation('wrong', `${stream}: ${name} was fenced by itself`);
   }
 
   /** A standby has just taken over, and nothing has come back from a journal yet. */
@@ -313,11 +328,11 @@ export class World {
     this.see('confirmed requests that a failover met', this.#confirmed.length);
   }
 
-  #threads(disk: SimulatedDisk, process: ProcessClock): Threads | undefined {
+  #threads(disk: SimulatedDisk, process: ProcessClock, name: string): Threads | undefined {
     const { threads: plan } = this.plan;
     if (!plan) return undefined;
     const random = this.#delays;
-    const target = (clock: ProcessClock) => new ProcessTarget(this.target, clock);
+    const target = (clock: ProcessClock) => new ProcessTarget(this.target, clock, name);
     return new Threads({ plan, random, process, disk, target, see: (what) => this.see(what) });
   }
 

@@ -1,16 +1,22 @@
 // One process's connections to the simulated target. The server goes on with a call when the
 // process that made it is dead or stopped: it may still commit. But no answer comes to a dead
 // process, and a stopped one hears it when it goes on.
-import type { Capabilities, Session, Target } from '../../src/target/target.ts';
+import type { Capabilities, Claim, Session, Target } from '../../src/target/target.ts';
 import type { ProcessClock } from './simulated-clock.ts';
+
+interface Process {
+  readonly clock: ProcessClock;
+  readonly owner: string;
+}
 
 export class ProcessTarget implements Target {
   readonly #target: Target;
-  readonly #clock: ProcessClock;
+  readonly #process: Process;
 
-  constructor(target: Target, clock: ProcessClock) {
+  /** `owner`: under what name it claims lanes. */
+  constructor(target: Target, clock: ProcessClock, owner: string) {
     this.#target = target;
-    this.#clock = clock;
+    this.#process = { clock, owner };
   }
 
   get capabilities(): Capabilities {
@@ -18,8 +24,8 @@ export class ProcessTarget implements Target {
   }
 
   connect(): Promise<Session> {
-    return heard(this.#clock, () => this.#target.connect()).then((session) =>
-      connected(session, this.#clock),
+    return heard(this.#process.clock, () => this.#target.connect()).then((session) =>
+      connected(session, this.#process),
     );
   }
 
@@ -47,13 +53,18 @@ function heard<T>(clock: ProcessClock, call: () => Promise<T>): Promise<T> {
 }
 
 /** The same object for one process: each of its calls, and those of what it holds, are as above. */
-function connected<T extends object>(session: T, clock: ProcessClock): T {
+function connected<T extends object>(session: T, process: Process): T {
+  const { clock, owner } = process;
   return new Proxy(session, {
     get(own, name) {
       const value: unknown = Reflect.get(own, name, own);
-      if (typeof value === 'object' && value !== null) return connected(value, clock);
+      if (typeof value === 'object' && value !== null) return connected(value, process);
       if (typeof value !== 'function') return value;
       if (name === 'destroy') return () => void value.call(own);
+      if (name === 'claim') {
+        const claim = value as Session['claim'];
+        return (of: Claim) => heard(clock, () => claim.call(own, { ...of, owner }));
+      }
       return (...given: unknown[]) =>
         heard(clock, () => value.apply(own, given) as Promise<unknown>);
     },

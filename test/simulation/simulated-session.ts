@@ -114,7 +114,7 @@ export class SimulatedSession implements Session, Caller {
     return this.#call({ name: 'claim', ...write, locks, body });
   }
 
-  #takeOver({ writer, stream, lanes: count, route }: Claim) {
+  #takeOver({ writer, stream, lanes: count, owner, route }: Claim) {
     const id = { writer, stream };
     const known = this.#store.lanesOf(id);
     const highest = known.reduce((most, lane) => Math.max(most, lane.epoch), 0);
@@ -130,6 +130,7 @@ export class SimulatedSession implements Session, Caller {
       else this.#toStaged(key);
       this.#store.setLane(id, { ...state, epoch });
     }
+    this.#store.claims.push({ stream, owner });
     return { epoch, lanes: this.#store.lanesOf(id) };
   }
 

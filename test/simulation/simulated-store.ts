@@ -5,6 +5,7 @@ import type { Column, Table } from '../../src/accept/columns.ts';
 import type { fieldValue } from '../../src/accept/render.ts';
 import type { LedgerRow } from '../../src/merge/ledger.ts';
 import {
+  type Claim,
   type DeadLetter,
   type DeadLetterId,
   type LaneState,
@@ -86,6 +87,8 @@ export class SimulatedStore {
   readonly lanes = new Map<string, LaneState>();
   readonly stagedLanes = new Map<string, StagedLane>();
   readonly letters = new Map<string, DeadLetter>();
+  /** Every claim that was done, in order; no failover takes one away. */
+  readonly claims: Pick<Claim, 'stream' | 'owner'>[] = [];
   /** By stream. */
   readonly stages = new Map<string, SimulatedStage>();
   /** By lane, ascending. */
