@@ -40,22 +40,29 @@ export const heldFiles = (
     return number === undefined ? [] : [{ number: Number(number), stream: Number(stream) }];
   });
 
+/** A segment, or what was copied of one for a held stream. */
+export interface StreamFile {
+  readonly number: number;
+  readonly path: string;
+  readonly isCopy: boolean;
+}
+
 /**
  * Where a stream's records stand, oldest first: the segments, and before them copies made for it.
  */
-export function streamFiles(
-  disk: Disk,
-  directory: string,
-  stream: number,
-): { readonly number: number; readonly path: string }[] {
+export function streamFiles(disk: Disk, directory: string, stream: number): StreamFile[] {
   const segments = segmentNumbers(disk, directory);
   const oldest = segments[0] ?? Number.POSITIVE_INFINITY;
   const copies = heldFiles(disk, directory).filter(
     (held) => held.stream === stream && held.number < oldest,
   );
   return [
-    ...copies.map(({ number }) => ({ number, path: heldPath(directory, number, stream) })),
-    ...segments.map((number) => ({ number, path: segmentPath(directory, number) })),
+    ...copies.map(({ number }) => {
+      return { number, path: heldPath(directory, number, stream), isCopy: true };
+    }),
+    ...segments.map((number) => {
+      return { number, path: segmentPath(directory, number), isCopy: false };
+    }),
   ];
 }
 
@@ -67,7 +74,7 @@ export function openStreamFile(
   disk: Disk,
   directory: string,
   of: { readonly stream: number; readonly number: number },
-): { readonly number: number; readonly path: string; readonly file: DiskFile } | undefined {
+): (StreamFile & { readonly file: DiskFile }) | undefined {
   for (;;) {
     const found = streamFiles(disk, directory, of.stream).find((one) => one.number >= of.number);
     if (!found) return undefined;

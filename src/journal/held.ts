@@ -18,6 +18,8 @@ interface Held {
   readonly bytes: number;
   /** The last sequence that it holds, per lane. */
   readonly last: ReadonlyMap<number, number>;
+  /** One that is damaged stays: it may have records behind that. */
+  readonly isWhole: boolean;
 }
 
 type Confirmed = ReadonlyMap<number, Float64Array>;
@@ -48,8 +50,8 @@ export class HeldCopies {
     this.#list = heldFiles(this.#disk, this.#directory).map(({ number, stream }) => {
       const path = heldPath(this.#directory, number, stream);
       const last = new Map<number, number>();
-      const bytes = eachBlock(this.#disk, path, ({ header }) => note(last, header));
-      return { number, stream, bytes, last };
+      const { end, size } = eachBlock(this.#disk, path, ({ header }) => note(last, header));
+      return { number, stream, bytes: size, last, isWhole: end === size };
     });
   }
 
@@ -64,7 +66,8 @@ export class HeldCopies {
 
   /** Removes the copies whose records are all confirmed. */
   dropConfirmed(confirmed: Confirmed): void {
-    const isDone = ({ stream, last }: Held): boolean =>
+    const isDone = ({ stream, last, isWhole }: Held): boolean =>
+      isWhole &&
       [...last].every(([lane, sequence]) => (confirmed.get(stream)?.[lane] ?? 0) >= sequence);
     const done = this.#list.filter(isDone);
     for (const { number, stream } of done) {
@@ -86,8 +89,10 @@ export class HeldCopies {
     const last = new Map<number, number>();
     let bytes = 0;
     try {
-      const end = eachBlock(this.#disk, from, (block) => {
-        if (!isNeeded(block.header, stream, confirmed)) return;
+      const { end } = eachBlock(this.#disk, from, (head, reader) => {
+        if (!isNeeded(head.header, stream, confirmed)) return;
+        const block = reader.whole(head);
+        if (!block) throw new CorruptJournal(from, head.offset, 'no sound block');
         const start = block.start - headerBytes;
         const length = blockBytes(block.header.payloadBytes);
         writeAll(to, block.window.bytes.subarray(start, start + length), bytes);
@@ -107,7 +112,7 @@ export class HeldCopies {
     this.#disk.rename(unfinished, path);
     // A drop that did not come about is tried again: the new copy stands in the place of the old.
     this.#list = this.#list.filter((held) => held.number !== number || held.stream !== stream);
-    this.#list.push({ number, stream, bytes, last });
+    this.#list.push({ number, stream, bytes, last, isWhole: true });
   }
 }
 
@@ -124,17 +129,21 @@ function note(last: Map<number, number>, header: BlockHeader): void {
   if (isRecords(header)) last.set(header.lane, header.first + header.rowCount - 1);
 }
 
-/** Hands over the blocks of a segment or a copy, in order; returns where they end. */
-function eachBlock(disk: Disk, path: string, use: (block: ReadBlock) => void): number {
+/** Hands over the blocks of a segment or a copy, in order, headers alone; and where they end. */
+function eachBlock(
+  disk: Disk,
+  path: string,
+  use: (block: ReadBlock, reader: BlockReader) => void,
+): { readonly end: number; readonly size: number } {
   const file = disk.open(path, 'read');
   try {
     const reader = new BlockReader(file);
     const salt = reader.read(0)?.header.salt;
-    for (let at = 0; ; ) {
-      const block = reader.read(at);
-      if (!block || block.header.salt !== salt) return at;
-      use(block);
-      at = block.next;
+    for (let end = 0; ; ) {
+      const block = reader.read(end, true);
+      if (!block || block.header.salt !== salt) return { end, size: reader.limit };
+      end = block.next;
+      use(block, reader);
     }
   } finally {
     file.close();

@@ -3,14 +3,15 @@
 // which is said).
 import { join } from 'node:path';
 import { renderRow } from '../accept/render.ts';
-import type { Disk } from '../disk.ts';
+import type { Disk, DiskFile } from '../disk.ts';
 import { blockKind } from './block.ts';
-import { BlockReader, type ReadBlock } from './block-reader.ts';
+import { BlockReader, payloadOf, type ReadBlock } from './block-reader.ts';
 import { CorruptJournal } from './corrupt.ts';
 import { Dictionary } from './dictionary.ts';
 import { segmentNumbers, segmentPath } from './files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from './notes.ts';
 import { readJournal } from './recovery.ts';
+import { type Head, headOf, mustEndAt } from './segment-head.ts';
 import { writeAll } from './segments.ts';
 import { decodeUndecoded } from './undecoded.ts';
 
@@ -112,9 +113,20 @@ export interface DumpedRecord {
 class Decoder {
   readonly #dictionary = new Dictionary();
 
+  /** Returns where its sound blocks end. */
+  *segment(file: DiskFile, { header: { salt } }: Head): Generator<DumpedRecord, number> {
+    const reader = new BlockReader(file);
+    for (let end = 0; ; ) {
+      const block = reader.read(end);
+      if (!block || block.header.salt !== salt) return end;
+      end = block.next;
+      yield* this.records(block);
+    }
+  }
+
   *records(block: ReadBlock): Generator<DumpedRecord> {
     const { header, window, start, end } = block;
-    const payload = window.bytes.subarray(start, end);
+    const payload = payloadOf(block);
     if (header.kind === blockKind.dictionary) {
       this.#dictionary.learn(decodeNote<DictionaryNote>(payload));
     } else if (header.kind === blockKind.checkpoint) {
@@ -156,30 +168,32 @@ class Decoder {
  */
 export function* dumpJournal(disk: Disk, directory: string): Generator<DumpedRecord> {
   const decoder = new Decoder();
-  let damage: CorruptJournal | undefined;
-  let before: { readonly path: string; readonly end: number } | undefined;
+  const damages: unknown[] = [];
+  const told = (look: () => void): void => {
+    try {
+      look();
+    } catch (error) {
+      if (!(error instanceof CorruptJournal)) throw error;
+      damages.push(error);
+    }
+  };
+  let before: { readonly head: Head; readonly end: number } | undefined;
   for (const number of segmentNumbers(disk, directory)) {
     const path = segmentPath(directory, number);
     const file = disk.open(path, 'read');
-    let end = 0;
     try {
-      const reader = new BlockReader(file);
-      const first = reader.read(0)?.header;
-      if (before && first?.durable.offset !== before.end) {
-        damage ??= new CorruptJournal(before.path, before.end, 'no sound block');
-      }
-      for (;;) {
-        const block = reader.read(end);
-        if (!block || block.header.salt !== first?.salt) break;
-        end = block.next;
-        yield* decoder.records(block);
-      }
+      let head: Head | undefined;
+      told(() => {
+        head = headOf(file, { number, path, isCopy: false });
+        if (before) mustEndAt(before.head, before.end, head);
+      });
+      const end: number = head ? yield* decoder.segment(file, head) : 0;
+      before = head && { head, end };
     } finally {
       file.close();
     }
-    before = { path, end };
   }
-  if (damage) throw damage;
+  if (damages.length > 0) throw damages[0];
 }
 
 export interface Salvage {

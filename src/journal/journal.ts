@@ -28,7 +28,7 @@ import type { JournalEvents, JournalOptions, RecoveryHooks } from './options.ts'
 import { Queue, type Waiting } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
 import { Retention } from './retention.ts';
-import { newSegment, Segments, sealedNote, writeAll } from './segments.ts';
+import { newSegment, Segments, sealedNote, writeAgain, writeAll } from './segments.ts';
 
 type State = 'running' | 'failed' | 'closed';
 
@@ -92,7 +92,8 @@ export class Journal {
     disk.makeDirectory(directory);
     const lock = lockJournal(disk, directory, { pid: options.pid });
     try {
-      const found = readJournal(disk, directory, { isKnown: () => true, ...hooks });
+      const events = hooks.onRequests ? hooks : { ...hooks, isKnown: () => true };
+      const found = readJournal(disk, directory, events);
       hooks.check?.(found?.group ?? -1);
       const journal = new Journal(options, lock, found);
       await journal.#begin(found);
@@ -119,6 +120,8 @@ export class Journal {
     const isSafe = found.isClean || (await this.segments.replaceSuspect(segment, offset));
     if (!isSafe) throw this.segments.full();
     this.#file = disk.open(segmentPath(directory, segment), 'write');
+    // Whoever wrote the end may have died before its sync: what follows builds on it (P17).
+    if (found.isClean) writeAgain(this.#file, offset - blockBytes(0), offset);
     this.#salt = found.segments.at(-1)?.salt ?? 0;
     this.#group = found.group;
     this.#end = found.end;

@@ -24,7 +24,7 @@ export class Retention {
   readonly #confirmed: ReadonlyMap<number, Float64Array>;
   readonly #options: RetentionOptions;
   readonly #held: HeldCopies;
-  /** Others read segments while this is above 0: none is dropped. */
+  /** Others read segments and copies while this is above 0: none is dropped. */
   pins = 0;
   /**
    * Whether a stream waits for its target or for a person, so that its records are copied aside.
@@ -60,18 +60,21 @@ export class Retention {
   trim(): void {
     try {
       this.#trim();
+      this.#segments.stuck = undefined;
     } catch (error) {
       if (!isShortage(error) && !(error instanceof CorruptJournal)) throw error;
-      this.#segments.shortage ??= `what a segment still holds could not be saved (${error.code})`;
+      const what = 'what the oldest segment still holds cannot be saved';
+      this.#segments.stuck = `${what}: ${error.message}`;
     }
   }
 
   #trim(): void {
     const { clock, retentionMsMin, retentionBytesMin, segmentBytes } = this.#options;
     const { list } = this.#segments;
+    if (this.pins > 0) return;
     this.#held.dropConfirmed(this.#confirmed);
     this.#segments.heldBytes = this.#held.bytes;
-    while (list.length > 1 && this.pins === 0) {
+    while (list.length > 1) {
       const next = list[1];
       if (!next || !this.#mayLeave(next.marks)) return;
       const isOld = clock.wallMs() - next.wallMs > retentionMsMin;

@@ -60,6 +60,8 @@ export class Segments {
   heldBytes = 0;
   /** Why no further segment can be had now; undefined where one can. */
   shortage: string | undefined;
+  /** Why the oldest segment, which is not needed whole any more, cannot be dropped, if so. */
+  stuck: string | undefined;
 
   constructor(disk: Disk, directory: string, options: SegmentOptions) {
     this.#disk = disk;
@@ -114,7 +116,8 @@ export class Segments {
 
   /** What is said to whom no segment can be given. */
   full(): HoldfastError {
-    const why = this.shortage ?? 'no segment is ready';
+    const all = [this.shortage ?? 'no segment is ready', this.stuck];
+    const why = all.filter((one) => one !== undefined).join('; ');
     return new HoldfastError('HF_JOURNAL_FULL', `The journal is full: ${why}.`, {
       retryAfterSeconds: 1,
     });
@@ -252,4 +255,15 @@ export function writeAll(file: DiskFile, bytes: Uint8Array, position: number): v
     if (written <= 0) throw new Error('The disk took no bytes and gave no reason.');
     done += written;
   }
+}
+
+/**
+ * Writes what stands from `start` to `end` once more. It is durable when it returns, also where a
+ * sync has failed before, after which its pages may count as written although the disk lacks them.
+ */
+export function writeAgain(file: DiskFile, start: number, end: number): void {
+  const bytes = new Uint8Array(end - start);
+  file.read(bytes, start);
+  writeAll(file, bytes, start);
+  file.sync();
 }

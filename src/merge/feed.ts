@@ -5,16 +5,12 @@
 import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import { type BlockHeader, blockKind, comparePositions, type Position } from '../journal/block.ts';
-import {
-  BlockReader,
-  headWindowBytes,
-  payloadOf,
-  type ReadBlock,
-} from '../journal/block-reader.ts';
+import { BlockReader, payloadOf, type ReadBlock } from '../journal/block-reader.ts';
 import { CorruptJournal } from '../journal/corrupt.ts';
 import { Dictionary } from '../journal/dictionary.ts';
-import { openStreamFile, segmentPath, streamFiles } from '../journal/files.ts';
+import { openStreamFile, streamFiles } from '../journal/files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from '../journal/notes.ts';
+import { type Head, headOf, mustEndAt } from '../journal/segment-head.ts';
 
 export interface FeedOptions {
   readonly disk: Disk;
@@ -36,9 +32,7 @@ export class Feed {
   readonly #taken: Float64Array;
   #position: Position = { segment: 0, offset: 0 };
   #end: Position = { segment: 0, offset: 0 };
-  #path = '';
-  /** Of the checkpoint that begins the file. */
-  #first: BlockHeader | undefined;
+  #head: Head | undefined;
   #file: DiskFile | undefined;
   #reader: BlockReader | undefined;
 
@@ -142,22 +136,16 @@ export class Feed {
   }
 
   #isOfThisLife({ segment, salt }: BlockHeader): boolean {
-    return segment === this.#first?.segment && salt === this.#first.salt;
+    return segment === this.#head?.number && salt === this.#head.header.salt;
   }
 
   /** Goes to the segment behind this one, which must end here. */
   #goOn(): void {
     const { segment, offset } = this.#position;
-    const path = this.#path;
-    // A copy made for a held stream has fewer blocks.
-    const isWhole = path === segmentPath(this.#options.directory, segment);
+    const before = this.#head;
     // An idle stream's place may have been dropped meanwhile: nothing of it was there.
     const note = this.#enter(segment + 1);
-    const { durable } = this.#first ?? {};
-    const isNext = isWhole && this.#position.segment === segment + 1;
-    if (isNext && (durable?.segment !== segment || durable.offset !== offset)) {
-      throw this.#corrupt(offset, path);
-    }
+    if (before && this.#head) mustEndAt(before, offset, this.#head);
     this.#mustContinue(note);
   }
 
@@ -169,26 +157,20 @@ export class Feed {
     const { disk, directory, stream } = this.#options;
     const found = openStreamFile(disk, directory, { stream, number });
     if (!found) throw this.#corrupt(0);
-    this.#path = found.path;
     this.#file = found.file;
-    // A reader of its own: its window may hold bytes that are not written yet.
-    const block = new BlockReader(found.file, headWindowBytes).read(0);
-    const isFirst =
-      block?.header.kind === blockKind.checkpoint && block.header.segment === found.number;
-    if (!block || !isFirst) throw this.#corrupt(0);
-    this.#first = block.header;
+    this.#head = headOf(found.file, found);
     this.#reader = new BlockReader(found.file);
-    this.#position = { segment: found.number, offset: block.next };
-    const note = decodeNote<CheckpointNote>(payloadOf(block));
-    this.dictionary.learn(note.dictionary);
-    return note;
+    this.#position = { segment: found.number, offset: this.#head.end };
+    this.dictionary.learn(this.#head.note.dictionary);
+    return this.#head.note;
   }
 
   #fileSize(): number {
     return this.#file?.size() ?? 0;
   }
 
-  #corrupt(offset: number, path = this.#path): HoldfastError {
+  #corrupt(offset: number): HoldfastError {
+    const path = this.#head?.path ?? this.#options.directory;
     return new CorruptJournal(path, offset, 'no sound block');
   }
 }

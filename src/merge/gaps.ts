@@ -1,25 +1,16 @@
 // P3: a target that went back further than the journal reaches. What lies between is looked for as
 // the feed would run into it: at the first record behind a gap, or at a checkpoint that knows of
 // records which no block has. What is damaged is no gap: the records may still be saved.
-import { type BlockHeader, blockKind } from '../journal/block.ts';
-import { CorruptJournal } from '../journal/corrupt.ts';
-import { segmentPath } from '../journal/files.ts';
+import { blockKind } from '../journal/block.ts';
 import { type CheckpointNote, decodeNote } from '../journal/notes.ts';
 import type { LaneState } from '../target/target.ts';
 import { blocksOf, type JournaledStream } from './journaled.ts';
 import type { LostRange } from './lost.ts';
 
-/** Where a file stands that was read so far. */
-interface Before {
-  readonly path: string;
-  readonly segment: number;
-  readonly end: number;
-}
-
 /**
  * Per lane the first gap behind what is staged, up to where the journal goes on; by lane. `lanes`
  * may lack some, of which the target knows nothing. The journal must not be trimmed since they
- * were read. Throws CorruptJournal where a segment cannot be read to where its successor was begun.
+ * were read. Throws CorruptJournal as `blocksOf` does.
  */
 export function findGaps(
   lanes: readonly LaneState[],
@@ -37,11 +28,8 @@ export function findGaps(
     gaps.push({ lane, first: end + 1, last: first - 1 });
     taken.delete(lane);
   };
-  let before: Before | undefined;
-  for (const { block, reader, path } of blocksOf(stream)) {
-    const { kind, segment, lane, first, rowCount } = block.header;
-    if (before && before.path !== path) mustBeWhole(stream.directory, before, block.header);
-    before = { path, segment, end: block.next };
+  for (const { block, reader } of blocksOf(stream)) {
+    const { kind, lane, first, rowCount } = block.header;
     if (kind === blockKind.checkpoint) {
       const whole = reader.whole(block);
       const payload = whole?.window.bytes.subarray(whole.start, whole.end);
@@ -53,15 +41,4 @@ export function findGaps(
     if (isRecords && block.header.stream === stream.id) meet(lane, first, first + rowCount - 1);
   }
   return gaps.sort((a, b) => a.lane - b.lane);
-}
-
-/** A segment ends where the next one says; a copy for a held stream has fewer blocks. */
-function mustBeWhole(
-  directory: string,
-  { path, segment, end }: Before,
-  { segment: next, durable }: BlockHeader,
-): void {
-  const isSealed = path === segmentPath(directory, segment) && next === segment + 1;
-  if (!isSealed || (durable.segment === segment && durable.offset === end)) return;
-  throw new CorruptJournal(path, end, 'no sound block');
 }

@@ -1,15 +1,9 @@
 // What the journal still has of a stream, block after block, headers alone: to look at it once,
 // before anything is brought from there to the target.
 import type { Disk, DiskFile } from '../disk.ts';
-import { blockKind } from '../journal/block.ts';
-import {
-  BlockReader,
-  headWindowBytes,
-  payloadOf,
-  type ReadBlock,
-} from '../journal/block-reader.ts';
+import { BlockReader, type ReadBlock } from '../journal/block-reader.ts';
 import { openStreamFile } from '../journal/files.ts';
-import { type CheckpointNote, decodeNote } from '../journal/notes.ts';
+import { type Head, headOf, mustEndAt } from '../journal/segment-head.ts';
 
 export interface JournaledStream {
   readonly disk: Disk;
@@ -22,30 +16,31 @@ export interface JournaledBlock {
   readonly block: ReadBlock;
   /** Can make the block whole until the next is asked for. */
   readonly reader: BlockReader;
-  /** Of the segment, or of what was copied of it for a held stream. */
-  readonly path: string;
 }
 
 /**
  * Blocks of all streams, in order. `isWanted` hears where the stream's lanes stood when a file was
  * begun and when the next one was, if there is one; of a file that is not wanted only its beginning
- * is read.
+ * is read. Throws CorruptJournal where a file does not begin, or end, as it must.
  */
 export function* blocksOf(
-  { disk, directory, id }: JournaledStream,
+  stream: JournaledStream,
   isWanted: (from: ArrayLike<number>, to: ArrayLike<number> | undefined) => boolean = () => true,
 ): Generator<JournaledBlock> {
-  let next = openStreamFile(disk, directory, { stream: id, number: 0 });
+  const lastOf = ({ head: { note } }: Opened): ArrayLike<number> =>
+    note.marks.find((mark) => mark.stream === stream.id)?.last ?? [];
+  let next = openFile(stream, 0);
   try {
     while (next) {
-      const { number, path, file } = next;
+      const own: Opened = next;
       next = undefined;
       try {
-        next = openStreamFile(disk, directory, { stream: id, number: number + 1 });
-        const to = next && lastOf(next.file, id);
-        if (isWanted(lastOf(file, id), to)) yield* blocksIn(file, path);
+        next = openFile(stream, own.head.number + 1);
+        if (!isWanted(lastOf(own), next && lastOf(next))) continue;
+        const end = yield* blocksIn(own);
+        if (next) mustEndAt(own.head, end, next.head);
       } finally {
-        file.close();
+        own.file.close();
       }
     }
   } finally {
@@ -53,21 +48,30 @@ export function* blocksOf(
   }
 }
 
-/** Where the stream's lanes stood when the file was begun. */
-function lastOf(file: DiskFile, stream: number): ArrayLike<number> {
-  const block = new BlockReader(file, headWindowBytes).read(0);
-  if (block?.header.kind !== blockKind.checkpoint) return [];
-  const { marks } = decodeNote<CheckpointNote>(payloadOf(block));
-  return marks.find((mark) => mark.stream === stream)?.last ?? [];
+interface Opened {
+  readonly file: DiskFile;
+  readonly head: Head;
 }
 
-function* blocksIn(file: DiskFile, path: string): Generator<JournaledBlock> {
+function openFile({ disk, directory, id }: JournaledStream, number: number): Opened | undefined {
+  const found = openStreamFile(disk, directory, { stream: id, number });
+  if (!found) return undefined;
+  const { file } = found;
+  try {
+    return { file, head: headOf(file, found) };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/** Returns where the file's blocks end. */
+function* blocksIn({ file, head }: Opened): Generator<JournaledBlock, number> {
   const reader = new BlockReader(file);
-  const salt = reader.read(0)?.header.salt;
   for (let at = 0; ; ) {
     const block = reader.read(at, true);
-    if (!block || block.header.salt !== salt) return;
+    if (!block || block.header.salt !== head.header.salt) return at;
     at = block.next;
-    yield { block, reader, path };
+    yield { block, reader };
   }
 }
