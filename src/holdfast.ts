@@ -300,12 +300,16 @@ class OpenHoldfast implements Opened {
   }
 
   async passOver(...[name, options = {}]: Parameters<Holdfast['passOver']>) {
-    const { journal, loading } = this.#parts;
+    const { journal, loading, requests } = this.#parts;
     const stream = this.#open(name);
     // What is read of the target first must still be there when the journal is looked through.
     journal.retention.pins++;
     try {
-      return await loading.passOver(stream.name, options.dryRun === true);
+      const seen = await loading.passOver(stream.name);
+      if (options.dryRun === true) return seen;
+      // First: who asks meanwhile is told too little rather than what is not true any more.
+      requests.lost(stream.id, seen);
+      return await loading.passOver(stream.name, seen);
     } finally {
       journal.retention.pins--;
     }

@@ -218,9 +218,7 @@ export class Writing {
       },
     };
     if (level === 'journaled') return receipt;
-    const reached: Promise<unknown> =
-      level === 'settled' ? counts() : pending.confirmed(note.ranges);
-    await unlessAborted(reached, signal);
+    await unlessAborted(level === 'settled' ? counts() : receipt.confirmed, signal);
     return receipt;
   }
 }

@@ -3,7 +3,7 @@
 // over before their segment is dropped, and keeps them for a day. Bounded in number.
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { HoldfastError, type Rejection } from '../errors.ts';
-import type { EndCounts } from '../merge/ledger.ts';
+import { type EndCounts, noCounts } from '../merge/ledger.ts';
 import { diskFailure, isShortage } from './disk-failure.ts';
 import { groupOf } from './group.ts';
 import type { LoadMark, RequestNote } from './notes.ts';
@@ -146,6 +146,30 @@ export class Requests {
       if (request.stream === stream && isOpen) kept.push(request);
     }
     return kept.slice(0, limit);
+  }
+
+  /**
+   * Some of these records are lost: of requests that have them nobody tells any more how they
+   * ended. Durable on return.
+   */
+  lost(
+    stream: number,
+    lost: readonly { readonly lane: number; readonly first: number; readonly last: number }[],
+  ): void {
+    this.#mustBeOpen();
+    this.#flushOrRefuse();
+    const isHit = ({ ranges }: KeptRequest): boolean =>
+      ranges.some(([lane, first, count]) =>
+        lost.some((one) => {
+          return one.lane === lane && one.first < first + count && one.last >= first;
+        }),
+      );
+    const sql = 'SELECT body, counts FROM requests WHERE stream = ? AND counts IS NOT NULL';
+    for (const row of this.#prepared(sql).iterate(stream)) {
+      const request = parse(row as unknown as Stored);
+      if (request && isHit(request)) this.#settled.set(request.id, noCounts);
+    }
+    this.#flushOrRefuse();
   }
 
   get freshCount(): number {

@@ -80,11 +80,13 @@ export class Feed {
         this.#mustContinue(this.#enter(0));
         continue;
       }
-      reader.limit = segment === this.#end.segment ? this.#end.offset : this.#fileSize();
+      // A copy has fewer blocks, and all are durable: where the journal ends says nothing of it.
+      const isLast = segment >= this.#end.segment && this.#head?.isCopy === false;
+      reader.limit = isLast ? this.#end.offset : this.#fileSize();
       const head = reader.read(offset, true);
       if (!head || !this.#isOfThisLife(head.header)) {
         // Behind the last block of a segment that has a successor.
-        if (segment >= this.#end.segment) throw this.#corrupt(offset);
+        if (isLast) throw this.#corrupt(offset);
         this.#goOn();
         continue;
       }

@@ -73,11 +73,12 @@ export interface LoadingCalls {
   /**
    * P3, an operator's order: the first records of each lane that neither the target nor the journal
    * has any more are passed over, and the stream goes on behind them. The journal is not trimmed
-   * meanwhile. Resolves with them once the target has committed that; `isDryRun` only looks.
-   * Rejects with HF_USAGE where there are none, with HF_TARGET where the target, or another owner
-   * of the stream, says no.
+   * meanwhile. Without `agreed` it only looks, and resolves with them; else it resolves once the
+   * target has committed that, and these are what was agreed to. Rejects with HF_USAGE where there
+   * are none, with HF_TARGET where the target, or another owner of the stream, says no, or other
+   * records are lost than that.
    */
-  passOver(stream: string, isDryRun: boolean): Promise<LostRange[]>;
+  passOver(stream: string, agreed?: readonly LostRange[]): Promise<readonly LostRange[]>;
   /** Undefined where the target cannot be asked, or has nothing to tell. */
   contention(sinceMs: number): Promise<Contention | undefined>;
   /** Lets running transactions finish, then ends all sessions. */
@@ -191,9 +192,9 @@ export class Loading implements LoadingCalls {
     );
   }
 
-  async passOver(stream: string, isDryRun: boolean): Promise<LostRange[]> {
+  async passOver(stream: string, agreed?: readonly LostRange[]): Promise<readonly LostRange[]> {
     const { loading } = this.#open(stream);
-    return this.#withSession((session) => loading.passOver(session, isDryRun));
+    return this.#withSession((session) => loading.passOver(session, agreed));
   }
 
   /** Asked again and again: on a session of its own, which stays. */

@@ -28,12 +28,13 @@ export async function mergeStaged(
     readonly settings: StreamSettings;
     readonly shared: { readonly table: Table };
     readonly clock: Clock;
+    readonly signal: AbortSignal;
   },
 ): Promise<readonly LaneState[]> {
-  const { settings, shared, clock } = of;
+  const { settings, shared, clock, signal } = of;
   const stream = stagedStream(settings, shared.table);
   const rowsMax = limits.mergeRowsMax;
-  for (let waits = 0; waits < waitsMax; ) {
+  for (let waits = 0; waits < waitsMax && !signal.aborted; ) {
     const lanes = await session.lanes(of.stream);
     if (lanes.every(({ staged, settled }) => staged === settled)) return lanes;
     const turn = { stream, rowsMax, start: 0, share: 1, isOptimistic: false };
@@ -44,9 +45,9 @@ export async function mergeStaged(
     }
     if (merged) continue;
     waits++;
-    await clock.sleep(limits.retryMsMin);
+    await clock.sleep(limits.retryMsMin, signal);
   }
-  throw new TargetError('transient', '', 'Other mergers still have what was staged before.');
+  throw new TargetError('transient', '', 'What was staged before is not merged yet.');
 }
 
 /**

@@ -95,8 +95,9 @@ export class StreamLoading {
       } catch (error) {
         if (error instanceof HoldfastError) {
           // Fenced, or the journal and the target disagree: only a person can decide.
+          if (error.code === 'HF_CORRUPT') await this.#tellLanes();
           events.onState(settings.id, { state: 'held', reason: error.message, isFinal: true });
-          await this.#order();
+          await this.#order(error);
           continue;
         }
         const obstacle = obstacleOf(error);
@@ -108,35 +109,73 @@ export class StreamLoading {
     }
   }
 
+  get #isWaiting(): boolean {
+    return this.#resume !== undefined;
+  }
+
   /** Held until an operator has given an order, or the stream is stopped. */
-  async #order(): Promise<void> {
+  async #order({ code }: HoldfastError): Promise<void> {
     if (this.#stop.signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      this.#resume = resolve;
-    });
+    const over = new AbortController();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#resume = () => {
+      over.abort();
+      resolve();
+    };
+    while (code === 'HF_CORRUPT' && !over.signal.aborted) {
+      await this.#parts.clock.sleep(limits.idleCheckMs, over.signal);
+      // None of it while an order is carried out.
+      if (this.#isWaiting) await this.#tellLanes();
+    }
+    await promise;
     this.#resume = undefined;
+  }
+
+  /**
+   * Nobody else looks at the lanes of a stream that is held, and its loaders may have told of some
+   * only: what a failover took back the journal must keep, and copy aside, from there on (P3).
+   */
+  async #tellLanes(): Promise<void> {
+    const { events, settings } = this.#parts;
+    let session: Session | undefined;
+    try {
+      session = await this.#parts.connect();
+      const lanes = await session.lanes(this.#streamId);
+      if (this.#epoch !== undefined) requireOwner(lanes, this.#epoch);
+      events.onLanes(settings.id, lanes);
+      await session.close();
+    } catch (error) {
+      session?.destroy();
+      // The target does not say, or they are another one's: looked at again later.
+      if (!(error instanceof TargetError || error instanceof HoldfastError)) throw error;
+    }
   }
 
   /**
    * See LoadingCalls.passOver. What is passed over is told by the lanes as a claim of ours has
    * found them; whatever comes of it, the stream takes its lanes over anew, and runs or is held.
    */
-  async passOver(session: Session, isDryRun: boolean): Promise<LostRange[]> {
-    const seen = findGaps(await session.lanes(this.#streamId), this.#journaled);
-    if (isDryRun && seen.length > 0) return seen;
-    if (seen.length === 0) throw nothingLost(this.#streamId.stream);
+  async passOver(
+    session: Session,
+    agreed: readonly LostRange[] | undefined,
+  ): Promise<readonly LostRange[]> {
+    if (!agreed) {
+      const seen = findGaps(await session.lanes(this.#streamId), this.#journaled);
+      if (seen.length === 0) throw nothingLost(this.#streamId.stream);
+      return seen;
+    }
     const resume = await this.#held();
     try {
       const { shared } = await this.#claim(await this.#parts.connect());
       const { clock, settings } = this.#parts;
-      const staged = { stream: this.#streamId, settings, shared, clock };
+      const { signal } = this.#stop;
+      const staged = { stream: this.#streamId, settings, shared, clock, signal };
       const lanes = await mergeStaged(session, staged);
       const ranges = findGaps(lanes, this.#journaled);
-      if (ranges.length > 0) {
-        await giveUp(session, { ...this.#streamId, epoch: shared.epoch, ranges }, async () => {
-          return (await this.#claim(await this.#parts.connect())).lanes;
-        });
-      }
+      if (JSON.stringify(ranges) !== JSON.stringify(agreed)) throw otherLost();
+      await giveUp(session, { ...this.#streamId, epoch: shared.epoch, ranges }, async () => {
+        return (await this.#claim(await this.#parts.connect())).lanes;
+      });
       // Before the order is answered: who writes then is not refused any more.
       this.#parts.events.onState(settings.id, { state: 'connecting' });
       return ranges;
@@ -292,6 +331,9 @@ export class StreamLoading {
 
 /** The loaders of an idle stream look at the target so often. */
 const heldMsMax = 2 * limits.idleCheckMs;
+
+const otherLost = (): TargetError =>
+  new TargetError('transient', '', 'Other records are lost than a moment ago: look once more.');
 
 const nothingLost = (stream: string): HoldfastError =>
   new HoldfastError(

@@ -6,7 +6,7 @@ import { passOverAnswer, passOverBody, responses, streamParams } from './schemas
 
 type Route = {
   Params: Static<typeof streamParams>;
-  Body: Static<typeof passOverBody> | null;
+  Body: Static<typeof passOverBody>;
 };
 
 export function addPassOverRoute(app: FastifyInstance, { holdfast }: Parts): void {
@@ -17,12 +17,12 @@ export function addPassOverRoute(app: FastifyInstance, { holdfast }: Parts): voi
       schema: {
         summary: 'Give up records that target and journal have both lost; they are unaccounted.',
         params: streamParams,
-        body: { anyOf: [passOverBody, { type: 'null' }] },
-        response: responses({ 200: passOverAnswer }, ['HF_UNKNOWN_STREAM', 'HF_TARGET']),
+        body: passOverBody,
+        response: responses({ 200: passOverAnswer }, ['HF_UNKNOWN_STREAM', 'HF_TARGET', 'HF_CORRUPT']),
       },
     },
     async (request) => ({
-      ranges: await holdfast.passOver(request.params.stream, request.body ?? {}),
+      ranges: await holdfast.passOver(request.params.stream, request.body),
     }),
   );
 }

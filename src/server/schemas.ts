@@ -215,7 +215,7 @@ export const verifyAnswer = Type.Object({
 });
 
 export const passOverBody = Type.Object(
-  { dryRun: Type.Optional(Type.Boolean({ description: 'Only say what would be given up.' })) },
+  { dryRun: Type.Boolean({ description: 'Only say what would be given up.' }) },
   closed,
 );
 export const passOverAnswer = Type.Object({
