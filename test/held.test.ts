@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemDisk } from '../src/disk.ts';
 import { HoldfastError } from '../src/errors.ts';
+import { blockKind } from '../src/journal/block.ts';
+import { BlockReader, type ReadBlock } from '../src/journal/block-reader.ts';
 import { Journal } from '../src/journal/journal.ts';
 import { Feed } from '../src/merge/feed.ts';
+import { findGaps } from '../src/merge/gaps.ts';
 import { journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
 
 const bounds = { bytesMax: 8 * 256 * 1024 };
@@ -100,7 +103,10 @@ test('a damaged segment stays where a held stream needs more of it than can be r
   writeFileSync(path, bytes.fill(0, bytes.length / 2));
   await assert.rejects(
     fill(journal, 80),
-    (error: unknown) => error instanceof HoldfastError && error.code === 'HF_JOURNAL_FULL',
+    (error: unknown) =>
+      error instanceof HoldfastError &&
+      error.code === 'HF_JOURNAL_FULL' &&
+      /0000000001.segment is corrupt at byte/.test(error.message),
   );
   assert.deepEqual(
     readdirSync(folder.path).filter((name) => name.includes('0000000001')),
@@ -109,6 +115,69 @@ test('a damaged segment stays where a held stream needs more of it than can be r
   assert.equal(journal.state, 'running');
   await journal.close();
 });
+
+test('damage to what others are done with keeps no held stream from its copy', async (t) => {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const journal = await Journal.open(journalOptions(folder.path, bounds));
+  t.after(() => journal.close());
+  journal.retention.isHeld = (id) => id === journal.openStream('held', 4, 'key:id').id;
+  await fill(journal, 5);
+  const path = join(folder.path, '0000000001.segment');
+  const bytes = readFileSync(path);
+  const { id: busy } = journal.openStream('busy', 4, 'key:id');
+  for (const { header, start } of blocksIn(path)) {
+    if (header.kind === blockKind.rows && header.stream === busy) bytes[start] = 255;
+  }
+  writeFileSync(path, bytes);
+  await fill(journal, 80);
+  const wanted = Array.from({ length: 85 }, (_, i) => i + 1);
+  assert.deepEqual(readAll(journal, folder.path, 'held')[0], wanted);
+});
+
+test('a copy that is damaged is no gap, and stays', async (t) => {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  let journal = await Journal.open(journalOptions(folder.path, bounds));
+  const isHeld = (id: number): boolean => id === journal.openStream('held', 4, 'key:id').id;
+  journal.retention.isHeld = isHeld;
+  await fill(journal, 80);
+  const copy = readdirSync(folder.path).find((name) => name.includes('.held-')) ?? '';
+  const path = join(folder.path, copy);
+  const rows = blocksIn(path).filter(({ header }) => header.kind === blockKind.rows);
+  const struck = rows.at(4);
+  assert(struck, 'a block in the middle');
+  const bytes = readFileSync(path);
+  bytes[struck.offset + 40] = (bytes[struck.offset + 40] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+  const isCorrupt = (error: unknown): boolean =>
+    error instanceof HoldfastError && error.message.includes(`${copy} is corrupt at byte`);
+  assert.throws(() => readAll(journal, folder.path, 'held'), isCorrupt);
+  const { id } = journal.openStream('held', 4, 'key:id');
+  const stream = { disk: systemDisk, directory: folder.path, id, lanes: 5 };
+  assert.throws(() => findGaps([], stream), isCorrupt);
+  await journal.close();
+  journal = await Journal.open(journalOptions(folder.path, bounds));
+  journal.retention.isHeld = isHeld;
+  t.after(() => journal.close());
+  // All before the damage is confirmed; what is behind it may still be saved.
+  for (const { header } of rows.slice(0, 4)) {
+    const confirmed = journal.confirmed.get(id);
+    if (confirmed) confirmed[header.lane] = header.first + header.rowCount - 1;
+  }
+  journal.retention.trim();
+  assert(readdirSync(folder.path).includes(copy), 'it stays');
+});
+
+/** The blocks of a file. */
+function blocksIn(path: string): ReadBlock[] {
+  const file = systemDisk.open(path, 'read');
+  const reader = new BlockReader(file);
+  const blocks: ReadBlock[] = [];
+  for (let block = reader.read(0); block; block = reader.read(block.next)) blocks.push(block);
+  file.close();
+  return blocks;
+}
 
 test('a copy that could not be followed by its drop is made again, and counted once', async () => {
   const folder = temporaryFolder();

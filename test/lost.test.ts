@@ -239,7 +239,8 @@ test('another owner of the stream lets no order through (P3)', async () => {
 for (const route of ['direct', 'staged'] as const) {
   test(`what a held stream still has is kept, and merged after the order (P3, ${route})`, async () => {
     const shop = new Shop({ route, loaders: 2 });
-    await shop.live(new SimulatedDisk(), async (holdfast) => {
+    const disk = new SimulatedDisk();
+    await shop.live(disk, async (holdfast) => {
       await shop.write(holdfast, 'a', range(4));
       await shop.settled(holdfast, 'a');
       const { commits } = shop.target.store;
@@ -248,16 +249,22 @@ for (const route of ['direct', 'staged'] as const) {
       await shop.write(holdfast, 'b', range(100));
       await shop.settled(holdfast, 'b');
       await shop.clock.sleep(2_000);
-      // The journal has these, and all of them were confirmed.
-      await shop.write(holdfast, 'a', range(3, 500));
+      // The journal has these, among others, and all of them are confirmed.
+      for (const id of range(3, 500)) {
+        await shop.write(holdfast, 'b', range(2, 2 * id));
+        await shop.write(holdfast, 'a', [id]);
+      }
       await shop.settled(holdfast, 'a');
-      await shop.clock.sleep(2_000);
       shop.target.failover(shop.target.store.commits - commits);
       await shop.until(holdfast, 'a', isHeld);
       await shop.until(holdfast, 'b', isHeld);
       await holdfast.passOver('b');
       // The others bring the journal to its bound: it copies aside what `a` needs.
-      await shop.write(holdfast, 'b', range(300, 1_000));
+      for (const from of range(30)) {
+        await shop.write(holdfast, 'b', range(10, 1_000 + 10 * from));
+        await shop.clock.sleep(1_100);
+      }
+      assert(disk.list('/journal').some((name) => name.includes('held')));
       await holdfast.passOver('a');
       const { unaccounted, merged } = await shop.settled(holdfast, 'a');
       assert.deepEqual([unaccounted, merged], [99, 7]);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { systemDisk } from '../src/disk.ts';
+import { type Disk, systemDisk } from '../src/disk.ts';
 import { HoldfastError } from '../src/errors.ts';
 import { bytesOf, headerBytes, readHeader, sealBlock } from '../src/journal/block.ts';
 import { headWindowBytes } from '../src/journal/block-reader.ts';
@@ -18,6 +18,7 @@ import { readHead } from '../src/journal/segment-head.ts';
 import { Feed } from '../src/merge/feed.ts';
 import { findGaps } from '../src/merge/gaps.ts';
 import { blocksOf } from '../src/merge/journaled.ts';
+import { SimulatedDisk } from './simulation/simulated-disk.ts';
 import { diskWith, journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
 import { column } from './support/rows.ts';
 
@@ -223,6 +224,24 @@ test('a segment whose successor tells nothing of it is read, as before', async (
   await assert.rejects(reopen(directory), isCorrupt(path));
 });
 
+test('what follows a clean end builds on it once it is durable (P17)', async () => {
+  const first = new SimulatedDisk({ seed: 3 });
+  const open = (disk: Disk) => Journal.open(journalOptions('/journal', { disk, segmentBytes }));
+  const journal = await open(first);
+  await append(journal, 3);
+  // Killed between the write of the end and its sync.
+  first.inject({ fault: 'die', operation: 'sync' });
+  await assert.rejects(journal.close());
+  const second = first.kill();
+  const next = await open(second);
+  await append(next, 3);
+  const { end } = next;
+  assert(end.segment > 1, 'another segment was begun');
+  const third = second.crash({ keep: () => false });
+  assert.deepEqual((await open(third)).end, end);
+  assert.equal(checkJournal(third, '/journal').ok, true);
+});
+
 test('what is damaged is no gap to be passed over (P3)', async (t) => {
   const directory = await closedJournal(t);
   const stream = { disk: systemDisk, directory, id: 1, lanes: 4 };
@@ -231,6 +250,8 @@ test('what is damaged is no gap to be passed over (P3)', async (t) => {
   const path = segmentPath(directory, second);
   changeBytes(path, (bytes) => bytes.fill(0, 100_000));
   assert.throws(() => findGaps([], stream), isCorrupt(path));
+  changeBytes(path, (bytes) => bytes.fill(0, 100, 101));
+  assert.throws(() => findGaps([], stream), isCorrupt(path, 0));
   // Without what came before it is what the journal begins with: that is a gap.
   rmSync(segmentPath(directory, second - 1));
   rmSync(path);
