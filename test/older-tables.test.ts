@@ -1,13 +1,17 @@
 // Tables that an earlier version has made are brought up when they are prepared, with all that
-// they hold. Their CHECKs would not let lost records be passed over (P3).
+// they hold. Their CHECKs would not let lost records be passed over (P3). What `holdfast
+// init --sql` prints may be run again at any time.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { readFile } from 'node:fs/promises';
+import { after, before, test } from 'node:test';
+import { schemaSqlOf } from '../src/target/open.ts';
 import type { Session, StreamId, Target } from '../src/target/target.ts';
 import { createMariadb, startMariadb } from './support/mariadb.ts';
 import { Rig as MariadbRig } from './support/mariadb-rig.ts';
-import { createDatabase, startPostgres } from './support/postgres.ts';
+import { connect, createDatabase, type PostgresServer, startPostgres } from './support/postgres.ts';
 import { Rig as PostgresRig } from './support/postgres-rig.ts';
 import { newGround } from './support/sqlite.ts';
+import type { TargetRig } from './support/target-rig.ts';
 import { fails, joinTable } from './support/target-stream.ts';
 
 const passOver = async (session: Session, id: StreamId): Promise<void> => {
@@ -15,19 +19,33 @@ const passOver = async (session: Session, id: StreamId): Promise<void> => {
   await session.passOver({ ...id, epoch, ranges: [{ lane: 0, first: 2, last: 4 }] });
 };
 
-/** `session` has passed nothing over before; one record of the stream's lane 0 is merged. */
-async function isBroughtUp(target: Target, id: StreamId): Promise<void> {
-  const [before, after] = [await target.connect(), await target.connect()];
-  await assert.rejects(passOver(before, id), fails('row'), 'the older tables do not allow it');
-  before.destroy();
-  await assert.rejects(after.prepare(false), fails('hold'));
-  await after.prepare(true);
-  await after.prepare(false);
-  await passOver(after, id);
-  const [lane] = await after.lanes(id);
+/** Nothing was passed over before; one record of the stream's lane 0 is merged. */
+async function isBroughtUp(target: Target, id: StreamId, hold: RegExp): Promise<void> {
+  const [older, session] = [await target.connect(), await target.connect()];
+  await assert.rejects(passOver(older, id), fails('row'), 'the older tables do not allow it');
+  older.destroy();
+  await assert.rejects(session.prepare(false), hold);
+  await session.prepare(true);
+  await session.prepare(false);
+  await passOver(session, id);
+  const [lane] = await session.lanes(id);
   assert.deepEqual([lane?.settled, lane?.merged], [4, 1]);
-  assert.equal((await after.ledger(id, { lane: 0, first: 1, last: 9 })).length, 2);
-  await after.close();
+  assert.equal((await session.ledger(id, { lane: 0, first: 1, last: 9 })).length, 2);
+  await session.close();
+}
+
+/** With lost records in the ledger; no version that is there is set back. */
+async function mayRunAgain(rig: TargetRig): Promise<void> {
+  const newest = 'SELECT max(version) AS newest FROM holdfast_version';
+  const sql = await schemaSqlOf(rig.url);
+  await rig.sql(sql);
+  await rig.sql('DELETE FROM holdfast_version WHERE version = 3');
+  const session = await rig.connect();
+  await session.prepare(true);
+  assert.equal((await rig.sql(newest))[0]?.['newest'], 3);
+  await rig.sql('UPDATE holdfast_version SET version = 4 WHERE version = 3');
+  await rig.sql(sql);
+  assert.equal((await rig.sql(newest))[0]?.['newest'], 4);
 }
 
 const totals = 'merged + duplicates + superseded + dead_letters';
@@ -48,38 +66,101 @@ test('SQLite: tables of version 1', async (t) => {
     database.exec(`ALTER TABLE ${table} RENAME TO newer; ${older};
       INSERT INTO ${table} SELECT * FROM newer; DROP TABLE newer`);
   }
-  database.exec('UPDATE holdfast_version SET version = 1');
-  await isBroughtUp(ground.target, stream.id);
+  const views = `CREATE VIEW seen AS SELECT lane, settled FROM holdfast_lanes;
+    CREATE VIEW broken AS SELECT * FROM nowhere`;
+  database.exec(`UPDATE holdfast_version SET version = 1; ${views}`);
+  database.exec(await schemaSqlOf('sqlite:'));
+  await isBroughtUp(ground.target, stream.id, /of version 1; .* needs 2\. .*`createTables: true`/);
   const again = await ground.target.connect();
   assert.equal(again.identity, identity);
+  const seen = database.prepare('SELECT settled FROM seen ORDER BY lane').all();
+  assert.deepEqual(
+    seen.map(({ settled }) => settled),
+    [4, 0, 0],
+  );
 });
 
+let server: PostgresServer;
+before(async () => {
+  server = await startPostgres('18');
+});
+after(() => server.stop());
+
+const toVersion2 = `
+  ALTER TABLE holdfast_lanes DROP CONSTRAINT holdfast_lanes_ends,
+    ADD CONSTRAINT holdfast_lanes_check1 CHECK (settled = ${totals});
+  ALTER TABLE holdfast_merges DROP CONSTRAINT holdfast_merges_ends,
+    ADD CONSTRAINT holdfast_merges_check CHECK (settled = ${totals});
+  ALTER TABLE holdfast_ledger DROP CONSTRAINT holdfast_ledger_ends,
+    ADD CONSTRAINT holdfast_ledger_ends CHECK (row_count >= ${totals}
+      AND (merged_at IS NULL OR row_count = ${totals}));
+  DELETE FROM holdfast_version; INSERT INTO holdfast_version VALUES (2)`;
+
 test('PostgreSQL: tables of version 2', async () => {
-  const server = await startPostgres('18');
-  const rig = new PostgresRig(await createDatabase(server, 'older'));
+  const rig = new PostgresRig(await createDatabase(server, 'version_2'));
   try {
     await rig.sql('CREATE TABLE t (id int PRIMARY KEY)');
     const stream = await rig.stream('t');
     await stream.merge('optimistic', [{ id: 1 }]);
-    await rig.sql(`
-      ALTER TABLE holdfast_lanes DROP CONSTRAINT holdfast_lanes_ends,
-        ADD CONSTRAINT holdfast_lanes_check1 CHECK (settled = ${totals});
-      ALTER TABLE holdfast_merges DROP CONSTRAINT holdfast_merges_ends,
-        ADD CONSTRAINT holdfast_merges_check CHECK (settled = ${totals});
-      ALTER TABLE holdfast_ledger DROP CONSTRAINT holdfast_ledger_ends,
-        ADD CONSTRAINT holdfast_ledger_ends CHECK (row_count >= ${totals}
-          AND (merged_at IS NULL OR row_count = ${totals}));
-      UPDATE holdfast_version SET version = 2`);
-    await isBroughtUp(rig.target, stream.id);
+    await rig.sql(toVersion2);
+    await isBroughtUp(rig.target, stream.id, /of version 2; .* needs 3\. .*`holdfast init --sql`/);
+    await mayRunAgain(rig);
   } finally {
     await rig.close();
-    await server.stop();
+  }
+});
+
+test('PostgreSQL: tables of version 1', async () => {
+  const rig = new PostgresRig(await createDatabase(server, 'version_1'));
+  try {
+    const folder = new URL('../sql/postgres/', import.meta.url);
+    for (const file of ['1-tables.sql', '2-guard.sql']) {
+      await rig.sql(await readFile(new URL(file, folder), 'utf8'));
+    }
+    await rig.sql(`INSERT INTO holdfast_version VALUES (1); CREATE TABLE t (id int PRIMARY KEY);
+      INSERT INTO holdfast_ledger VALUES
+        (gen_random_uuid(), 'other', 0, 1, 1, 1, 1, 0, 0, 0, 0, NULL, 'direct')`);
+    const stream = await rig.stream('t');
+    await stream.merge('optimistic', [{ id: 1 }]);
+    await passOver(await rig.connect(), stream.id);
+    await mayRunAgain(rig);
+  } finally {
+    await rig.close();
+  }
+});
+
+test('PostgreSQL: batches and merges of a process that still runs go on to their end', async () => {
+  const rig = new PostgresRig(await createDatabase(server, 'live'));
+  const session = await rig.connect();
+  await session.prepare(true);
+  const inTheirOrder = {
+    batch: ['lanes', 'ledger', 'lanes'],
+    merge: ['claims', 'ledger', 'merges'],
+    claim: ['lanes', 'merges', 'claims', 'ledger'],
+  };
+  const other = await connect(rig.url);
+  try {
+    for (const [what, [first, ...then]] of Object.entries(inTheirOrder)) {
+      await rig.sql(toVersion2);
+      const lock = (table = '') =>
+        other.query(`LOCK TABLE holdfast_${table} IN ROW EXCLUSIVE MODE`);
+      await other.query('BEGIN');
+      await lock(first);
+      const prepared = session.prepare(true);
+      while ((await rig.sql('SELECT 1 FROM pg_locks WHERE NOT granted')).length === 0);
+      for (const table of then) await lock(table);
+      await other.query('COMMIT');
+      await assert.doesNotReject(prepared, what);
+    }
+  } finally {
+    await other.end();
+    await rig.close();
   }
 });
 
 test('MariaDB: tables of version 2', async () => {
-  const server = await startMariadb();
-  const rig = new MariadbRig(await createMariadb(server, 'older'));
+  const mariadb = await startMariadb();
+  const rig = new MariadbRig(await createMariadb(mariadb, 'older'));
   try {
     await rig.sql('CREATE TABLE t (id int PRIMARY KEY)');
     const stream = await rig.stream('t');
@@ -92,9 +173,10 @@ test('MariaDB: tables of version 2', async () => {
       ALTER TABLE holdfast_ledger DROP CONSTRAINT holdfast_ledger_ends,
         ADD CONSTRAINT CONSTRAINT_3 CHECK (merged_at IS NULL OR row_count = ${totals});
       UPDATE holdfast_version SET version = 2`);
-    await isBroughtUp(rig.target, stream.id);
+    await isBroughtUp(rig.target, stream.id, /of version 2; .* needs 3\. .*`holdfast init --sql`/);
+    await mayRunAgain(rig);
   } finally {
     await rig.close();
-    await server.stop();
+    await mariadb.stop();
   }
 });

@@ -1,21 +1,6 @@
 -- The staged route: a batch is first committed to a staging table of its stream, and merges bring it
 -- into the stream's table later. Streams of the direct route leave all of this empty.
 
--- A batch that is staged stands in the ledger with `merged_at` null; its `ends` are then only those
--- that were decided before the merge (dead letters that never decoded, duplicates that were collapsed).
-ALTER TABLE holdfast_ledger ADD COLUMN IF NOT EXISTS merged_at timestamptz DEFAULT now();
-ALTER TABLE holdfast_ledger DROP CONSTRAINT IF EXISTS holdfast_ledger_check1;
-ALTER TABLE holdfast_ledger DROP CONSTRAINT IF EXISTS holdfast_ledger_ends;
-ALTER TABLE holdfast_ledger ADD CONSTRAINT holdfast_ledger_ends CHECK (
-  row_count >= merged + duplicates + superseded + dead_letters
-  AND (merged_at IS NULL OR row_count = merged + duplicates + superseded + dead_letters)
-);
-CREATE INDEX IF NOT EXISTS holdfast_ledger_waiting
-  ON holdfast_ledger (stream, lane, writer, last_sequence) WHERE merged_at IS NULL;
-
--- What the lane's owner has told last; partitions of the staging table with later records are kept.
-ALTER TABLE holdfast_lanes ADD COLUMN IF NOT EXISTS confirmed bigint NOT NULL DEFAULT 0;
-
 -- What a lane of a staged stream has in holdfast_lanes for the direct route: its `settled` and its
 -- totals. They stand apart, so that a merge and the staging of the next batch never wait for each
 -- other. `source` stands for (writer, stream, lane) in the staging table.
@@ -98,3 +83,22 @@ BEGIN
   END IF;
 END
 $guard$;
+
+-- Tables of version 1 are altered in the order in which a batch locks them, so that none of a
+-- process that still runs meets this in a deadlock.
+-- `merged_at`: null in the ledger's row of a batch that is staged; its `ends` are then only those
+-- that were decided before the merge (dead letters that never decoded, duplicates that were
+-- collapsed). `confirmed`: what the lane's owner has told last; partitions of the staging table
+-- with later records are kept.
+DO $staging$
+BEGIN
+  IF EXISTS (SELECT FROM holdfast_version WHERE version >= 2) THEN
+    RETURN;
+  END IF;
+  ALTER TABLE holdfast_lanes ADD COLUMN IF NOT EXISTS confirmed bigint NOT NULL DEFAULT 0;
+  ALTER TABLE holdfast_ledger ADD COLUMN IF NOT EXISTS merged_at timestamptz DEFAULT now(),
+    DROP CONSTRAINT IF EXISTS holdfast_ledger_check1;
+  CREATE INDEX IF NOT EXISTS holdfast_ledger_waiting
+    ON holdfast_ledger (stream, lane, writer, last_sequence) WHERE merged_at IS NULL;
+END
+$staging$;

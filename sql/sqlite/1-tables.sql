@@ -2,6 +2,8 @@
 -- inside the transactions that write your rows, so they say at any time exactly what those tables
 -- hold. Never edit them by hand: `settled` decides which rows are sent again. Times are
 -- milliseconds since 1970, UTC: datetime(at / 1000, 'unixepoch') reads them.
+-- Tables of an earlier version are left as they are: Holdfast brings them up itself, once it is
+-- started with `createTables: true`.
 
 -- `identity` tells this file from another one of the same name. One row.
 CREATE TABLE IF NOT EXISTS holdfast_version (

@@ -1,6 +1,6 @@
 // Holdfast's own tables: from the package's SQL files into the database, once, whoever comes first.
 import { readdir, readFile } from 'node:fs/promises';
-import { TargetError } from '../target.ts';
+import { areReady } from '../own-tables.ts';
 import type { Connection } from './connection.ts';
 
 // The same place from src/target/mysql and from dist/target/mysql.
@@ -22,23 +22,17 @@ export async function schemaSql(): Promise<string> {
  * in the middle, do no harm.
  */
 export async function prepare(connection: Connection, create: boolean): Promise<void> {
-  if (await isPrepared(connection)) return;
-  if (!create) {
-    const message = 'Holdfast’s own tables are missing; run what `holdfast init --sql` prints.';
-    throw new TargetError('hold', 'ER_NO_SUCH_TABLE', message);
-  }
+  if (areReady(await versionOf(connection), { version, create })) return;
   await connection.script((await schemaSql()).trim().replace(/;$/, ''));
 }
 
-async function isPrepared(connection: Connection): Promise<boolean> {
+/** 0: there are none, or not all. */
+async function versionOf(connection: Connection): Promise<number> {
   const [found] = await connection.query(
     `SELECT COUNT(*) AS tables FROM information_schema.tables
      WHERE table_schema = DATABASE() AND table_name = 'holdfast_version'`,
   );
-  if (Number(found?.['tables']) === 0) return false;
+  if (Number(found?.['tables']) === 0) return 0;
   const [row] = await connection.query('SELECT MAX(version) AS newest FROM holdfast_version');
-  const newest = Number(row?.['newest'] ?? 0);
-  if (newest <= version) return newest === version;
-  const message = `Holdfast’s tables are of version ${newest}; this program knows ${version}.`;
-  throw new TargetError('hold', '', message);
+  return Number(row?.['newest'] ?? 0);
 }

@@ -1,6 +1,6 @@
 // Holdfast's own tables: from the package's SQL files into the database, once, whoever comes first.
 import { readdir, readFile } from 'node:fs/promises';
-import { TargetError } from '../target.ts';
+import { areReady } from '../own-tables.ts';
 import type { Connection } from './connection.ts';
 
 // The same place from src/target/postgres and from dist/target/postgres.
@@ -21,11 +21,7 @@ export async function schemaSql(): Promise<string> {
 
 /** Resolves when the tables are there, in this version; creates them where `create`. */
 export async function prepare(connection: Connection, create: boolean): Promise<void> {
-  if (await isPrepared(connection)) return;
-  if (!create) {
-    const message = 'Holdfast’s own tables are missing; run what `holdfast init --sql` prints.';
-    throw new TargetError('hold', '42P01', message);
-  }
+  if (areReady(await versionOf(connection), { version, create })) return;
   const sql = await schemaSql();
   await connection.transaction(async () => {
     // Two processes at once: CREATE … IF NOT EXISTS alone fails for the slower of them.
@@ -34,12 +30,10 @@ export async function prepare(connection: Connection, create: boolean): Promise<
   });
 }
 
-async function isPrepared(connection: Connection): Promise<boolean> {
+/** 0: there are none. */
+async function versionOf(connection: Connection): Promise<number> {
   const [found] = await connection.query(`SELECT to_regclass('holdfast_version') AS relation`);
-  if (!found?.['relation']) return false;
+  if (!found?.['relation']) return 0;
   const [row] = await connection.query('SELECT max(version) AS newest FROM holdfast_version');
-  const newest = Number(row?.['newest'] ?? 0);
-  if (newest <= version) return newest === version;
-  const message = `Holdfast’s tables are of version ${newest}; this program knows ${version}.`;
-  throw new TargetError('hold', '', message);
+  return Number(row?.['newest'] ?? 0);
 }

@@ -1,6 +1,6 @@
 // Holdfast's own tables: from the package's SQL files into the database, once, whoever comes first.
 import { readdirSync, readFileSync } from 'node:fs';
-import { TargetError } from '../target.ts';
+import { areReady } from '../own-tables.ts';
 import type { Connection } from './connection.ts';
 
 // The same place from src/target/sqlite and from dist/target/sqlite.
@@ -20,21 +20,23 @@ export function schemaSql(): string {
 
 /** The tables are there, in this version, when it returns; creates them where `create`. */
 export function prepare(connection: Connection, create: boolean): void {
-  if (isPrepared(connection)) return;
-  if (!create) {
-    const message = 'Holdfast’s own tables are missing; run what `holdfast init --sql` prints.';
-    throw new TargetError('hold', 'SQLITE_ERROR', message);
-  }
+  const needed = { version, create, remedy: 'Start it once with `createTables: true`.' };
+  if (areReady(versionOf(connection), needed)) return;
   connection.transaction(() => {
-    if (isPrepared(connection)) return;
-    if (hasVersions(connection)) bringUp(connection);
+    const found = versionOf(connection);
+    if (areReady(found, needed)) return;
+    if (found > 0) bringUp(connection);
     else connection.exec(schemaSql());
   });
 }
 
-/** Version 1 had CHECKs that lost records do not meet, and SQLite makes such a table anew. */
+/**
+ * Version 1 had CHECKs that lost records do not meet, and SQLite makes such a table anew. Renaming
+ * is the older kind, which neither rewrites the views of others nor wants all of them to be sound.
+ */
 function bringUp(connection: Connection): void {
   const tables = ['holdfast_lanes', 'holdfast_ledger'];
+  connection.exec('PRAGMA legacy_alter_table=ON');
   for (const name of tables) connection.exec(`ALTER TABLE ${name} RENAME TO ${name}_1`);
   connection.exec(schemaSql());
   for (const name of tables) {
@@ -48,13 +50,11 @@ function hasVersions(connection: Connection): boolean {
   return rows.length > 0;
 }
 
-function isPrepared(connection: Connection): boolean {
-  if (!hasVersions(connection)) return false;
+/** 0: there are none. */
+function versionOf(connection: Connection): number {
+  if (!hasVersions(connection)) return 0;
   const [row] = connection.query('SELECT max(version) AS newest FROM holdfast_version');
-  const newest = Number(row?.['newest'] ?? 0);
-  if (newest <= version) return newest === version;
-  const message = `Holdfast’s tables are of version ${newest}; this program knows ${version}.`;
-  throw new TargetError('hold', '', message);
+  return Number(row?.['newest'] ?? 0);
 }
 
 /** Tells this file from another one of the same name; '' before `prepare` made our tables. */
