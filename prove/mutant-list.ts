@@ -213,8 +213,8 @@ const recoveryMutants: readonly Mutant[] = [
   {
     name: 'a segment may be shorter than it was made',
     file: 'src/journal/segment-head.ts',
-    search: 'if (size < made) throw',
-    replace: 'if (size + made < 0) throw',
+    search: 'if (head.size >= made) return',
+    replace: 'if (head.size + made >= 0) return',
     killer: flips,
   },
   {
@@ -314,9 +314,8 @@ const targetMutants: readonly Mutant[] = [
   {
     name: 'SQLite: no ledger',
     file: 'src/target/sqlite/books.ts',
-    search:
-      'connection.write(bookSql, ...id, ...range, ...counts, row.digest, row.ends, batch.wallMs);',
-    replace: 'if (range.length < 0) connection.write(bookSql);',
+    search: 'connection.write(bookSql, ...id, ...range, ...countsOf(row), ...what);',
+    replace: 'if (range.length + what.length < 0) connection.write(bookSql);',
     killer: sqlite('new rows are merged'),
   },
   {

@@ -13,15 +13,15 @@ export const sealedMutants: readonly Mutant[] = [
   {
     name: 'a feed takes blocks of another life of its segment',
     file: 'src/merge/feed.ts',
-    search: ' && salt === this.#first.salt',
+    search: ' && salt === this.#head.header.salt',
     replace: ' && salt >= 0',
     killer: flips,
   },
   {
     name: 'a feed does not say where a sealed segment is damaged',
     file: 'src/merge/feed.ts',
-    search: 'const isNext = isWhole && ',
-    replace: 'const isNext = !isWhole && ',
+    search: 'if (before && this.#head) mustEndAt(',
+    replace: 'if (before && !this.#head) mustEndAt(',
     killer: sealed('damage inside a sealed segment'),
   },
   {
