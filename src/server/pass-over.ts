@@ -18,7 +18,11 @@ export function addPassOverRoute(app: FastifyInstance, { holdfast }: Parts): voi
         summary: 'Give up records that target and journal have both lost; they are unaccounted.',
         params: streamParams,
         body: passOverBody,
-        response: responses({ 200: passOverAnswer }, ['HF_UNKNOWN_STREAM', 'HF_TARGET', 'HF_CORRUPT']),
+        response: responses({ 200: passOverAnswer }, [
+          'HF_UNKNOWN_STREAM',
+          'HF_TARGET',
+          'HF_CORRUPT',
+        ]),
       },
     },
     async (request) => ({
