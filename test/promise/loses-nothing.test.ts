@@ -112,7 +112,9 @@ for (const dialect of dialects) {
     skip: berkaMissing,
   }, async (t) => {
     const store = await storeWithTrans(t, dialect);
-    await load(store);
+    const lines = readFileSync(berkaPath, 'latin1').split('\n').slice(0, 5_000);
+    store.write('some.asc', Buffer.from(`${lines.join('\n')}\n`, 'latin1'));
+    await load(store, 'some.asc');
     await store.sql('CREATE TABLE aside AS SELECT * FROM trans WHERE trans_id = 171812');
     await store.sql('DELETE FROM trans WHERE trans_id = 171812');
     const found = async () => {
