@@ -18,7 +18,14 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { madeOnceFolder } from '../test/support/machine.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Tally } from './campaign.ts';
-import { equivalent, type Killer, type Mutant, mutants } from './mutant-list.ts';
+import {
+  type CampaignKiller,
+  equivalent,
+  type Killer,
+  type Mutant,
+  mutants,
+  type TestKiller,
+} from './mutant-list.ts';
 
 const root = join(import.meta.dirname, '..');
 const copied = ['src', 'test', 'prove', 'bench', 'sql', 'package.json'];
@@ -75,17 +82,18 @@ export function mutated(source: string, { name, file, search, replace }: Mutant)
   return changed;
 }
 
-const campaignArguments = ({ campaign, count, only }: Extract<Killer, { campaign: string }>) => [
+const campaignArguments = ({ campaign, count, seed, only }: CampaignKiller) => [
   'prove/main.ts',
   campaign,
   '--json',
   '--brief',
   '--count',
   String(count),
+  ...(seed === undefined ? [] : ['--seed', String(seed)]),
   ...(only === undefined ? [] : ['--only', only]),
 ];
 
-const testArguments = ({ test, names }: Extract<Killer, { test: string }>) => [
+const testArguments = ({ test, names }: TestKiller) => [
   '--test-reporter=tap',
   `--test-name-pattern=^${names}`,
   test,

@@ -15,7 +15,7 @@ const bodies: Killer = {
   names: 'the memory of a body holds another one when it was given back, not before',
 };
 /** Of the simulated worlds, a part has threads; in few of these a ring is full. */
-const handOvers: Killer = { campaign: 'simulation', count: 400 };
+const handOvers = (seed: number): Killer => ({ campaign: 'simulation', count: 1_500, seed });
 const parcels: Killer = { test: 'test/parcel.test.ts', names: 'rows stay' };
 
 export const threadMutants: readonly Mutant[] = [
@@ -61,48 +61,48 @@ export const threadMutants: readonly Mutant[] = [
     file: 'src/threads/remote-holdfast.ts',
     search: '(await answer) as Accepted);',
     replace: '{ id: "", accepted: 0, rejected: [], repeated: false }); void answer;',
-    killer: handOvers,
+    killer: handOvers(10),
   },
   {
     name: 'threads: rows that wait for room in a full ring are used again',
     file: 'src/threads/remote-holdfast.ts',
     search: 'return this.#receipt(stream, (await answer) as Accepted);',
     replace: 'return answer.then((told) => this.#receipt(stream, told as Accepted));',
-    killer: { ...handOvers, count: 1_500 },
+    killer: handOvers(23),
   },
   {
     name: 'threads: a parcel that found the ring full is forgotten',
     file: 'src/threads/parcel-sender.ts',
     search: '    if (this.#waiting.push(laid) === 1) void this.#putWaiting();\n',
     replace: '',
-    killer: { ...handOvers, count: 1_500 },
+    killer: handOvers(80),
   },
   {
     name: 'threads: the core gives room back before it has journaled',
     file: 'src/threads/accept-worker.ts',
     search: '(parcel) => this.#write(parcel), ports',
     replace: 'async (parcel) => void this.#write(parcel), ports',
-    killer: { ...handOvers, count: 1_500 },
+    killer: handOvers(23),
   },
   {
     name: 'threads: what was said in one turn comes last first',
     file: 'src/threads/calls.ts',
     search: '    const messages = this.#out;\n',
     replace: '    const messages = this.#out.toReversed();\n',
-    killer: handOvers,
+    killer: handOvers(35),
   },
   {
     name: 'threads: the loader thread ends before it has answered',
     file: 'src/threads/serve-loading.ts',
     search: 'calls.take(messages).then(() => {\n      if (isLast) port.close();\n    });',
     replace: 'calls.take(messages);\n    if (isLast) port.close();',
-    killer: handOvers,
+    killer: handOvers(2),
   },
   {
     name: 'threads: the death of an accept worker is not told',
     file: 'src/threads/accept-worker.ts',
     search: '    if (!this.#isStopping) this.#holdfast.fail(death);\n',
     replace: '',
-    killer: handOvers,
+    killer: handOvers(17),
   },
 ];
