@@ -41,4 +41,25 @@ export const lostMutants: readonly Mutant[] = [
     replace: ' && staged !== undefined) continue;',
     killer: target('the simulated target, staged what is staged before lost records'),
   },
+  {
+    name: 'a stream held at a gap does not tell where all its lanes stand',
+    file: 'src/merge/stream-loading.ts',
+    search: '      events.onLanes(settings.id, lanes);\n      await session.close();',
+    replace: '      await session.close();',
+    killer: lost('what a held stream has is kept'),
+  },
+  {
+    name: 'a copy is read to where its segment ended',
+    file: 'src/merge/feed.ts',
+    search: ' && this.#head?.isCopy === false;',
+    replace: ';',
+    killer: lost('what a held stream has is kept'),
+  },
+  {
+    name: 'ends of lost records are told as they were',
+    file: 'src/holdfast.ts',
+    search: '      requests.lost(stream.id, seen);\n',
+    replace: '',
+    killer: lost('who sends again what was passed over'),
+  },
 ];

@@ -66,4 +66,18 @@ export const sealedMutants: readonly Mutant[] = [
     replace: 'if (wanted.length < 0 && isThere) throw',
     killer: { test: 'test/held.test.ts', names: 'a damaged segment stays' },
   },
+  {
+    name: 'what follows a clean end builds on pages that may be lost',
+    file: 'src/journal/journal.ts',
+    search: 'if (found.isClean) writeAgain(',
+    replace: 'if (found.isClean && offset < 0) writeAgain(',
+    killer: sealed('what follows a clean end'),
+  },
+  {
+    name: 'a damaged copy is dropped by what can be read of it',
+    file: 'src/journal/held.ts',
+    search: '      isWhole &&\n',
+    replace: '      stream >= 0 &&\n',
+    killer: { test: 'test/held.test.ts', names: 'a copy that is damaged' },
+  },
 ];
