@@ -15,7 +15,7 @@ const bodies: Killer = {
   names: 'the memory of a body holds another one when it was given back, not before',
 };
 /** Of the simulated worlds, a part has threads; in few of these a ring is full. */
-const handOvers = (seed: number): Killer => ({ campaign: 'simulation', count: 1_500, seed });
+const handOvers = (seed: number): Killer => ({ campaign: 'simulation', count: 400, seed });
 const parcels: Killer = { test: 'test/parcel.test.ts', names: 'rows stay' };
 
 export const threadMutants: readonly Mutant[] = [
