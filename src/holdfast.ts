@@ -42,6 +42,8 @@ export interface Ports {
   readonly target?: Target;
   /** Given, too: they run on that thread. */
   readonly startLoader?: typeof startLoaderThread;
+  /** Given by a simulator, whose worlds must not depend on the process that they are run in. */
+  readonly pid?: number;
 }
 
 /** What is open, and what only threads of its own process are given. */
@@ -137,7 +139,7 @@ function startLoading(start: LoadingStart): LoadingCalls {
   const shared = {
     directory: options.journal,
     writer: journal.writer,
-    owner: `${hostname()} ${process.pid}`,
+    owner: `${hostname()} ${ports.pid ?? process.pid}`,
     createTables: options.createTables,
   };
   const { startLoader = startLoaderThread } = ports;

@@ -15,6 +15,7 @@ import type { Options } from './options.ts';
 interface Ports {
   readonly disk: Disk;
   readonly clock: Clock;
+  readonly pid?: number;
 }
 
 interface Opened {
@@ -40,7 +41,7 @@ export async function openJournal(
 
 async function openBoth(
   options: Options,
-  { disk, clock }: Ports,
+  { disk, clock, pid = process.pid }: Ports,
   metrics: Metrics,
 ): Promise<Opened> {
   const { limits: bounds, journal: directory } = options;
@@ -64,7 +65,7 @@ async function openBoth(
   let journal: Journal | undefined;
   try {
     journal = await Journal.open(
-      { ...bounds, bytesMax, disk, clock, metrics, directory, pid: process.pid },
+      { ...bounds, bytesMax, disk, clock, metrics, directory, pid },
       {
         onRequests: (notes, { isLast }) => {
           for (const note of notes) opened().recover(note);

@@ -223,7 +223,10 @@ export class World {
     const isExpected = (error: unknown): boolean =>
       isOfSurroundings(error) || threads?.isDeath(error) === true;
     const life = (async (): Promise<End> => {
-      const holdfast = await open(this.#options, threads?.ports ?? { disk, clock, target });
+      const holdfast = await open(this.#options, {
+        ...(threads?.ports ?? { disk, clock, target }),
+        pid: 1,
+      });
       const accepting = await threads?.startAccepting(holdfast);
       const door = (client: number) => threads?.door(client);
       this.#serve({ holdfast, door, gone, isGone: () => disk.isDead });

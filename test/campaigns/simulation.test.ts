@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
+import process from 'node:process';
 import test from 'node:test';
 import { drawPlan } from '../../prove/simulation/plan.ts';
 import { shrink } from '../../prove/simulation/shrink.ts';
+import { World } from '../../prove/simulation/world.ts';
 import { keptSeeds, simulationCampaign } from '../../prove/simulation.ts';
 import { apart, proved } from '../support/proofs.ts';
 
@@ -23,6 +25,18 @@ test('a plan is drawn from its seed alone', () => {
   const seed = 0xfedcba9876543210n;
   assert.deepEqual(drawPlan(seed), drawPlan(seed));
   assert.notDeepEqual(drawPlan(seed), drawPlan(seed - (1n << 32n)), 'all 64 bits count');
+});
+
+test('a world is the same whatever process it is run in', async (t) => {
+  const { pid } = process;
+  t.after(() => Object.defineProperty(process, 'pid', { value: pid }));
+  const hashes: string[] = [];
+  for (const value of [7, 123_456]) {
+    Object.defineProperty(process, 'pid', { value, configurable: true });
+    const { hash } = await new World(drawPlan(3n)).run();
+    hashes.push(hash);
+  }
+  assert.equal(hashes[0], hashes[1]);
 });
 
 test('a plan that fails is shrunk to what it fails for', async () => {
