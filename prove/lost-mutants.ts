@@ -7,9 +7,9 @@ const target = (names: string): Killer => ({ test: 'test/target.test.ts', names 
 export const lostMutants: readonly Mutant[] = [
   {
     name: 'lost records are passed over before anybody has said so',
-    file: 'src/merge/stream-loading.ts',
-    search: 'if (isDryRun && seen.length > 0) return seen;',
-    replace: 'if (isDryRun && seen.length < 0) return seen;',
+    file: 'src/holdfast.ts',
+    search: 'if (options.dryRun === true) return seen;',
+    replace: '',
     killer: lost('what was lost is passed over'),
   },
   {
