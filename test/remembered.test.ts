@@ -91,7 +91,8 @@ test('a key is not remembered before the platter has its records, however many',
   );
 });
 
-test('keys are known from sealed segments where the database of requests is gone', async (t) => {
+/** A journal on a real disk that is not there yet, and a shop that has the table. */
+function realPlace(t: TestContext) {
   const folder = temporaryFolder();
   t.after(() => folder.remove());
   const shop = join(folder.path, 'shop.db');
@@ -106,6 +107,11 @@ test('keys are known from sealed segments where the database of requests is gone
     limits: { segmentBytes: 64 * 1024 },
     loaderThread: 'own',
   };
+  return { folder, journal, options };
+}
+
+test('keys are known from sealed segments where the database of requests is gone', async (t) => {
+  const { journal, options } = realPlace(t);
   const first = await open(options);
   const long = (holdfast: Holdfast, id: number) =>
     holdfast.write('events', { id, note: 'n'.repeat(4_000) }, { idempotencyKey: `${id}` });
@@ -124,20 +130,7 @@ test('keys are known from sealed segments where the database of requests is gone
 });
 
 test('a journal that ends before requests that are remembered is refused, and kept', async (t) => {
-  const folder = temporaryFolder();
-  t.after(() => folder.remove());
-  const shop = join(folder.path, 'shop.db');
-  const database = new DatabaseSync(shop);
-  database.exec(childTable);
-  database.close();
-  const journal = join(folder.path, 'journal');
-  const options: OpenOptions = {
-    journal,
-    target: `sqlite:${shop}`,
-    streams: { events: { table: 'events' } },
-    limits: { segmentBytes: 64 * 1024 },
-    loaderThread: 'own',
-  };
+  const { folder, journal, options } = realPlace(t);
   const holdfast = await open(options);
   const segment = join(journal, '0000000001.segment');
   await keyed(holdfast, 1);
