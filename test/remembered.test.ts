@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import test from 'node:test';
+import test, { type TestContext } from 'node:test';
 import { HoldfastError } from '../src/errors.ts';
 import { open, type Ports } from '../src/holdfast.ts';
 import type { OpenOptions } from '../src/options.ts';
