@@ -360,7 +360,8 @@ export class World {
       for (const [name, books] of all) checkBooks(name, books);
       const isDone = all.every(([, { inFlight, state }]) => inFlight === 0 && state === 'running');
       // One that was stopped may find its question too old: then it says what it knew last.
-      if (isDone && status.target.reachable) {
+      // What its client gave up may still be on its way from a worker that was stalled.
+      if (isDone && status.target.reachable && this.#clients.inFlight === 0) {
         settled = status;
         break;
       }
