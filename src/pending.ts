@@ -264,6 +264,7 @@ const notKnown = (): HoldfastError =>
   new HoldfastError(
     'HF_NOT_FOUND',
     'How these records ended is not known any more, or some of them were lost and passed over.',
+    { outcome: 'unknown' },
   );
 
 const isReached = (ranges: readonly Range[], marks: Float64Array): boolean =>

@@ -1,7 +1,7 @@
 // The command line from outside: child processes on real files.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -353,6 +353,11 @@ test('journal lists, checks, dumps and salvages without changing a byte', async 
   for (const [i, { file }] of segments.entries()) {
     assert(readFileSync(file).equals(before[i] ?? Buffer.alloc(0)));
   }
+  const [first] = segments;
+  writeFileSync(first?.file ?? '', (before[0] ?? Buffer.alloc(0)).fill(0, 100, 110));
+  const damaged = await shop.run(['journal', 'dump', '--json']);
+  const { records, code } = jsonOf<{ records: object[]; code: string }>(damaged);
+  assert.deepEqual([damaged.exit, records, code], [6, [], 'HF_CORRUPT']);
 });
 
 test('through npm, file names start at the folder that the user stands in', async (t) => {

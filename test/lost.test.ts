@@ -292,7 +292,7 @@ test('who sends again what was passed over hears that it is gone (P3, P20)', asy
     await shop.until(holdfast, 'a', isHeld);
     await holdfast.passOver('a');
     for (const level of ['settled', 'confirmed'] as const) {
-      await assert.rejects(send(level), { code: 'HF_NOT_FOUND' });
+      await assert.rejects(send(level), { code: 'HF_NOT_FOUND', outcome: 'unknown' });
     }
     assert.equal((await send('journaled')).repeated, true);
     assert(!shop.ids('a').includes(7_000));

@@ -110,7 +110,12 @@ test('the order over HTTP needs the right to operate, and something that is lost
   const none = await order(operator, { dryRun: false });
   assert.deepEqual([none.status, none.body.code], [400, 'HF_USAGE']);
   const goBack = rememberPayments((sql) => rig.query(sql));
-  await write('payments', lines(11, 20));
+  await write('payments', lines(11, 19));
+  const keyed = () => {
+    const headers = { authorization: 'Bearer reads-0123456789abc', 'idempotency-key': 'k' };
+    return send(rig, lines(30, 1), { stream: 'payments', headers, query: '?ack=settled' });
+  };
+  assert.equal((await keyed()).status, 200);
   for (const note of fillingNotes(24)) await write('notes', note);
   goBack();
   const denied = await order('reads-0123456789abc', { dryRun: false });
@@ -121,6 +126,9 @@ test('the order over HTTP needs the right to operate, and something that is lost
   assert.equal(recordsOf(seen.ranges), 20);
   assert.equal((await order(operator, {})).status, 400, 'nothing is given up by default');
   assert.deepEqual(JSON.parse((await order(operator, { dryRun: false })).text), seen);
+  const again = await keyed();
+  const { code, outcome } = again.body;
+  assert.deepEqual([again.status, code, outcome], [404, 'HF_NOT_FOUND', 'unknown']);
   await write('payments', lines(100, 1));
   const { streams } = await rig.holdfast.status();
   assert.deepEqual([streams['payments']?.unaccounted, streams['payments']?.merged], [20, 11]);

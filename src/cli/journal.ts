@@ -81,9 +81,12 @@ async function dump(directory: string, stream: string | undefined, isJson: boole
       await write(text);
       text = '';
     }
-  } finally {
-    await print(text + end);
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    await write(isJson ? `${text}],` : text);
+    throw new Failure(error, {}, isJson);
   }
+  await print(text + end);
 }
 
 function salvageReport(directory: string, into: string): Result {

@@ -38,21 +38,24 @@ export class Failure extends Error {
   override readonly name = 'Failure';
   readonly error: HoldfastError;
   readonly counts: object;
+  /** The object that --json prints was begun: it is open, behind a comma. */
+  readonly isBegun: boolean;
 
-  constructor(error: HoldfastError, counts: object) {
+  constructor(error: HoldfastError, counts: object, isBegun = false) {
     super(error.message, { cause: error });
     this.error = error;
     this.counts = counts;
+    this.isBegun = isBegun;
   }
 }
 
 export async function reportFailure(error: unknown, isJson: boolean): Promise<void> {
   const known = toKnown(error instanceof Failure ? error.error : error);
   const { code, outcome, message, retryable, rejected } = known;
-  const counts = error instanceof Failure ? error.counts : {};
+  const { counts, isBegun } = error instanceof Failure ? error : { counts: {}, isBegun: false };
   if (isJson) {
     const body = { code, outcome, message, retryable, ...(rejected && { rejected }), ...counts };
-    await print(JSON.stringify(body));
+    await print(JSON.stringify(body).slice(isBegun ? 1 : 0));
   }
   say(`holdfast: ${message}`);
   for (const { line, column, code: why, message: text } of rejected?.slice(0, 20) ?? []) {

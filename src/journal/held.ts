@@ -51,7 +51,7 @@ export class HeldCopies {
       const path = heldPath(this.#directory, number, stream);
       const last = new Map<number, number>();
       const { end, size } = eachBlock(this.#disk, path, ({ header }) => note(last, header));
-      return { number, stream, bytes: size, last, isWhole: end === size };
+      return { number, stream, bytes: size, last, isWhole: end > 0 && end === size };
     });
   }
 

@@ -263,7 +263,8 @@ export function writeAll(file: DiskFile, bytes: Uint8Array, position: number): v
  */
 export function writeAgain(file: DiskFile, start: number, end: number): void {
   const bytes = new Uint8Array(end - start);
-  file.read(bytes, start);
+  // What is short of it must not be written over with zeros.
+  if (file.read(bytes, start) < bytes.length) throw new Error('The disk gave less than before.');
   writeAll(file, bytes, start);
   file.sync();
 }

@@ -148,7 +148,9 @@ export class Loading implements LoadingCalls {
       if (ranges.some(([lane, first, count]) => first + count - 1 > (settled.get(lane) ?? 0))) {
         throw new HoldfastError('HF_NOT_SETTLED', 'The target has no end of these records now.');
       }
-      throw new HoldfastError('HF_NOT_FOUND', 'The ledger does not have all these records.');
+      throw new HoldfastError('HF_NOT_FOUND', 'The ledger does not have all these records.', {
+        outcome: 'written',
+      });
     });
   }
 
@@ -259,6 +261,7 @@ const passedOver = ({ lane, first, last }: LostRange): HoldfastError =>
   new HoldfastError(
     'HF_NOT_FOUND',
     `Records ${first} to ${last} of lane ${lane} were lost and passed over; some of these are among them.`,
+    { outcome: 'unknown' },
   );
 
 /** What passes by itself; anything else waits for a person. */

@@ -137,11 +137,13 @@ export class StreamLoading {
    */
   async #tellLanes(): Promise<void> {
     const { events, settings } = this.#parts;
+    // Of lanes that were never seen to be this journal's nothing is told (P4).
+    if (this.#epoch === undefined || !this.#isAgeChecked) return;
     let session: Session | undefined;
     try {
       session = await this.#parts.connect();
       const lanes = await session.lanes(this.#streamId);
-      if (this.#epoch !== undefined) requireOwner(lanes, this.#epoch);
+      requireOwner(lanes, this.#epoch);
       events.onLanes(settings.id, lanes);
       await session.close();
     } catch (error) {

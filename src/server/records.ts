@@ -47,6 +47,7 @@ export function addRecordsRoute(app: FastifyInstance, parts: Parts): void {
           'HF_TABLE_UNFIT',
           'HF_JOURNAL_FULL',
           'HF_NOT_SETTLED',
+          'HF_NOT_FOUND',
           'HF_JOURNAL_FAILED',
         ]),
       },
@@ -120,6 +121,8 @@ async function answer(receipt: Receipt, exchange: Exchange): Promise<FastifyRepl
     const counts = await reached(end, { ms: timeout, closed: parts.closed, response: reply.raw });
     return reply.code(200).send({ ...body, counts });
   } catch (error) {
+    // Nobody will know: asking again does not help.
+    if (error instanceof HoldfastError && error.code === 'HF_NOT_FOUND') throw error;
     // The rows are on disk whatever ended the waiting, so this is never "not written".
     const cause = error instanceof Error ? error.message : 'The waiting was given up.';
     const message = `The rows are on disk and not yet ${ack}: ${cause} Ask for the receipt later.`;
