@@ -30,7 +30,7 @@ import { Streams } from './streams.ts';
 import { openTarget, redactUrl } from './target/open.ts';
 import type { LaneState, Target } from './target/target.ts';
 import { remoteLoading, startLoaderThread } from './threads/remote-loading.ts';
-import type { Difference, Holdfast, Status, StreamStatus, VerifyResult } from './types.ts';
+import type { Difference, Holdfast, Status, VerifyResult } from './types.ts';
 import { keepUp } from './upkeep.ts';
 import { levelOf, Writing } from './writing.ts';
 
@@ -274,10 +274,7 @@ class OpenHoldfast implements Opened {
     const { all } = streams;
     const lanes = await this.#lanes(all.map(({ name }) => name));
     const now = ports.clock.monotonicMs();
-    const books = all.map((stream, i): [string, StreamStatus] => [
-      stream.name,
-      streamStatus(stream, lanes?.[i], now),
-    ]);
+    const books = all.map((own, i) => [own.name, streamStatus(own, lanes?.[i], now)] as const);
     const health = this.health();
     const target = { ...health.target, reachable: lanes !== undefined };
     return { ...health, target, streams: Object.fromEntries(books) };
