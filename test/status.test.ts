@@ -1,6 +1,7 @@
 // What a status costs the target.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { statusText } from '../src/cli/status.ts';
 import { open } from '../src/holdfast.ts';
 import { SimulatedClock } from './simulation/simulated-clock.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
@@ -37,6 +38,10 @@ test('a status asks for all streams over one connection', async () => {
       const status = await holdfast.status();
       assert.equal(connections, 1);
       for (const name of names) assert.equal(status.streams[name]?.merged, 2);
+      assert.match(statusText(status), /^\P{L}*0 rows unaccounted\P{L}*$/mu);
+      target.server.become('down', 60_000);
+      const blind = statusText(await holdfast.status());
+      assert.match(blind, /^\P{L}*0 rows unaccounted, as far as is known without the target/mu);
       await holdfast.close();
     })(),
   );

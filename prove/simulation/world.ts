@@ -21,6 +21,7 @@ import { Events } from './events.ts';
 import { Judge } from './judge.ts';
 import { optionsOf } from './options.ts';
 import type { Plan, RequestPlan } from './plan.ts';
+import { isOfSurroundings } from './surroundings.ts';
 import { Threads } from './threads.ts';
 
 /** How often the owner of the processes looks at them. */
@@ -102,7 +103,6 @@ export class World {
       clock,
       latencyMsMax: plan.latencyMsMax,
       standby: plan.confirm === 'standby',
-      onDeath: () => this.disk.die(),
     });
     for (const { name, isKeyed } of plan.streams) {
       const refuse = ({ note }: { readonly [name: string]: unknown }) =>
@@ -219,7 +219,7 @@ export class World {
     this.end = 'kill';
     if (this.#isOver) close(settleMsMax);
     events.beforeLife();
-    const target = new ProcessTarget(this.target, clock, name);
+    const target = this.#reach(disk, clock, name);
     const isExpected = (error: unknown): boolean =>
       isOfSurroundings(error) || threads?.isDeath(error) === true;
     const life = (async (): Promise<End> => {
@@ -331,11 +331,16 @@ export class World {
     this.see('confirmed requests that a failover met', this.#confirmed.length);
   }
 
+  /** The target, as the process of that disk and name reaches it. */
+  #reach(disk: SimulatedDisk, clock: ProcessClock, owner: string): ProcessTarget {
+    return new ProcessTarget(this.target, { clock, owner, die: () => disk.die() });
+  }
+
   #threads(disk: SimulatedDisk, process: ProcessClock, name: string): Threads | undefined {
     const { threads: plan } = this.plan;
     if (!plan) return undefined;
     const random = this.#delays;
-    const target = (clock: ProcessClock) => new ProcessTarget(this.target, clock, name);
+    const target = (clock: ProcessClock) => this.#reach(disk, clock, name);
     return new Threads({ plan, random, process, disk, target, see: (what) => this.see(what) });
   }
 
@@ -387,14 +392,3 @@ async function checkRefusing(holdfast: Holdfast, { streams }: Plan): Promise<voi
   if (error instanceof HoldfastError && error.outcome === 'not written') return;
   throw new Violation('wrong', 'a journal that has failed takes rows');
 }
-
-const expected = new Set(
-  ['HF_JOURNAL_FAILED', 'HF_JOURNAL_FULL', 'HF_TARGET', 'EIO', 'ENOSPC', 'EROFS', 'EMFILE'].concat([
-    'EDQUOT',
-    'EFBIG',
-  ]),
-);
-
-/** With what a process may leave when what is below it fails. */
-const isOfSurroundings = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && expected.has(String(error.code));

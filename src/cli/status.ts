@@ -59,9 +59,11 @@ export function statusText(status: Status): string {
   ]);
   const missing = streams.reduce((sum, [, stream]) => sum + Math.abs(stream.unaccounted), 0);
   const { journal, target } = status;
-  const color = missing === 0 ? 'green' : 'red';
+  const known = target.reachable ? '' : ', as far as is known without the target';
+  const color = missing > 0 ? 'red' : target.reachable ? 'green' : 'yellow';
+  const balance = `${plural(missing, 'row')} unaccounted${known}`;
   return [
-    styleText(color, `${plural(missing, 'row')} unaccounted`, { stream: process.stdout }),
+    styleText(color, balance, { stream: process.stdout }),
     tableOf(head, rows),
     tableOf(levelHead, streams.map(levelRow)),
     `journal ${journal.directory}: ${plural(journal.segments, 'segment')}, ` +

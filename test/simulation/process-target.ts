@@ -3,20 +3,23 @@
 // process, and a stopped one hears it when it goes on.
 import type { Capabilities, Claim, Session, Target } from '../../src/target/target.ts';
 import type { ProcessClock } from './simulated-clock.ts';
+import { SimulatedDeath } from './simulated-disk.ts';
 
 interface Process {
   readonly clock: ProcessClock;
+  /** Under what name it claims lanes. */
   readonly owner: string;
+  /** It dies of a call of its own: its disk goes too. */
+  readonly die: () => void;
 }
 
 export class ProcessTarget implements Target {
   readonly #target: Target;
   readonly #process: Process;
 
-  /** `owner`: under what name it claims lanes. */
-  constructor(target: Target, clock: ProcessClock, owner: string) {
+  constructor(target: Target, process: Process) {
     this.#target = target;
-    this.#process = { clock, owner };
+    this.#process = process;
   }
 
   get capabilities(): Capabilities {
@@ -24,7 +27,7 @@ export class ProcessTarget implements Target {
   }
 
   connect(): Promise<Session> {
-    return heard(this.#process.clock, () => this.#target.connect()).then((session) =>
+    return heard(this.#process, () => this.#target.connect()).then((session) =>
       connected(session, this.#process),
     );
   }
@@ -35,7 +38,7 @@ export class ProcessTarget implements Target {
 }
 
 /** What `call` resolves or rejects to, once the process can hear it; never where it is dead. */
-function heard<T>(clock: ProcessClock, call: () => Promise<T>): Promise<T> {
+function heard<T>({ clock, die }: Process, call: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     if (clock.isEnded) return;
     const listen = async (): Promise<void> => {
@@ -47,14 +50,17 @@ function heard<T>(clock: ProcessClock, call: () => Promise<T>): Promise<T> {
     };
     call().then(
       (value) => answer(() => resolve(value)),
-      (error: unknown) => answer(() => reject(error)),
+      (error: unknown) => {
+        if (error instanceof SimulatedDeath) die();
+        return answer(() => reject(error));
+      },
     );
   });
 }
 
 /** The same object for one process: each of its calls, and those of what it holds, are as above. */
 function connected<T extends object>(session: T, process: Process): T {
-  const { clock, owner } = process;
+  const { owner } = process;
   return new Proxy(session, {
     get(own, name) {
       const value: unknown = Reflect.get(own, name, own);
@@ -63,10 +69,10 @@ function connected<T extends object>(session: T, process: Process): T {
       if (name === 'destroy') return () => void value.call(own);
       if (name === 'claim') {
         const claim = value as Session['claim'];
-        return (of: Claim) => heard(clock, () => claim.call(own, { ...of, owner }));
+        return (of: Claim) => heard(process, () => claim.call(own, { ...of, owner }));
       }
       return (...given: unknown[]) =>
-        heard(clock, () => value.apply(own, given) as Promise<unknown>);
+        heard(process, () => value.apply(own, given) as Promise<unknown>);
     },
   });
 }
