@@ -91,6 +91,15 @@ test('the memory of a body holds another one when it was given back, not before'
   assert.equal(memory.bytes, held.join('').length);
 });
 
+test('a body for which the machine has no memory gives back what it took', () => {
+  const memory = new BodyMemory(Number.POSITIVE_INFINITY);
+  const share = memory.open(() => undefined);
+  assert.ok(memory.take(share, 2 ** 52));
+  assert.throws(() => memory.keep(share, []), RangeError);
+  memory.drop(share);
+  assert.equal(memory.bytes, 0);
+});
+
 test('the memory of small bodies does not keep out that of larger ones', () => {
   const memory = new BodyMemory(1_000_000);
   const arrived = (bytes: number): Buffer => {

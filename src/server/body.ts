@@ -58,10 +58,10 @@ export class BodyMemory {
 
   /**
    * It has arrived, in these chunks: its bytes stay taken until `give`. Undefined where it was
-   * refused before.
+   * refused before. Throws RangeError where the machine has no memory for it; it is open then.
    */
   keep(share: Share, chunks: readonly Uint8Array[]): Buffer | undefined {
-    if (!this.#arriving.delete(share)) return undefined;
+    if (!this.#arriving.has(share)) return undefined;
     const wanted = Math.ceil(share.bytes / spareStepBytes) * spareStepBytes;
     const at = this.#spares.findIndex(({ byteLength }) => byteLength >= wanted);
     const [spare] = at === -1 ? [] : this.#spares.splice(at, 1);
@@ -71,6 +71,7 @@ export class BodyMemory {
       body.set(chunk, end);
       end += chunk.length;
     }
+    this.#arriving.delete(share);
     return body;
   }
 
@@ -156,8 +157,13 @@ export async function readBody(raw: IncomingMessage, bounds: BodyBounds): Promis
     gunzip?.on('error', (error) => reject(gzipError(error)));
     // At once: before a promise goes on, another body may ask for the room of the largest.
     source.on('end', () => {
-      const body = bounds.memory.keep(share, chunks);
-      if (body) resolve(body);
+      try {
+        const body = bounds.memory.keep(share, chunks);
+        if (body) resolve(body);
+      } catch (error) {
+        // Thrown from here it would end the process.
+        reject(error instanceof RangeError ? overloaded() : error);
+      }
     });
     source.on('data', (chunk: Buffer) => {
       if (share.bytes + chunk.length > bounds.bytesMax) return reject(tooLarge(bounds.bytesMax));
