@@ -109,6 +109,38 @@ async function stagedBeforeTheGap(life: (shop: Shop, holdfast: Holdfast) => Prom
   });
 }
 
+test('where more is lost than the order was shown, nothing is passed over (P3)', async () => {
+  const shop = new Shop();
+  const { target } = shop;
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.settled(holdfast, 'a');
+    const { commits } = target.store;
+    await goneBack(shop, holdfast);
+    await shop.until(holdfast, 'a', isHeld);
+    // Once the order has been shown what is lost, the target goes back further.
+    const connect = target.connect.bind(target);
+    let isShown = false;
+    target.connect = () => {
+      if (isShown) {
+        target.connect = connect;
+        target.failover(target.store.commits - commits);
+      }
+      return connect();
+    };
+    target.server.strike = ({ name }) => {
+      isShown ||= name === 'lanes';
+      return undefined;
+    };
+    await assert.rejects(holdfast.passOver('a'), { code: 'HF_TARGET', message: /^Other records are lost/ });
+    await shop.until(holdfast, 'a', isHeld);
+    const seen = await holdfast.passOver('a', { dryRun: true });
+    assert.equal(recordsOf(seen), 104);
+    assert.deepEqual(await holdfast.passOver('a'), seen);
+    const { unaccounted, merged } = await shop.settled(holdfast, 'a');
+    assert.deepEqual([unaccounted, merged], [104, 0]);
+  });
+});
+
 test('what was staged before the gap is merged before it is passed over (P3)', async () => {
   await stagedBeforeTheGap(async (shop, holdfast) => {
     assert.equal(recordsOf(await holdfast.passOver('a')), 90);
