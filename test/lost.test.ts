@@ -131,7 +131,10 @@ test('where more is lost than the order was shown, nothing is passed over (P3)',
       isShown ||= name === 'lanes';
       return undefined;
     };
-    await assert.rejects(holdfast.passOver('a'), { code: 'HF_TARGET', message: /^Other records are lost/ });
+    await assert.rejects(holdfast.passOver('a'), {
+      code: 'HF_TARGET',
+      message: /^Other records are lost/,
+    });
     await shop.until(holdfast, 'a', isHeld);
     const seen = await holdfast.passOver('a', { dryRun: true });
     assert.equal(recordsOf(seen), 104);
