@@ -54,8 +54,8 @@ async function attackOne({ tally, root }: RealAttack, one: Case): Promise<void> 
   const { files, call, at, isLasting, error } = one;
   const effect = `error=${error}`;
   const trace = join(folder.path, 'trace');
-  const under = injecting(pathsOf(one, folder), { call, at, isLasting, effect }, trace);
-  const life = new ToldLife(folder, { last: lastOf(folder), under });
+  const traced = injecting(pathsOf(one, folder), { call, at, isLasting, effect }, trace);
+  const life = new ToldLife(folder, { last: lastOf(folder), traced });
   const exit = await life.end();
   if (!wasStruck(readFileSync(trace, 'utf8'))) {
     if (exit !== 0) throw new Violation('wrong', `never struck, and left with ${exit}`);

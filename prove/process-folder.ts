@@ -17,6 +17,7 @@ import {
   shopPath,
   writersMax,
 } from '../test/support/crash-folder.ts';
+import { tracedBy } from '../test/support/traced.ts';
 import type { Tally } from './campaign.ts';
 import { checkTable, Violation } from './oracle.ts';
 
@@ -45,6 +46,8 @@ export interface LifeOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** A command, and its arguments, that runs the process. */
   readonly under?: readonly string[];
+  /** The arguments of strace, which is attached once the program is loaded. */
+  readonly traced?: readonly string[];
 }
 
 export class ProcessFolder {
@@ -81,12 +84,13 @@ export class ProcessFolder {
   }
 
   start(options: LifeOptions = {}): ChildProcess {
-    const { last = this.first + perLifeMax, program = child, env = {}, under = [] } = options;
+    const { last = this.first + perLifeMax, program = child, under = [] } = options;
+    const traced = options.traced ? tracedBy(options.traced) : {};
     const life = [program, this.path, String(this.first), String(last), this.place];
     const [command = '', ...args] = [...under, process.execPath, ...life];
     return spawn(command, args, {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...lifeEnvironment(), ...env },
+      env: { ...lifeEnvironment(), ...traced, ...options.env },
     });
   }
 

@@ -122,7 +122,7 @@ async function syncFails({ root, tally, random }: RealAttack): Promise<void> {
   const at = 12 + random.below(12);
   const isLasting = random.chance(0.5);
   const injection = { call: 'fdatasync', at, isLasting, effect: 'error=EIO' } as const;
-  await served.start(injecting(journalPaths(served.path), injection));
+  await served.start(['strace', ...injecting(journalPaths(served.path), injection)]);
   let failedAt = 0;
   for (let number = 1; number <= 60; number++) {
     const { status, outcome } = await served.send(number);

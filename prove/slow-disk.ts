@@ -23,8 +23,8 @@ async function slowSyncs({ root, tally }: RealAttack): Promise<void> {
   const folder = new ProcessFolder(mkdtempSync(join(root, 'slow-')), 'worker');
   const effect = `delay_enter=${syncMs * microseconds}`;
   const injection = { call: 'fdatasync', at: 1, isLasting: true, effect } as const;
-  const under = injecting(journalPaths(folder.path), injection);
-  const life = new ToldLife(folder, { last: requests, under });
+  const traced = injecting(journalPaths(folder.path), injection);
+  const life = new ToldLife(folder, { last: requests, traced });
   assert(await life.until((one) => 'opened' in one), 'it opens');
   const begunMs = performance.now();
   assert.equal(await life.end(), 0, 'it is slow, and ends well');

@@ -58,13 +58,16 @@ export function databasePaths(folder: string): string[] {
 
 const onPaths = (paths: readonly string[]): string[] => paths.flatMap((path) => ['-P', path]);
 
-/** Writes the calls on these paths to a file. */
+/** Arguments of strace: writes the calls on these paths to a file. */
 export const tracing = (paths: readonly string[], into: string): string[] => [
-  ...['strace', '-f', '-qq', '-s', '0', '-o', into, '-e', `trace=${changingCalls.join(',')}`],
+  ...['-f', '-qq', '-s', '0', '-o', into, '-e', `trace=${changingCalls.join(',')}`],
   ...onPaths(paths),
 ];
 
-/** Writes to a file, where one is named, what it did to whom: `wasStruck` reads it. */
+/**
+ * Arguments of strace: one call is struck. Writes to a file, where one is named, what it did to
+ * whom: `wasStruck` reads it.
+ */
 export function injecting(
   paths: readonly string[],
   injection: Injection,
@@ -73,7 +76,7 @@ export function injecting(
   const { call, at, isLasting = false, effect } = injection;
   const inject = `inject=${call}:${effect}:when=${at}${isLasting ? '+' : ''}`;
   return [
-    ...['strace', '-f', '-qq', '-s', '0', '-o', into, '-e', `trace=${call}`, '-e', inject],
+    ...['-f', '-qq', '-s', '0', '-o', into, '-e', `trace=${call}`, '-e', inject],
     ...onPaths(paths),
   ];
 }

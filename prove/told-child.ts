@@ -9,6 +9,7 @@ import { errorTable, HoldfastError } from '../src/errors.ts';
 import { open } from '../src/index.ts';
 import type { Holdfast } from '../src/types.ts';
 import { childOptions, childRows, writersMax } from '../test/support/crash-folder.ts';
+import { beTraced } from '../test/support/traced.ts';
 import type { Told } from './told-life.ts';
 
 const triesMax = 400;
@@ -77,6 +78,7 @@ async function live(): Promise<void> {
   tell({ closed: true });
 }
 
+await beTraced();
 try {
   await live();
 } catch (error) {

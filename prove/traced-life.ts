@@ -47,8 +47,8 @@ export const lastOf = (folder: ProcessFolder): number =>
 async function placesOf(root: string, kind: Kind) {
   const folder = begin(root, kind);
   const trace = join(folder.path, 'trace');
-  const under = tracing(pathsOf(kind, folder), trace);
-  const started = folder.start({ last: lastOf(folder), under });
+  const traced = tracing(pathsOf(kind, folder), trace);
+  const started = folder.start({ last: lastOf(folder), traced });
   await folder.end(started);
   assert.equal(started.exitCode, 0, 'a life in which nobody interferes ends well');
   const places = changingPlaces(readFileSync(trace, 'utf8'));
@@ -60,8 +60,8 @@ async function placesOf(root: string, kind: Kind) {
 export async function killAt(root: string, point: Point): Promise<ProcessFolder | undefined> {
   const folder = begin(root, point);
   const { call, at } = point;
-  const under = injecting(pathsOf(point, folder), { call, at, effect: 'signal=KILL' });
-  const started = folder.start({ last: lastOf(folder), under });
+  const traced = injecting(pathsOf(point, folder), { call, at, effect: 'signal=KILL' });
+  const started = folder.start({ last: lastOf(folder), traced });
   await folder.end(started);
   if (started.signalCode === 'SIGKILL') return folder;
   assert.equal(started.exitCode, 0, `neither killed nor well, at ${call} ${at}`);

@@ -5,6 +5,7 @@ import process from 'node:process';
 import { open } from '../../src/index.ts';
 import type { Holdfast } from '../../src/types.ts';
 import { childOptions, childRows, writersMax } from './crash-folder.ts';
+import { beTraced } from './traced.ts';
 
 async function writeAll(holdfast: Holdfast, [first, last]: readonly [number, number]) {
   let next = first;
@@ -19,6 +20,7 @@ async function writeAll(holdfast: Holdfast, [first, last]: readonly [number, num
 }
 
 const [folder = '', first, last, place] = process.argv.slice(2);
+await beTraced();
 const holdfast = await open(childOptions(folder, place === 'own' ? 'own' : 'worker'));
 await writeAll(holdfast, [Number(first), Number(last)]);
 await holdfast.close();
