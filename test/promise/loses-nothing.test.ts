@@ -62,6 +62,15 @@ const counts = (ends: { merged?: number; duplicates?: number; conflicts?: number
   rejected: [{ line: 49_104, code: 'cut-off' }],
 });
 
+/** Its first lines, whole: the same each time costs little. */
+const startOfFile = (): string[] =>
+  readFileSync(berkaPath, 'latin1')
+    .split('\n', 5_000)
+    .map((line) => `${line}\n`);
+
+const bytesOf = (lines: readonly (string | undefined)[]): Buffer =>
+  Buffer.from(lines.join(''), 'latin1');
+
 async function amountIn(store: Store): Promise<bigint> {
   const rows = await store.sql('SELECT concat(amount) AS amount FROM trans');
   return rows.reduce((sum, { amount }) => sum + hundredths(String(amount)), 0n);
@@ -90,30 +99,30 @@ for (const dialect of dialects) {
     assert.equal(await amountIn(store), berkaAmount());
     assert.deepEqual(await load(store), counts({ duplicates: berkaRows }));
 
-    const changed = readFileSync(berkaPath, 'latin1').replace(
-      /;900\.00;900\.00;/,
-      ';900.01;900.00;',
-    );
-    store.write('changed.asc', Buffer.from(changed, 'latin1'));
-    const third = counts({ duplicates: berkaRows - 1, conflicts: 1 });
-    assert.deepEqual(await load(store, 'changed.asc'), third);
+    const [header, first = '', ...others] = startOfFile();
+    const amount = ';700.00;';
+    assert(first.includes(amount));
+    store.write('changed.asc', bytesOf([header, first.replace(amount, ';700.01;'), ...others]));
+    const third = counts({ duplicates: others.length, conflicts: 1 });
+    const accepted = others.length + 1;
+    const expected = { ...third, accepted, deadLetters: 1, rejected: [] };
+    assert.deepEqual(await load(store, 'changed.asc'), expected);
     const letters = jsonOf<Letters>(await store.run(['dead-letters', 'list', '--json']));
     const codes = letters.deadLetters.map(({ code }) => code).sort();
-    assert.deepEqual(codes, ['cut-off', 'cut-off', 'cut-off', 'key-conflict']);
+    assert.deepEqual(codes, ['cut-off', 'cut-off', 'key-conflict']);
 
     assert.equal(await amountIn(store), berkaAmount(), 'the table keeps what it has');
     const { differences, notCheckable, checked } = await verify(store, 0);
     const kept = [{ stream: 'trans', records: 1, reason: 'a dead letter' }];
     assert.deepEqual({ differences, notCheckable }, { differences: [], notCheckable: kept });
-    assert.equal(checked, 3 * berkaRows - 1);
+    assert.equal(checked, 2 * berkaRows + others.length);
   });
 
   test(`verify finds a row that was deleted from ${dialect} or changed there by hand`, {
     skip: berkaMissing,
   }, async (t) => {
     const store = await storeWithTrans(t, dialect);
-    const lines = readFileSync(berkaPath, 'latin1').split('\n').slice(0, 5_000);
-    store.write('some.asc', Buffer.from(`${lines.join('\n')}\n`, 'latin1'));
+    store.write('some.asc', bytesOf(startOfFile()));
     await load(store, 'some.asc');
     await store.sql('CREATE TABLE aside AS SELECT * FROM trans WHERE trans_id = 171812');
     await store.sql('DELETE FROM trans WHERE trans_id = 171812');
