@@ -4,11 +4,12 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { Agent, type ClientRequest, request } from 'node:http';
+import { Agent, type ClientRequest, createServer, request } from 'node:http';
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { withoutCrowd } from '../src/server/connections.ts';
 import {
   bearer,
   line,
@@ -147,4 +148,43 @@ test('headers behind 2,000 others count like the first', async (t) => {
   const own = 'connection: close\r\nauthorization: Bearer all-of-it\r\n';
   socket.write(`GET /v1/streams HTTP/1.1\r\nhost: x\r\n${many}${own}\r\n`);
   assert.match(await closed, /^HTTP\/1\.1 200 /);
+});
+
+test('requests that come at once on a connection have a turn each, in their order', async (t) => {
+  let turn = 0;
+  let next: NodeJS.Immediate;
+  const count = (): void => {
+    turn++;
+    next = setImmediate(count);
+  };
+  count();
+  t.after(() => clearImmediate(next));
+  const seen: { readonly url: string | undefined; readonly turn: number }[] = [];
+  const server = createServer(
+    withoutCrowd(({ url }, response) => {
+      seen.push({ url, turn });
+      response.end();
+    }),
+  );
+  t.after(() => server.close());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const address = server.address();
+  assert(typeof address === 'object' && address);
+  const socket = connect(address.port, '127.0.0.1');
+  t.after(() => socket.destroy());
+  const urls = Array.from({ length: 8 }, (_, i) => `/${i}`);
+  for (let rounds = 0; rounds < 2; rounds++) {
+    socket.write(urls.map((url) => `GET ${url} HTTP/1.1\r\nhost: x\r\n\r\n`).join(''));
+    let answers = 0;
+    while (answers < urls.length) {
+      const [text] = (await once(socket, 'data')) as [Buffer];
+      answers += text.toString().split('HTTP/1.1 200').length - 1;
+    }
+    assert.deepEqual(
+      seen.map(({ url }) => url),
+      urls,
+    );
+    assert.equal(new Set(seen.map((one) => one.turn)).size, urls.length);
+    seen.length = 0;
+  }
 });
