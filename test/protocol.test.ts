@@ -218,3 +218,38 @@ test('what is on its way to the target is not written over before it is sent (P1
   assert(copied(whole).equals(Buffer.concat(tuples)));
   assert(copied(after).equals(Buffer.concat(tuples.toReversed())));
 });
+
+test('what was taken back while its fate was asked for is sent again (P1, P14)', async () => {
+  // The merger comes to it when its fate is being asked for.
+  const shop = new Shop({ route: 'staged', staging: 'unlogged', mergeEveryMs: 5_000, loaders: 1 });
+  const { target, clock } = shop;
+  const { server, store } = target;
+  const connect = target.connect.bind(target);
+  let isAsking = false;
+  target.connect = async () => {
+    const session = await connect();
+    const ledger = session.ledger.bind(session);
+    session.ledger = async (...of) => {
+      if (!isAsking) {
+        isAsking = true;
+        for (const { slices } of store.stages.values()) slices.clear();
+        while ([...store.lanes.values()].some(({ staged }) => staged > 0)) await clock.sleep(10);
+      }
+      return ledger(...of);
+    };
+    return session;
+  };
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.until(holdfast, 'a', ({ state }) => state === 'running');
+    server.strike = ({ name }) => {
+      if (name !== 'stage') return undefined;
+      server.strike = () => undefined;
+      return 'ambiguous, committed';
+    };
+    await shop.write(holdfast, 'a', range(1));
+    while (!isAsking) await clock.sleep(10);
+    await shop.write(holdfast, 'a', range(9, 1));
+    await shop.settled(holdfast, 'a');
+    assert.deepEqual(shop.ids('a'), range(10));
+  });
+});
