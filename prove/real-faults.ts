@@ -40,7 +40,7 @@ function lacking(tally: Tally, isThere: boolean, what: string): void {
 export async function attackReal({ tally, seed, calls, only }: RealOptions): Promise<void> {
   const isRoot = process.getuid?.() === 0;
   const isTraced = await hasStrace();
-  lacking(tally, isTraced, 'strace: no call to the kernel was made to fail');
+  lacking(tally, isTraced, 'strace that may be attached: no call was made to fail');
   lacking(tally, hasFakeTime(), 'libfaketime: the clock did not step');
   if (!isRoot) tally.reduce('not root: no disk was really full or gone, none ran out of memory');
   else if (!hasMemoryGroups()) tally.reduce('no memory controller: no process ran out of memory');

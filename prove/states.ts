@@ -215,7 +215,7 @@ async function checkLives(lives: RecordedLives, { tally, random, count }: Round)
 /** The same life on the real disk: the same operations, and states of what was really recorded. */
 async function realLives(seed: number, tally: Tally): Promise<RecordedLives> {
   const isTraced = await hasStrace();
-  if (!isTraced) tally.reduce('strace is missing: the kernel was not listened to');
+  if (!isTraced) tally.reduce('no strace that may be attached: the kernel was not listened to');
   const { entries, calls } = await recordReal(seed, isTraced);
   const world = new World({ seed });
   const log = record(world);
