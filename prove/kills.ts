@@ -111,7 +111,7 @@ async function run(options: CampaignOptions) {
     if ('by chance'.includes(only)) await killByChance({ root, tally, seed, count });
     if ('at a system call'.includes(only)) {
       if (await hasStrace()) await killAtEachCall({ root, tally, seed });
-      else tally.reduce('no strace that may be attached: no process was killed at a chosen call to the kernel');
+      else tally.reduce('no strace that may be attached: no process was killed at a chosen call');
     }
     if (tally.failures === 0) rmSync(root, { recursive: true, force: true });
   };
