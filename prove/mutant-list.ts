@@ -252,8 +252,8 @@ const pathMutants: readonly Mutant[] = [
   {
     name: 'an ambiguous commit counts as done',
     file: 'src/merge/loader.ts',
-    search: '      if (!isThere) {',
-    replace: '      if (!isThere && states.length === 0) {',
+    search: 'if (booked.at(-1)?.last !== last) return this.#reread(session);',
+    replace: '',
     killer: target,
   },
   {

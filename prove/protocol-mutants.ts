@@ -340,13 +340,6 @@ const coreMutants: readonly Mutant[] = [
     replace: 'if (open.length > 0) return false;',
     killer: tests('test/held.test.ts', 'a held stream pins'),
   },
-  {
-    name: 'what was taken back while its fate was asked for counts as sent',
-    file: 'src/merge/loader.ts',
-    search: 'if (booked.at(-1)?.last !== last) return this.#reread(session);',
-    replace: '',
-    killer: protocol('what was taken back while'),
-  },
 ];
 
 export const protocolMutants: readonly Mutant[] = [

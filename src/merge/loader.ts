@@ -285,22 +285,18 @@ export class Loader {
     return 'again';
   }
 
-  /** The fate of a COMMIT that was not answered, under the lane rows' locks (P1). */
+  /**
+   * The fate of a COMMIT that was not answered (P1): once its lanes' locks are had, the batch is in
+   * the ledger or never will be. It may have been taken back before it is looked for: a merger
+   * does that where an unlogged staging table was emptied.
+   */
   async #resolve(batch: Batch, suspect: string): Promise<After> {
     return this.#retrying(async (session) => {
-      const states = await session.resolve(batch, suspect);
-      requireOwner(states, batch.epoch);
-      const staged = new Map(states.map((state) => [state.lane, state.staged]));
-      const isThere = batch.slices.every(({ lane, last }) => staged.get(lane) === last);
-      if (!isThere) {
-        const isOpen = batch.slices.every(({ lane, first }) => staged.get(lane) === first - 1);
-        return isOpen ? 'again' : this.#reread(session);
-      }
+      requireOwner(await session.resolve(batch, suspect), batch.epoch);
       const rows: LedgerRow[] = [];
       for (const { lane, first, last } of batch.slices) {
         const range = { lane, first, last, isStagedToo: true };
         const booked = await session.ledger(this.#streamId(), range);
-        // Taken back since: mergers do that where an unlogged staging table was emptied.
         if (booked.at(-1)?.last !== last) return this.#reread(session);
         rows.push(...booked);
       }
