@@ -25,6 +25,8 @@ export const limits = {
   /** Records and bytes of one transaction. */
   batchRowsMax: 20_000,
   batchBytesMax: 8 * MiB,
+  /** What a loader that has caught up waits after a transaction, at most. */
+  loaderRestMsMax: 20,
   bodyBytesMax: 16 * MiB,
   /** One line of NDJSON or CSV. */
   lineBytesMax: 16 * MiB,

@@ -71,8 +71,11 @@ export class Feed {
     if (mark) this.#taken.set(mark.last);
   }
 
-  /** Hands over the blocks that come next until the sink is full or the durable end is reached. */
-  read(sink: BlockSink): void {
+  /**
+   * Hands over the blocks that come next until the sink is full or the durable end is reached.
+   * True where it is reached.
+   */
+  read(sink: BlockSink): boolean {
     while (comparePositions(this.#position, this.#end) < 0) {
       const { segment, offset } = this.#position;
       const reader = this.#reader;
@@ -91,10 +94,11 @@ export class Feed {
         continue;
       }
       const answer = this.#give(reader, head, sink);
-      if (answer === 'later') return;
+      if (answer === 'later') return false;
       this.#position = { segment, offset: head.next };
-      if (answer === 'full') return;
+      if (answer === 'full') return false;
     }
+    return true;
   }
 
   close(): void {

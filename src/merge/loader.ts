@@ -72,6 +72,8 @@ export class Loader {
   #pollAtMs = 0;
   /** Sessions that were lost in the middle of a batch; the server may not know it yet. */
   #suspects: string[] = [];
+  /** The batch at hand has all that there was. */
+  #isAllTaken = false;
   /** Of the batch at hand: it is settled, or read again, before the next one is taken. */
   readonly #memory = new BatchMemory();
 
@@ -106,7 +108,7 @@ export class Loader {
       while (!this.#stop.signal.aborted) {
         await this.#pollConfirming();
         const batch = this.#take();
-        if (batch) await this.#settle(batch);
+        if (batch) await this.#settleAndRest(batch);
         else await this.#idle();
       }
     } finally {
@@ -136,7 +138,7 @@ export class Loader {
     const { settings, writer, shared, clock } = this.#parts;
     const { batchRowsMax: rowsMax, batchBytesMax: bytesMax, rules } = settings;
     const assembly = new Assembly(this.#feed.dictionary, { rowsMax, bytesMax }, this.#memory);
-    this.#feed.read((block) => assembly.add(block));
+    this.#isAllTaken = this.#feed.read((block) => assembly.add(block));
     if (assembly.records === 0) return undefined;
     const { epoch, table } = shared;
     return assembly.finish({ writer, epoch, rules, table, wallMs: clock.wallMs() });
@@ -169,6 +171,20 @@ export class Loader {
 
   #streamId() {
     return { writer: this.#parts.writer, stream: this.#parts.settings.rules.stream };
+  }
+
+  /**
+   * Whatever it holds, a transaction costs both sides some milliseconds of CPU. A loader that has
+   * caught up gathers rows for as long as the last one took: so transactions that could have
+   * been one take half of its time at most, and a row alone waits for nothing.
+   */
+  async #settleAndRest(batch: Batch): Promise<void> {
+    const { clock } = this.#parts;
+    const begun = clock.monotonicMs();
+    await this.#settle(batch);
+    if (!this.#isAllTaken || this.#stop.signal.aborted) return;
+    const tookMs = clock.monotonicMs() - begun;
+    await clock.sleep(Math.min(tookMs, limits.loaderRestMsMax), this.#stop.signal);
   }
 
   /** One batch, attempt after attempt, until it is there or the lanes were read again. */

@@ -33,7 +33,7 @@ export class Shop {
   readonly clock = new SimulatedClock();
   readonly target = new SimulatedTarget({ clock: this.clock, latencyMsMax: 4 });
   /** Of stream `a`, beside what it has anyway. */
-  rules: Pick<StreamOptions, 'route' | 'staging' | 'mergers' | 'mergeEveryMs' | 'loaders'>;
+  rules: Omit<StreamOptions, 'table'>;
 
   constructor(rules: Shop['rules'] = {}) {
     this.rules = rules;

@@ -1,0 +1,44 @@
+// How a loader divides a stream into transactions: the whole product over a simulated target, whose
+// transactions take 2 ms each at the mean.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Holdfast } from '../src/types.ts';
+import { SimulatedDisk } from './simulation/simulated-disk.ts';
+import { range, Shop } from './support/simulated-shop.ts';
+
+const rows = 400;
+
+/** Rows of stream `a` settled: how many transactions, and how many ms that takes. */
+async function settle(shop: Shop, write: (holdfast: Holdfast) => Promise<void>) {
+  let settled = { transactions: 0, ms: 0 };
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    const begun = shop.clock.monotonicMs();
+    const { commits } = shop.target.store;
+    await write(holdfast);
+    while (shop.ids('a').length < rows) await shop.clock.sleep(1);
+    const transactions = shop.target.store.commits - commits;
+    settled = { transactions, ms: shop.clock.monotonicMs() - begun };
+  });
+  return settled;
+}
+
+test('a loader that has caught up spends half of its time in transactions', async () => {
+  const shop = new Shop({ loaders: 1 });
+  const { transactions, ms } = await settle(shop, async (holdfast) => {
+    for (const id of range(rows)) {
+      await holdfast.write('a', { id, note: '' });
+      await shop.clock.sleep(1);
+    }
+  });
+  const share = (transactions * 2) / ms;
+  assert(share > 0.4 && share < 0.6, `${transactions} transactions in ${ms} ms`);
+});
+
+test('a loader with a backlog goes from one transaction to the next', async () => {
+  const shop = new Shop({ loaders: 1, batchRowsMax: 10 });
+  const { transactions, ms } = await settle(shop, async (holdfast) => {
+    await Promise.all(range(rows).map((id) => holdfast.write('a', { id, note: '' })));
+  });
+  const share = (transactions * 2) / ms;
+  assert(share > 0.8, `${transactions} transactions in ${ms} ms`);
+});
