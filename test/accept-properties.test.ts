@@ -7,6 +7,8 @@ import fc from 'fast-check';
 import { dateText, daysOf, momentOf, timestampText } from '../src/accept/calendar.ts';
 import type { ColumnType, Table } from '../src/accept/columns.ts';
 import { JsonScanner } from '../src/accept/json-scan.ts';
+import { numericText, shortNumeric } from '../src/accept/numeric.ts';
+import { tupleBytes } from '../src/accept/render.ts';
 import { RowBuffer } from '../src/accept/row-buffer.ts';
 import type { RowRules } from '../src/accept/rows.ts';
 import { agree, everything } from './support/agree.ts';
@@ -285,6 +287,30 @@ test('a decimal is the same number after any exponent, as BigInt says', () => {
       assert.equal(value(type, `"${expected}"`), expected);
     }),
   );
+});
+
+test('a numeric of up to 15 digits is read as the double nearest to its text', () => {
+  const type: ColumnType = { kind: 'numeric', precision: 40, scale: 20 };
+  const table = tableOf(column('v', type));
+  const digits = fc.bigInt({ min: -(10n ** 17n), max: 10n ** 17n });
+  let short = 0;
+  fc.assert(
+    fc.property(fc.oneof(digits, fc.bigInt(-99_999n, 99_999n)), fc.nat(20), (n, exponent) => {
+      const into = new RowBuffer();
+      reader(table).ndjson(Buffer.from(`{"v":${n}e-${exponent}}\n`), into);
+      const { view } = tupleBytes(into.bytes);
+      const text = numericText(view, into.start(0) + 6);
+      const got = shortNumeric(view, into.start(0) + 6);
+      if (got === undefined) {
+        assert(n > 10n ** 11n || n < -(10n ** 11n) || exponent > 11, text);
+      } else {
+        assert.equal(got, Number(text), text);
+        short += 1;
+      }
+    }),
+    { numRuns: 1_000 },
+  );
+  assert(short > 300, `${short} were short`);
 });
 
 test('days and timestamps agree with the calendar of the language', () => {

@@ -251,3 +251,27 @@ export function numericText(view: DataView, at: number): string {
   integer = integer.replace(/^0+/, '') || '0';
   return sign + integer + (dscale > 0 ? `.${fraction.slice(0, dscale)}` : '');
 }
+
+const shortMax = 1e15;
+const powersOf10 = Array.from({ length: 16 }, (_, power) => 10 ** power);
+
+/**
+ * The double nearest to a numeric field whose bytes begin at `at`, where it has 15 digits at most:
+ * they and the power of ten are doubles themselves, so one division rounds once. Undefined where
+ * there may be more.
+ */
+export function shortNumeric(view: DataView, at: number): number | undefined {
+  const groups = view.getInt16(at);
+  const weight = view.getInt16(at + 2);
+  let digits = 0;
+  for (let i = 0; i < groups; i++) {
+    digits = digits * 10_000 + view.getInt16(at + 8 + 2 * i);
+    if (digits >= shortMax) return undefined;
+  }
+  const decimals = (groups - weight - 1) * 4;
+  const power = powersOf10[Math.abs(decimals)];
+  if (power === undefined) return undefined;
+  const value = decimals > 0 ? digits / power : digits * power;
+  if (value >= shortMax) return undefined;
+  return view.getInt16(at + 4) === 0x4000 ? -value : value;
+}

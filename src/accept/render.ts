@@ -13,9 +13,9 @@ import type { Column, ColumnType, Table } from './columns.ts';
 import { floatText, numericText } from './numeric.ts';
 import type { ColumnSet } from './row-buffer.ts';
 
-/** Bytes seen through a DataView too, made once for many fields. */
+/** Bytes seen as Node's Buffer and through a DataView, both made once for many fields. */
 export interface TupleBytes {
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
   readonly view: DataView;
 }
 
@@ -26,13 +26,12 @@ export interface FieldRange {
 }
 
 export const tupleBytes = (bytes: Uint8Array): TupleBytes => ({
-  bytes,
+  bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
   view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
 });
 
-function stringOf({ bytes }: TupleBytes, start: number, end: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString();
-}
+const stringOf = ({ bytes }: TupleBytes, start: number, end: number): string =>
+  bytes.toString('utf8', start, end);
 
 function intOf(view: DataView, type: Extract<ColumnType, { kind: 'int' }>, at: number): bigint {
   if (type.bytes === 8) return type.unsigned ? view.getBigUint64(at) : view.getBigInt64(at);
@@ -48,7 +47,7 @@ function momentAt(view: DataView, at: number): Moment {
 }
 
 function uuidOf({ bytes }: TupleBytes, start: number): string {
-  const hex = Buffer.from(bytes.buffer, bytes.byteOffset + start, 16).toString('hex');
+  const hex = bytes.toString('hex', start, start + 16);
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
@@ -72,7 +71,7 @@ function jsonOf(type: ColumnType, from: TupleBytes, { start, length }: FieldRang
     case 'jsonb':
       return stringOf(from, start + 1, start + length);
     case 'bytea':
-      return `"${Buffer.from(bytes.subarray(start, start + length)).toString('base64')}"`;
+      return `"${bytes.toString('base64', start, start + length)}"`;
     case 'date':
       return `"${dateText(view.getInt32(start))}"`;
     case 'time':

@@ -3,7 +3,8 @@
 // double would change). A value that SQLite would change without an error is refused here.
 import assert from 'node:assert/strict';
 import type { Column } from '../../accept/columns.ts';
-import { fieldValue, type TupleBytes } from '../../accept/render.ts';
+import { numericText, shortNumeric } from '../../accept/numeric.ts';
+import { type FieldRange, fieldValue, type TupleBytes } from '../../accept/render.ts';
 import type { RowCode } from '../../errors.ts';
 import type { Affinity } from './types.ts';
 
@@ -22,18 +23,20 @@ export class Refused extends Error {
   }
 }
 
-type Check = (value: Bound) => Bound;
+/** Reads a field that is not null. */
+type Read = (column: Column, from: TupleBytes, range: FieldRange) => Bound;
 
-const same: Check = (value) => value;
-
-function number(value: Bound): Bound {
+function number(...field: Parameters<Read>): Bound {
+  const value = fieldValue(...field);
   // Bound, it would be stored as NULL.
   if (Number.isNaN(value)) throw new Refused('refused', null, 'SQLite cannot store NaN.');
   return value;
 }
 
-function numeric(digits: Bound): Bound {
-  if (typeof digits !== 'string') return digits;
+function numeric(_: Column, { view }: TupleBytes, { start }: FieldRange): Bound {
+  const short = shortNumeric(view, start);
+  if (short !== undefined) return Number.isInteger(short) ? BigInt(short) : short;
+  const digits = numericText(view, start);
   const whole = /^(-?\d+)(?:\.0*)?$/.exec(digits)?.[1];
   if (whole === undefined) return Number(digits);
   const exact = BigInt(whole);
@@ -43,7 +46,8 @@ function numeric(digits: Bound): Bound {
 const numberLike = /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$/;
 
 /** SQLite would make a number of `0012` or `1.50`, and no error. */
-function text(value: Bound): Bound {
+function text(...field: Parameters<Read>): Bound {
+  const value = fieldValue(...field);
   if (typeof value !== 'string' || !numberLike.test(value) || String(Number(value)) === value) {
     return value;
   }
@@ -51,11 +55,11 @@ function text(value: Bound): Bound {
 }
 
 /** `affinity` is that of the column which takes the value. */
-function checkOf({ type }: Column, affinity: Affinity): Check {
+function readOf({ type }: Column, affinity: Affinity): Read {
   if (type.kind === 'float') return number;
-  if (type.kind === 'numeric') return affinity === 'text' ? same : numeric;
+  if (type.kind === 'numeric') return affinity === 'text' ? fieldValue : numeric;
   const isText = type.kind === 'text' || type.kind === 'json' || type.kind === 'cast';
-  return isText && affinity !== 'text' && affinity !== 'blob' ? text : same;
+  return isText && affinity !== 'text' && affinity !== 'blob' ? text : fieldValue;
 }
 
 /**
@@ -73,15 +77,15 @@ export function compileTuple(
 ): TupleReader {
   const fields = columns.map(({ column, affinity }) => ({
     column,
-    check: checkOf(column, affinity),
+    read: readOf(column, affinity),
   }));
   return (from, tuple, into) => {
     assert.equal(from.view.getInt16(tuple), fields.length, 'a tuple has the columns of its set');
     let start = tuple + 6;
     let place = into.at;
-    for (const { column, check } of fields) {
+    for (const { column, read } of fields) {
       const length = from.view.getInt32(start - 4);
-      into.values[place++] = length < 0 ? null : check(fieldValue(column, from, { start, length }));
+      into.values[place++] = length < 0 ? null : read(column, from, { start, length });
       start += 4 + Math.max(length, 0);
     }
   };

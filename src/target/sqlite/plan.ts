@@ -66,13 +66,14 @@ export function makePlan({ journaled, table, isStrict, rules }: PlanOf, set: Col
   const version = typeof rules.onConflict === 'object' ? rules.onConflict.newest : undefined;
   const rowsPerInsert =
     set.length === 0 ? 1 : Math.min(rowsPerInsertMax, Math.floor(variablesMax / set.length));
+  const inserts: string[] = [];
   return {
     width: set.length,
     read: compileTuple(
       targets.map(({ column, now }) => ({ column, affinity: affinityOf(now.sqlType, isStrict) })),
     ),
     rowsPerInsert,
-    insert: (rows) => insertSql(parts, rows),
+    insert: (rows) => (inserts[rows] ??= insertSql(parts, rows)),
     place: insertSql(parts, 1) + conflictSql(parts),
     find: findSql(parts),
     lacksVersion: version !== undefined && !columns.some((column) => column.name === version),
