@@ -3,10 +3,15 @@ import type { Machine } from '../bench/machine.ts';
 import { type Campaign, type CampaignResult, isFine } from './campaign.ts';
 
 /** The parts of a campaign together. */
-export type Sum = Omit<CampaignResult, 'seed'>;
+export type Sum = Omit<CampaignResult, 'seed'> & {
+  /** The first one that no part has used. */
+  readonly nextSeed: number;
+};
 
 export interface Proof {
   readonly commit: string;
+  /** Their digest: parts with the same one add up. */
+  readonly sources: string;
   /** The sources are those of the commit. */
   readonly isCommitted: boolean;
   readonly date: string;
@@ -53,26 +58,26 @@ function seenBy({ name, seen }: Sum): string {
 }
 
 export function summary(proof: Proof) {
-  const { commit, date, machine, sums } = proof;
+  const { commit, sources, date, machine, sums } = proof;
   const reduced = reductions(proof);
   const mutants = mutantsOf(proof);
   const campaigns = Object.fromEntries(
     sums.map(({ name, ...sum }) => [name, { of: proof.units.get(name) ?? '', ...sum }]),
   );
-  const json = { commit, date, machine, reduced: reduced.length > 0, campaigns, mutants };
+  const isReduced = reduced.length > 0;
+  const json = { commit, sources, date, machine, reduced: isReduced, campaigns, mutants };
   const failures = sums.flatMap(({ name, failed }) => failed.map((what) => `- ${name}: ${what}`));
   const { cpu, cores, memoryGiB, kernel, node } = machine;
   const text = [
     '# What was proved, and how far',
     `Written by \`npm run prove\` at commit ${commit} on ${date}. ${cpu}, ${cores} cores, ` +
-      `${memoryGiB} GiB, ${kernel}, Node ${node}.`,
+      `${memoryGiB} GiB, ${kernel}, Node ${node}. Its parts add up, on one machine after the other, ` +
+      'as long as `src/` and `sql/` are the same.',
     table(proof),
     `Mutants killed: ${mutants.killed} of ${mutants.total}. \`lost\` and \`doubled\` count the ` +
       'unbroken product only. What a run is, and what each campaign does not show, stands at the ' +
       'head of its file in `prove/`.',
-    ...(reduced.length > 0
-      ? [`**Reduced:**\n\n${reduced.map((why) => `- ${why}`).join('\n')}`]
-      : []),
+    ...(isReduced ? [`**Reduced:**\n\n${reduced.map((why) => `- ${why}`).join('\n')}`] : []),
     ...(failures.length > 0 ? [`## Failed\n\n${failures.join('\n')}`] : []),
     `## What was seen\n\n${sums.map(seenBy).join('\n\n')}`,
     notCovered,

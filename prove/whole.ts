@@ -1,19 +1,18 @@
 // `npm run prove`: all campaigns at their long counts, in parts of their own seeds, each in a
-// process of its own. What is done is kept in a file outside the repository, named by a digest of
-// src/ and sql/: as long as these are the same, parts add up, whenever and however often it is
-// stopped. At the end the summary is written to docs/proof.md and docs/proof.json.
+// process of its own. As long as the sources are the same, parts add up (parts.ts). At the end the
+// summary is written to docs/proof.md and docs/proof.json.
 import { execFile, execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { describeMachine } from '../bench/machine.ts';
 import type { Campaign, CampaignResult } from './campaign.ts';
+import { nextSeed, Parts, proved, sourceDigest } from './parts.ts';
 import { withPromise } from './promise.ts';
 import { type Proof, type Sum, summary } from './summary.ts';
 
 const root = join(import.meta.dirname, '..');
+const proofPath = join(root, 'docs/proof.json');
 const partsAtOnce = 2;
 
 export interface WholeOptions {
@@ -25,45 +24,8 @@ export interface WholeOptions {
   readonly say: (text: string) => void;
 }
 
-/** What a proof is about: the sources, and the statements that the databases run. */
-const proved = ['src', 'sql'];
-
-function sourceDigest(): string {
-  const sum = createHash('sha256');
-  const names = proved
-    .flatMap((name) => readdirSync(join(root, name), { recursive: true, withFileTypes: true }))
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .sort();
-  for (const name of names) sum.update(name.slice(root.length)).update(readFileSync(name));
-  return sum.digest('hex').slice(0, 16);
-}
-
 const git = (...args: readonly string[]): string =>
   execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
-
-class Parts {
-  readonly #path: string;
-  readonly #results: CampaignResult[];
-
-  constructor(digest: string) {
-    const folder = join(tmpdir(), 'holdfast-prove');
-    mkdirSync(folder, { recursive: true });
-    this.#path = join(folder, `${digest}.json`);
-    this.#results = existsSync(this.#path)
-      ? (JSON.parse(readFileSync(this.#path, 'utf8')) as CampaignResult[])
-      : [];
-  }
-
-  of(name: string): CampaignResult[] {
-    return this.#results.filter((result) => result.name === name);
-  }
-
-  add(result: CampaignResult): void {
-    this.#results.push(result);
-    writeFileSync(this.#path, JSON.stringify(this.#results));
-  }
-}
 
 function add(name: string, parts: readonly CampaignResult[]): Sum {
   const seen: Record<string, number> = {};
@@ -82,6 +44,7 @@ function add(name: string, parts: readonly CampaignResult[]): Sum {
     reduced: [...new Set(parts.flatMap(({ reduced }) => [...reduced]))],
     seen,
     seconds: Math.round(sum(({ seconds }) => seconds)),
+    nextSeed: nextSeed(parts),
   };
 }
 
@@ -100,8 +63,7 @@ function jobsOf(campaign: Campaign, count: number, done: readonly CampaignResult
     return done.length > 0 ? [] : [{ campaign, count: campaign.countLong, seed: 1 }];
   }
   const jobs: Job[] = [];
-  // A campaign may take one seed after another: those of the parts before are used up.
-  let seed = 1 + Math.max(0, ...done.map((part) => part.seed + part.runs));
+  let seed = nextSeed(done);
   let left = count - done.reduce((sum, part) => sum + part.runs, 0);
   for (; left > 0; left -= countPart) {
     jobs.push({ campaign, count: Math.min(left, countPart), seed });
@@ -142,7 +104,8 @@ function progress(jobs: readonly Job[], done: ReadonlyMap<Job, number>): string 
 }
 
 export async function proveAll({ campaigns, share, only, say }: WholeOptions): Promise<number> {
-  const parts = new Parts(sourceDigest());
+  const sources = sourceDigest();
+  const parts = new Parts(sources, proofPath);
   const counts = new Map(campaigns.map((one) => [one, Math.ceil(one.countLong * share)] as const));
   const jobs = [...counts]
     .filter(([{ name }]) => only === undefined || name === only)
@@ -169,6 +132,7 @@ export async function proveAll({ campaigns, share, only, say }: WholeOptions): P
   const sums = campaigns.map(({ name }) => add(name, parts.of(name)));
   const proof: Proof = {
     commit: git('rev-parse', 'HEAD'),
+    sources,
     isCommitted: git('status', '--porcelain', '--', ...proved) === '',
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(),
@@ -179,7 +143,7 @@ export async function proveAll({ campaigns, share, only, say }: WholeOptions): P
     units: new Map(campaigns.map(({ name, unit }) => [name, unit])),
   };
   const { json, text, isFine } = summary(proof);
-  writeFileSync(join(root, 'docs/proof.json'), `${JSON.stringify(json, null, 2)}\n`);
+  writeFileSync(proofPath, `${JSON.stringify(json, null, 2)}\n`);
   writeFileSync(join(root, 'docs/proof.md'), text);
   const readme = join(root, 'README.md');
   writeFileSync(readme, withPromise(readFileSync(readme, 'utf8'), json));

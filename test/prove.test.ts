@@ -1,6 +1,7 @@
 // The harness itself: that its oracle and its models can tell right from wrong.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { Tally } from '../prove/campaign.ts';
@@ -9,6 +10,7 @@ import { readImage } from '../prove/crash-image.ts';
 import type { Logged } from '../prove/disk-log.ts';
 import { equivalent, mutants } from '../prove/mutant-list.ts';
 import { checkBooks, checkTable, Violation } from '../prove/oracle.ts';
+import { nextSeed, Parts } from '../prove/parts.ts';
 import { Platter } from '../prove/platter.ts';
 import { promiseOf, withPromise } from '../prove/promise.ts';
 import { firstDifference, firstUnasked } from '../prove/recorded.ts';
@@ -56,6 +58,26 @@ test('a campaign in which nothing was run fails, unless the machine is to blame'
   const tally = new Tally('t', { seed: 1 });
   const { failed } = await tally.result(() => tally.reduce('no such device'));
   assert.deepEqual(failed, []);
+});
+
+test('a proof goes on on another machine, as long as the sources are the same', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-parts-'));
+  const proofPath = join(folder, 'proof.json');
+  const rest = { doubled: 0, vacuous: 2, failed: [], reduced: [], seen: { torn: 3 }, seconds: 4 };
+  const told = { ...rest, of: 'seeds', runs: 500, lost: 1, nextSeed: 701 };
+  const campaigns = { simulation: told, states: { ...told, runs: 0, nextSeed: 1 } };
+  writeFileSync(proofPath, JSON.stringify({ sources: 'these', campaigns }));
+  const runsIn = (parts: Parts, name: string) => parts.of(name).map(({ runs }) => runs);
+
+  const there = new Parts('these', proofPath, folder);
+  assert.deepEqual([runsIn(there, 'simulation'), runsIn(there, 'states')], [[500], []]);
+  assert.deepEqual([nextSeed(there.of('simulation')), nextSeed([])], [701, 1]);
+  there.add({ ...rest, name: 'simulation', runs: 100, lost: 0, seed: 701 });
+  const again = new Parts('these', proofPath, folder);
+  assert.deepEqual(runsIn(again, 'simulation'), [500, 100], 'what was told counts once');
+  assert.equal(nextSeed(again.of('simulation')), 801);
+  assert.deepEqual(runsIn(new Parts('others', proofPath, folder), 'simulation'), []);
+  rmSync(folder, { recursive: true });
 });
 
 /** The content of the journal's files by name. */
