@@ -14,6 +14,7 @@ import { benchArticle } from './article.ts';
 import { benchBacklog } from './backlog.ts';
 import { benchDecode } from './decode.ts';
 import { type Bench, printTable, type Size } from './figures.ts';
+import { benchFiles } from './files.ts';
 import { writeFlameGraphs } from './flame.ts';
 import { benchIncident } from './incident.ts';
 import { benchJournal } from './journal.ts';
@@ -33,6 +34,7 @@ const benches: ReadonlyMap<string, Bench> = new Map([
   ['article', benchArticle],
   ['backlog', benchBacklog],
   ['decode', benchDecode],
+  ['files', benchFiles],
   ['incident', benchIncident],
   ['journal', benchJournal],
   ['latency', benchLatency],

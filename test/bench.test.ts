@@ -26,6 +26,7 @@ const promised: {
   ack: { beside: ['http', 'p50at90k', 'p99at90k', 'p99at180k', 'single'] },
   backlog: { beside: ['rate'], alone: ['rss', 'records'] },
   decode: { beside: ['decode'] },
+  files: { beside: ['loadNdjson', 'loadCsv', 'check', 'dump', 'verify'] },
   journal: { beside: ['group256', 'group4096', 'single'] },
   latency: { beside: ['p99'] },
   mariadb: { beside: ['direct', 'stage', 'merge'] },
