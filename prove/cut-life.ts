@@ -14,6 +14,7 @@ export class CutLife {
   readonly #closed: Promise<unknown>;
   readonly #events = new EventEmitter();
   #rest = '';
+  #stderr = '';
   #isEnded = false;
   /** Numbers of the requests that it said were acknowledged. */
   readonly told: number[] = [];
@@ -31,12 +32,15 @@ export class CutLife {
   /** Loads everything and waits for its orders. */
   constructor(sources: string) {
     this.#process = spawn(process.execPath, [child, sources], {
-      stdio: ['pipe', 'pipe', 'inherit'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'holdfast-prove-code') },
     });
     this.#closed = once(this.#process, 'close').then(() => {
       this.#isEnded = true;
       this.#events.emit('said');
+    });
+    this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr += text;
     });
     this.#process.stdout?.setEncoding('utf8').on('data', (text: string) => this.#onText(text));
   }
@@ -121,7 +125,9 @@ export class CutLife {
       throw new Violation('wrong', `a write on a dead disk was refused with ${this.failure} (O6)`);
     }
     if (this.#process.signalCode !== 'SIGKILL') {
-      throw new Violation('wrong', 'the process broke down when its disk died');
+      const { exitCode, signalCode } = this.#process;
+      const how = `the process ended with ${signalCode ?? exitCode} when its disk died`;
+      throw new Violation('wrong', `${how}: ${this.#stderr.slice(-1_000)}`);
     }
   }
 }

@@ -46,7 +46,10 @@ export interface Disk {
   freeBytes(directory: string): number;
   /** Takes the lock, or returns undefined where another process or this one holds it. */
   lock(path: string): DiskLock | undefined;
-  /** An SQLite database whose committed transactions are durable (synchronous=FULL). */
+  /**
+   * An SQLite database of this process alone, whose committed transactions are durable
+   * (synchronous=FULL).
+   */
   database(path: string): DatabaseSync;
   /**
    * Creates a file of `bytes` zeros under `path` and syncs it, in steps that leave the thread free.
@@ -139,7 +142,12 @@ export const systemDisk: Disk = {
   lock,
   database: (path) => {
     const database = new DatabaseSync(path);
-    database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000');
+    // Alone first, then WAL: so its index is no file mapped into memory, of which a dead disk makes
+    // a SIGBUS (https://www.sqlite.org/wal.html#use_of_wal_without_shared_memory).
+    database.exec(
+      'PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; ' +
+        'PRAGMA busy_timeout=5000',
+    );
     return database;
   },
   createZeroed,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
@@ -38,6 +39,18 @@ test('an open that fails lets go of the journal', async (t) => {
   const noTable = { orders: { table: 'nothing', key: ['id'] } };
   await assert.rejects(open({ ...options, streams: noTable }), HoldfastError);
   const holdfast = await open(options);
+  await holdfast.close();
+});
+
+test('no file of the journal is mapped into memory: a dead disk would be a SIGBUS', async (t) => {
+  const { options } = shopIn(t);
+  const holdfast = await open(options);
+  await holdfast.write('orders', { id: 1, body: 'a' });
+  const mapped = readFileSync('/proc/self/maps', 'utf8').split('\n');
+  assert.deepEqual(
+    mapped.filter((line) => line.includes(options.journal)),
+    [],
+  );
   await holdfast.close();
 });
 

@@ -149,12 +149,14 @@ test('a load with records that were passed over says so once; then it is a new o
   await rig.holdfast.continueLoad(begun, Readable.from([text]), options);
   await rig.restart();
   assert.equal((await rig.holdfast.beginLoad('payments', options)).result?.merged, 1);
-  // As it is noted where the ledger has said that they were passed over.
-  const requests = new DatabaseSync(join(rig.folder, 'journal', 'requests.db'));
-  requests
-    .prepare('UPDATE requests SET counts = ? WHERE load IS NOT NULL')
-    .run(JSON.stringify({ merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 }));
-  requests.close();
+  await rig.restart(() => {
+    // As it is noted where the ledger has said that they were passed over.
+    const requests = new DatabaseSync(join(rig.folder, 'journal', 'requests.db'));
+    requests
+      .prepare('UPDATE requests SET counts = ? WHERE load IS NOT NULL')
+      .run(JSON.stringify({ merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 }));
+    requests.close();
+  });
   const again = () => rig.holdfast.beginLoad('payments', options);
   await assert.rejects(again(), { code: 'HF_NOT_FOUND', message: /passed over/ });
   const { offset, accepted, result } = await again();

@@ -20,7 +20,8 @@ export interface Rig {
   holdfast: Holdfast;
   server: RunningServer;
   /** Closes both and opens them again on the same folder. */
-  restart(): Promise<void>;
+  /** `between` the two processes. */
+  restart(between?: () => void): Promise<void>;
   /** Rows of a query on the target. */
   query(sql: string): Record<string, SQLOutputValue>[];
   /** Keeps the target from committing anything until the returned function is called. */
@@ -73,8 +74,9 @@ export async function startRig(
   const rig: Rig = {
     folder,
     ...(await start()),
-    restart: async () => {
+    restart: async (between) => {
       await stop();
+      between?.();
       Object.assign(rig, await start());
     },
     query: (sql) => database.prepare(sql).all(),
