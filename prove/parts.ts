@@ -1,5 +1,5 @@
-// What was done of a proof so far. It is kept in a file outside the repository, named by a digest of
-// the sources, so that a proof can be stopped at any time. Where this machine has none of these
+// What was done of a proof so far. It is kept in a file outside the repository, named by a digest
+// of the sources, so that a proof can be stopped at any time. Where this machine has none of these
 // sources yet, it begins with what docs/proof.json says of them: parts of one proof may be done on
 // several machines, one after the other.
 import { createHash } from 'node:crypto';

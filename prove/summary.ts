@@ -71,8 +71,8 @@ export function summary(proof: Proof) {
   const text = [
     '# What was proved, and how far',
     `Written by \`npm run prove\` at commit ${commit} on ${date}. ${cpu}, ${cores} cores, ` +
-      `${memoryGiB} GiB, ${kernel}, Node ${node}. Its parts add up, on one machine after the other, ` +
-      'as long as `src/` and `sql/` are the same.',
+      `${memoryGiB} GiB, ${kernel}, Node ${node}. Its parts add up, on one machine after the ` +
+      'other, as long as `src/` and `sql/` are the same.',
     table(proof),
     `Mutants killed: ${mutants.killed} of ${mutants.total}. \`lost\` and \`doubled\` count the ` +
       'unbroken product only. What a run is, and what each campaign does not show, stands at the ' +
