@@ -1,12 +1,12 @@
 // What was done of a proof so far. It is kept in a file outside the repository, named by a digest
-// of the sources, so that a proof can be stopped at any time. Where this machine has none of these
-// sources yet, it begins with what docs/proof.json says of them: parts of one proof may be done on
-// several machines, one after the other.
+// of the sources, so that a proof can be stopped at any time. Where docs/proof.json tells of more
+// for the same sources, that counts: parts of one proof may be done on several machines, one after
+// the other.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { CampaignResult } from './campaign.ts';
+import type { Campaign, CampaignResult } from './campaign.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -36,27 +36,49 @@ interface Told {
   >;
 }
 
-/** A campaign that was proved elsewhere counts as one part. */
-function partsTold(proofPath: string, sources: string): CampaignResult[] {
+/**
+ * A campaign that was proved elsewhere counts as one part. One that has no parts is short enough to
+ * be done anew.
+ */
+function partsTold({ sources, campaigns, proofPath }: PartsOf): CampaignResult[] {
   if (!existsSync(proofPath)) return [];
   const told = JSON.parse(readFileSync(proofPath, 'utf8')) as Told;
   if (told.sources !== sources) return [];
-  return Object.entries(told.campaigns)
-    .filter(([, { runs }]) => runs > 0)
-    .map(([name, { nextSeed: next, ...part }]) => ({ ...part, name, seed: next - part.runs }));
+  return campaigns.flatMap(({ name, countPart }) => {
+    const one = countPart === undefined ? undefined : told.campaigns[name];
+    if (!one || one.runs === 0) return [];
+    const { nextSeed: next, ...part } = one;
+    return [{ ...part, name, seed: next - part.runs }];
+  });
+}
+
+export const runsOf = (parts: readonly CampaignResult[]): number =>
+  parts.reduce((sum, { runs }) => sum + runs, 0);
+
+export interface PartsOf {
+  /** Their digest. */
+  readonly sources: string;
+  readonly campaigns: readonly Campaign[];
+  readonly proofPath: string;
+  /** By default one of this machine. */
+  readonly folder?: string;
 }
 
 export class Parts {
   readonly #path: string;
-  readonly #results: CampaignResult[];
+  #results: CampaignResult[];
 
-  /** `sources`: their digest. */
-  constructor(sources: string, proofPath: string, folder = join(tmpdir(), 'holdfast-prove')) {
+  constructor(of: PartsOf) {
+    const { sources, folder = join(tmpdir(), 'holdfast-prove') } = of;
     mkdirSync(folder, { recursive: true });
     this.#path = join(folder, `${sources}.json`);
     this.#results = existsSync(this.#path)
       ? (JSON.parse(readFileSync(this.#path, 'utf8')) as CampaignResult[])
-      : partsTold(proofPath, sources);
+      : [];
+    for (const told of partsTold(of)) {
+      if (told.runs <= runsOf(this.of(told.name))) continue;
+      this.#results = [...this.#results.filter(({ name }) => name !== told.name), told];
+    }
   }
 
   of(name: string): CampaignResult[] {

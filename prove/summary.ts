@@ -17,7 +17,7 @@ export interface Proof {
   readonly date: string;
   readonly machine: Machine;
   readonly sums: readonly Sum[];
-  /** Campaigns that have not come to their long count, vacuous runs aside. */
+  /** Campaigns that have not come to their long count. */
   readonly short: readonly Campaign[];
   readonly units: ReadonlyMap<string, string>;
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { describeMachine } from '../bench/machine.ts';
 import type { Campaign, CampaignResult } from './campaign.ts';
-import { nextSeed, Parts, proved, sourceDigest } from './parts.ts';
+import { nextSeed, Parts, proved, runsOf, sourceDigest } from './parts.ts';
 import { withPromise } from './promise.ts';
 import { type Proof, type Sum, summary } from './summary.ts';
 
@@ -64,7 +64,7 @@ function jobsOf(campaign: Campaign, count: number, done: readonly CampaignResult
   }
   const jobs: Job[] = [];
   let seed = nextSeed(done);
-  let left = count - done.reduce((sum, part) => sum + part.runs, 0);
+  let left = count - runsOf(done);
   for (; left > 0; left -= countPart) {
     jobs.push({ campaign, count: Math.min(left, countPart), seed });
     seed += countPart;
@@ -105,7 +105,7 @@ function progress(jobs: readonly Job[], done: ReadonlyMap<Job, number>): string 
 
 export async function proveAll({ campaigns, share, only, say }: WholeOptions): Promise<number> {
   const sources = sourceDigest();
-  const parts = new Parts(sources, proofPath);
+  const parts = new Parts({ sources, campaigns, proofPath });
   const counts = new Map(campaigns.map((one) => [one, Math.ceil(one.countLong * share)] as const));
   const jobs = [...counts]
     .filter(([{ name }]) => only === undefined || name === only)
@@ -137,10 +137,7 @@ export async function proveAll({ campaigns, share, only, say }: WholeOptions): P
     date: new Date().toISOString().slice(0, 10),
     machine: describeMachine(),
     sums,
-    short: campaigns.filter((one) => {
-      const sum = sums.find(({ name }) => name === one.name);
-      return !sum || sum.runs - sum.vacuous < one.countLong;
-    }),
+    short: campaigns.filter(({ name, countLong }) => runsOf(parts.of(name)) < countLong),
     units: new Map(campaigns.map(({ name, unit }) => [name, unit])),
   };
   const { json, text, isFine } = summary(proof);

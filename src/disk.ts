@@ -142,12 +142,18 @@ export const systemDisk: Disk = {
   lock,
   database: (path) => {
     const database = new DatabaseSync(path);
-    // Alone first, then WAL: so its index is no file mapped into memory, of which a dead disk makes
-    // a SIGBUS (https://www.sqlite.org/wal.html#use_of_wal_without_shared_memory).
-    database.exec(
-      'PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; ' +
-        'PRAGMA busy_timeout=5000',
-    );
+    try {
+      // Alone first, then WAL: so its index is no file mapped into memory, of which a dead disk
+      // makes a SIGBUS (https://www.sqlite.org/wal.html#use_of_wal_without_shared_memory). The
+      // timeout before both: an owner that is just ending is waited for.
+      database.exec(
+        'PRAGMA busy_timeout=5000; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; ' +
+          'PRAGMA synchronous=FULL',
+      );
+    } catch (error) {
+      database.close();
+      throw error;
+    }
     return database;
   },
   createZeroed,

@@ -1,10 +1,12 @@
 // Opens the journal and, beside it, what is remembered of requests: the two must tell one story.
 import { join } from 'node:path';
 import process from 'node:process';
+import type { DatabaseSync } from 'node:sqlite';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
+import { HoldfastError } from './errors.ts';
 import { CorruptJournal } from './journal/corrupt.ts';
-import { diskFailure } from './journal/disk-failure.ts';
+import { diskFailure, isBusy } from './journal/disk-failure.ts';
 import { segmentNumbers, spareNumbers } from './journal/files.ts';
 import { Journal } from './journal/journal.ts';
 import { Requests } from './journal/requests.ts';
@@ -48,10 +50,7 @@ async function openBoth(
   let requests: Requests | undefined;
   // The database may be touched only once the journal's lock is held.
   const opened = (): Requests => {
-    requests ??= new Requests(
-      disk.database(join(directory, 'requests.db')),
-      limits.requestsKeptMax,
-    );
+    requests ??= openRequests(disk, directory);
     return requests;
   };
   disk.makeDirectory(directory);
@@ -86,6 +85,20 @@ async function openBoth(
       await journal?.close();
     }
     throw error;
+  }
+}
+
+function openRequests(disk: Disk, directory: string): Requests {
+  const path = join(directory, 'requests.db');
+  let database: DatabaseSync | undefined;
+  try {
+    database = disk.database(path);
+    return new Requests(database, limits.requestsKeptMax);
+  } catch (error) {
+    database?.close();
+    if (!isBusy(error)) throw error;
+    const message = `"${path}" is open in another program. Close it there.`;
+    throw new HoldfastError('HF_JOURNAL_LOCKED', message, { cause: error });
   }
 }
 

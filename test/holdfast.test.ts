@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -52,6 +54,47 @@ test('no file of the journal is mapped into memory: a dead disk would be a SIGBU
     [],
   );
   await holdfast.close();
+});
+
+test('an open that finds no room for its requests can be tried again at once', async (t) => {
+  const { options } = shopIn(t);
+  const disk = diskWith({
+    database: (path) => {
+      const full = { code: 'ERR_SQLITE_ERROR', errcode: 13 };
+      return Object.assign(systemDisk.database(path), {
+        exec: () => {
+          throw Object.assign(new Error('database or disk is full'), full);
+        },
+      });
+    },
+  });
+  const opened = open(options, { disk, clock: systemClock });
+  await assert.rejects(opened, { code: 'HF_JOURNAL_FULL', outcome: 'not written' });
+  await (await open(options)).close();
+});
+
+/** Another program that holds `requests.db` for so long, and does so when this resolves. */
+async function holdRequests(t: TestContext, journal: string, ms: number): Promise<void> {
+  const program = `
+    const database = new (require('node:sqlite').DatabaseSync)(process.argv[1]);
+    database.exec('PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE');
+    console.log('held');
+    setTimeout(() => process.exit(), ${ms});`;
+  const holder = spawn(process.execPath, ['-e', program, join(journal, 'requests.db')]);
+  t.after(() => holder.kill('SIGKILL'));
+  await once(holder.stdout, 'data');
+}
+
+test('an open waits for a program that is letting go of the requests, or says so', async (t) => {
+  const { options } = shopIn(t);
+  await (await open(options)).close();
+  await holdRequests(t, options.journal, 300);
+  await (await open(options)).close();
+  await holdRequests(t, options.journal, 60_000);
+  await assert.rejects(open(options), {
+    code: 'HF_JOURNAL_LOCKED',
+    message: /requests\.db" is open in another program/,
+  });
 });
 
 test('an error of the disk at open says what it means', async (t) => {

@@ -42,3 +42,11 @@ test('a loader with a backlog goes from one transaction to the next', async () =
   const share = (transactions * 2) / ms;
   assert(share > 0.8, `${transactions} transactions in ${ms} ms`);
 });
+
+test('who waits for the end of each row waits for its transaction alone', async () => {
+  const shop = new Shop({ loaders: 1 });
+  const { ms } = await settle(shop, async (holdfast) => {
+    for (const id of range(rows)) await holdfast.write('a', { id, note: '' }, { level: 'settled' });
+  });
+  assert(ms / rows < 3, `${ms / rows} ms a row`);
+});

@@ -63,20 +63,26 @@ test('a campaign in which nothing was run fails, unless the machine is to blame'
 test('a proof goes on on another machine, as long as the sources are the same', () => {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-parts-'));
   const proofPath = join(folder, 'proof.json');
-  const rest = { doubled: 0, vacuous: 2, failed: [], reduced: [], seen: { torn: 3 }, seconds: 4 };
-  const told = { ...rest, of: 'seeds', runs: 500, lost: 1, nextSeed: 701 };
-  const campaigns = { simulation: told, states: { ...told, runs: 0, nextSeed: 1 } };
-  writeFileSync(proofPath, JSON.stringify({ sources: 'these', campaigns }));
-  const runsIn = (parts: Parts, name: string) => parts.of(name).map(({ runs }) => runs);
+  const rest = { lost: 0, doubled: 0, vacuous: 2, failed: [], reduced: [], seen: {}, seconds: 4 };
+  const tell = (runs: number): void => {
+    const one = { ...rest, of: 'seeds', runs, nextSeed: runs + 201 };
+    const all = { simulation: one, states: { ...one, runs: 0 }, mutants: one };
+    writeFileSync(proofPath, JSON.stringify({ sources: 'these', campaigns: all }));
+  };
+  const parts = (sources = 'these') => new Parts({ sources, campaigns, proofPath, folder });
+  const counts = (of: Parts) => of.of('simulation').map(({ runs }) => runs);
 
-  const there = new Parts('these', proofPath, folder);
-  assert.deepEqual([runsIn(there, 'simulation'), runsIn(there, 'states')], [[500], []]);
+  tell(500);
+  const there = parts();
+  assert.deepEqual([counts(there), there.of('states')], [[500], []]);
+  assert.deepEqual(there.of('mutants'), [], 'what has no parts is done anew');
   assert.deepEqual([nextSeed(there.of('simulation')), nextSeed([])], [701, 1]);
-  there.add({ ...rest, name: 'simulation', runs: 100, lost: 0, seed: 701 });
-  const again = new Parts('these', proofPath, folder);
-  assert.deepEqual(runsIn(again, 'simulation'), [500, 100], 'what was told counts once');
-  assert.equal(nextSeed(again.of('simulation')), 801);
-  assert.deepEqual(runsIn(new Parts('others', proofPath, folder), 'simulation'), []);
+  there.add({ ...rest, name: 'simulation', runs: 100, seed: 701 });
+  assert.deepEqual(counts(parts()), [500, 100], 'what was told counts once');
+  assert.equal(nextSeed(parts().of('simulation')), 801);
+  tell(900);
+  assert.deepEqual(counts(parts()), [900], 'another machine went on from there');
+  assert.deepEqual(counts(parts('others')), []);
   rmSync(folder, { recursive: true });
 });
 

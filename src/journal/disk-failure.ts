@@ -4,7 +4,15 @@ import { HoldfastError, type Outcome } from '../errors.ts';
 const shortageCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EMFILE', 'ENFILE']);
 
 // Result codes of SQLite: https://sqlite.org/rescode.html
+const sqliteBusy = 5;
 const sqliteFull = 13;
+
+/** A database that another connection has locked; the upper bits only say in which way. */
+export const isBusy = (error: unknown): boolean =>
+  error instanceof Error &&
+  'errcode' in error &&
+  typeof error.errcode === 'number' &&
+  (error.errcode & 0xff) === sqliteBusy;
 
 /** No room, now: not a failure of what was written before. */
 export const isShortage = (error: unknown): error is Error & { readonly code: string } =>

@@ -74,6 +74,8 @@ export class Loader {
   #suspects: string[] = [];
   /** The batch at hand has all that there was. */
   #isAllTaken = false;
+  /** Before it there was nothing to do. */
+  #wasIdle = true;
   /** Of the batch at hand: it is settled, or read again, before the next one is taken. */
   readonly #memory = new BatchMemory();
 
@@ -110,6 +112,7 @@ export class Loader {
         const batch = this.#take();
         if (batch) await this.#settleAndRest(batch);
         else await this.#idle();
+        this.#wasIdle = batch === undefined;
       }
     } finally {
       this.#feed.close();
@@ -174,15 +177,16 @@ export class Loader {
   }
 
   /**
-   * Whatever it holds, a transaction costs both sides some milliseconds of CPU. A loader that has
-   * caught up gathers rows for as long as the last one took: so transactions that could have
-   * been one take half of its time at most, and a row alone waits for nothing.
+   * Whatever it holds, a transaction costs both sides some milliseconds of CPU. A loader that keeps
+   * up with a flow gathers rows for as long as the last one took: so transactions that could have
+   * been one take half of its time at most. After a pause there is no flow: who waits for the end
+   * of each row before the next one waits for nothing else.
    */
   async #settleAndRest(batch: Batch): Promise<void> {
     const { clock } = this.#parts;
     const begun = clock.monotonicMs();
     await this.#settle(batch);
-    if (!this.#isAllTaken || this.#stop.signal.aborted) return;
+    if (!this.#isAllTaken || this.#wasIdle || this.#stop.signal.aborted) return;
     const tookMs = clock.monotonicMs() - begun;
     await clock.sleep(Math.min(tookMs, limits.loaderRestMsMax), this.#stop.signal);
   }
