@@ -62,4 +62,25 @@ export const lostMutants: readonly Mutant[] = [
     replace: '',
     killer: lost('who sends again what was passed over'),
   },
+  {
+    name: 'a time confirms what another history lacks',
+    file: 'src/confirm.ts',
+    search: ' || !(await covers(session, stream, due))',
+    replace: '',
+    killer: { test: 'test/confirm.test.ts', names: 'no time confirms' },
+  },
+  {
+    name: 'a clock that is set makes requests older',
+    file: 'src/upkeep.ts',
+    search: 'if (Math.abs(stepMs) > clockStepMs) requests.moveTimes(stepMs);',
+    replace: '',
+    killer: { test: 'test/protocol.test.ts', names: 'a clock that is set' },
+  },
+  {
+    name: 'the index of the requests is mapped into memory',
+    file: 'src/disk.ts',
+    search: 'PRAGMA busy_timeout=5000; PRAGMA locking_mode=EXCLUSIVE; ',
+    replace: 'PRAGMA busy_timeout=5000; ',
+    killer: { test: 'test/holdfast.test.ts', names: 'no file of the journal is mapped' },
+  },
 ];

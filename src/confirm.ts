@@ -1,8 +1,8 @@
 // confirm: when is a settled record as durable in the target as the user asked? Until then its
 // segment stays, so that a failover that forgets the last commits can be repaired from the
 // journal. Levels: 'commit'; 'standby': a standby of the same history has flushed the commit's
-// position, and `settled`, read afterwards on that history, still covers the batch (P2); a time,
-// monotonic.
+// position; a time, monotonic, spent in one history. For the latter two `settled`, read afterwards on
+// that history, must still cover the batch (P2).
 import type { Clock } from './clock.ts';
 import type { Confirm } from './options.ts';
 import type { Session, StreamId } from './target/target.ts';
@@ -39,10 +39,10 @@ export class Confirming {
 
   /** What has become confirmed since; asks `session` where the level needs the target. */
   async poll(session: Session, stream: StreamId): Promise<ConfirmedLanes> {
-    const due = this.#level === 'standby' ? await this.#replicated(session) : this.#elapsed();
-    if (due.length === 0) return [];
-    const isCovered = this.#level !== 'standby' || (await covers(session, stream, due));
-    if (!isCovered) return [];
+    const { identity } = session;
+    const due =
+      this.#level === 'standby' ? await this.#replicated(session) : this.#elapsed(identity);
+    if (due.length === 0 || !(await covers(session, stream, due))) return [];
     // Only these: another loader may have added its own meanwhile.
     const done = new Set(due);
     this.#open = this.#open.filter((open) => !done.has(open));
@@ -67,9 +67,15 @@ export class Confirming {
     }));
   }
 
-  #elapsed(): Open[] {
+  /** What was in the history `identity` for long enough; a time spent in another one is none. */
+  #elapsed(identity: string): Open[] {
     const { afterMs } = typeof this.#level === 'object' ? this.#level : { afterMs: 0 };
-    const dueMs = this.#clock.monotonicMs() - afterMs;
+    const nowMs = this.#clock.monotonicMs();
+    const dueMs = nowMs - afterMs;
+    this.#open = this.#open.map((open) => {
+      if (open.identity === identity) return open;
+      return { ...open, identity, atMs: open.identity === '' ? open.atMs : nowMs };
+    });
     return this.#open.filter((open) => open.atMs <= dueMs);
   }
 

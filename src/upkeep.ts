@@ -21,6 +21,8 @@ export interface UpkeepParts {
 
 const upkeepMs = 1_000;
 const expireMs = 60_000;
+/** A clock that is set moves further at once than one that is slewed does in a second. */
+const clockStepMs = 10_000;
 
 /**
  * Runs until aborted. What asks the target may wait for it long; the journal needs its upkeep all
@@ -35,11 +37,19 @@ async function keepJournal(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<void> {
+  const offset = (): number => clock.wallMs() - clock.monotonicMs();
   let expireAt = clock.monotonicMs() + expireMs;
+  let offsetMs = offset();
   while (!signal.aborted) {
     await clock.sleep(upkeepMs, signal);
     if (signal.aborted) return;
-    whereThereIsRoom(() => requests.flush());
+    whereThereIsRoom(() => {
+      requests.flush();
+      const stepMs = offset() - offsetMs;
+      // The wall clock was set: the requests are as old as before.
+      if (Math.abs(stepMs) > clockStepMs) requests.moveTimes(stepMs);
+      offsetMs += stepMs;
+    });
     journal.mark();
     await journal.relieve();
     if (clock.monotonicMs() < expireAt) continue;

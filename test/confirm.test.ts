@@ -5,32 +5,56 @@ import type { LaneState } from '../src/target/target.ts';
 import { SimulatedClock } from './simulation/simulated-clock.ts';
 import { SimulatedTarget } from './simulation/simulated-target.ts';
 
-test('lanes that stay where they are when others go back are still confirmed', async () => {
+const id = { writer: 'w', stream: 's' };
+
+const none = { merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 };
+
+/** What is confirmed after a time, of a target that has these lanes settled. */
+async function newTimed(settled: readonly number[]) {
   const clock = new SimulatedClock();
-  const session = await new SimulatedTarget({ clock }).connect();
+  const target = new SimulatedTarget({ clock });
+  const settle = (lane: number, last: number): void => {
+    const state: LaneState = { lane, epoch: 1, staged: last, settled: last, ...none };
+    target.store.transaction(() => target.store.setLane(id, state));
+  };
+  for (const [lane, last] of settled.entries()) settle(lane, last);
   const confirming = new Confirming({ afterMs: 100 }, clock);
-  const poll = () => confirming.poll(session, { writer: '', stream: '' });
-  const lanes = [
-    { lane: 0, last: 10 },
-    { lane: 1, last: 20 },
-  ];
-  confirming.add(lanes, { position: '', identity: session.identity });
+  const lanes = settled.map((last, lane) => ({ lane, last }));
+  confirming.add(lanes, { position: '', identity: target.identity });
+  const poll = async () => confirming.poll(await target.connect(), id);
+  return { clock, target, settle, confirming, poll };
+}
+
+test('lanes that stay where they are when others go back are still confirmed', async () => {
+  const { clock, settle, confirming, poll } = await newTimed([10, 20]);
   await clock.advance(60);
+  settle(0, 4);
   confirming.rewind([{ lane: 0, last: 4 }]);
   await clock.advance(60);
   assert.deepEqual(await poll(), [], 'the time begins anew in the other history');
   await clock.advance(60);
-  assert.deepEqual(await poll(), [{ lane: 0, last: 4 }, lanes[1]]);
+  assert.deepEqual(await poll(), [
+    { lane: 0, last: 4 },
+    { lane: 1, last: 20 },
+  ]);
   assert(confirming.isIdle);
 });
 
-const id = { writer: 'w', stream: 's' };
+test('no time confirms what another history lacks, nor one that began in another (P2)', async () => {
+  const { clock, target, settle, poll } = await newTimed([10]);
+  await clock.advance(200);
+  target.failover(1);
+  assert.deepEqual(await poll(), [], 'the time begins anew');
+  await clock.advance(200);
+  assert.deepEqual(await poll(), [], 'what it lacks it never confirms');
+  settle(0, 10);
+  assert.deepEqual(await poll(), [{ lane: 0, last: 10 }]);
+});
 
 /** A lane whose record 10 was settled by commit 5, which a standby does not have yet. */
 async function newLane() {
   const clock = new SimulatedClock();
   const target = new SimulatedTarget({ clock, standby: true });
-  const none = { merged: 0, duplicates: 0, superseded: 0, deadLetters: 0 };
   const settle = (settled: number): void => {
     const state: LaneState = { lane: 0, epoch: 1, staged: settled, settled, ...none };
     target.store.transaction(() => target.store.setLane(id, state));

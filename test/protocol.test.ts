@@ -253,3 +253,22 @@ test('what was taken back while its fate was asked for is sent again (P1, P14)',
     assert.deepEqual(shop.ids('a'), range(10));
   });
 });
+
+test('a clock that is set forgets no Idempotency-Key before its time', async () => {
+  const shop = new Shop();
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    const day = 24 * 60 * 60 * 1_000;
+    const write = async (): Promise<boolean> => {
+      const options = { idempotencyKey: 'key', level: 'settled' } as const;
+      const { repeated } = await holdfast.write('a', { id: 1, note: '' }, options);
+      return repeated;
+    };
+    assert.equal(await write(), false);
+    await shop.clock.sleep(2_000);
+    for (const stepMs of [day, 400 * day, -401 * day]) {
+      shop.clock.jump(stepMs);
+      await shop.clock.sleep(130_000);
+      assert.equal(await write(), true, `after a step of ${stepMs} ms`);
+    }
+  });
+});

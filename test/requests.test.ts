@@ -32,6 +32,18 @@ test('a request that was forgotten does not come back with the journal that stil
   assert.equal(again.byKey(1, 'm')?.id, 8);
 });
 
+test('times that were moved are what a request’s age is counted from', () => {
+  const requests = new Requests(new DatabaseSync(':memory:'), 100);
+  requests.add(note(7, { key: 'k', digest: 'd' }));
+  requests.settled(7, counts);
+  requests.flush();
+  requests.moveTimes(10_000);
+  requests.expire(11_000);
+  assert.equal(requests.byKey(1, 'k')?.id, 7);
+  requests.expire(11_001);
+  assert.equal(requests.byKey(1, 'k'), undefined);
+});
+
 test('a reported load is new the next time, and an unreported one is not', () => {
   const database = new DatabaseSync(':memory:');
   const requests = new Requests(database, 100);
