@@ -63,10 +63,10 @@ export const lostMutants: readonly Mutant[] = [
     killer: lost('who sends again what was passed over'),
   },
   {
-    name: 'a time confirms what another history lacks',
+    name: 'a time that began in another history counts',
     file: 'src/confirm.ts',
-    search: ' || !(await covers(session, stream, due))',
-    replace: '',
+    search: "open.identity === '' ? open.atMs : nowMs",
+    replace: 'open.atMs',
     killer: { test: 'test/confirm.test.ts', names: 'no time confirms' },
   },
   {
