@@ -2,6 +2,7 @@
 // transactions take 2 ms each at the mean.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { TargetError } from '../src/target/target.ts';
 import type { Holdfast } from '../src/types.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
 import { range, Shop } from './support/simulated-shop.ts';
@@ -49,4 +50,48 @@ test('who waits for the end of each row waits for its transaction alone', async 
     for (const id of range(rows)) await holdfast.write('a', { id, note: '' }, { level: 'settled' });
   });
   assert(ms / rows < 3, `${ms / rows} ms a row`);
+});
+
+test('a lost session that keeps the lanes is ended, though it takes two tries (P1)', async () => {
+  for (const flap of ['connect', 'resolve', 'none'] as const) {
+    // Left to itself, its server keeps them for hours.
+    const shop = new Shop({ lanes: 1 }, { lateMsMax: 1e12 });
+    const { target, clock } = shop;
+    const connect = target.connect.bind(target);
+    target.connect = async () => {
+      const session = await connect();
+      const merge = session.merge.bind(session);
+      session.merge = async (batch, rung) => {
+        try {
+          return await merge(batch, rung);
+        } catch (error) {
+          if (!(error instanceof TargetError && error.kind === 'ambiguous')) throw error;
+          // Its COMMIT was not sent: the server waits for rows.
+          session.destroy();
+          throw new TargetError('lost', '', 'No answer.');
+        }
+      };
+      return session;
+    };
+    await shop.live(new SimulatedDisk(), async (holdfast) => {
+      await shop.write(holdfast, 'a', range(1));
+      await shop.settled(holdfast, 'a');
+      let isLost = false;
+      let flaps = 0;
+      target.strikeWhere(({ name }) => {
+        if (name.startsWith('merge') && !isLost) {
+          isLost = true;
+          return 'late, locked';
+        }
+        const isRefused = (holdfast.metrics.retries.get('55P03') ?? 0) > 0;
+        if (!isRefused || name !== flap || flaps > 0) return undefined;
+        flaps++;
+        return 'lost';
+      });
+      const { settled } = await holdfast.write('a', { id: 1, note: '' });
+      await Promise.race([settled, clock.sleep(60_000)]);
+      assert.deepEqual([isLost, flaps], [true, flap === 'none' ? 0 : 1]);
+      assert.deepEqual(shop.ids('a'), range(2), `it is there, with a flap at: ${flap}`);
+    });
+  }
 });

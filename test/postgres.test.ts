@@ -334,3 +334,13 @@ test('every SQLSTATE is listed once, and unknown ones hold', () => {
   assert.equal(classify('0L000'), 'hold');
   assert.equal(classify(''), 'hold');
 });
+
+test('a server notices within minutes that a session of ours is gone', async () => {
+  // The system’s own settings show as 7200, 75 and 9.
+  const settings = ['idle', 'interval', 'count'].map((name) => `tcp_keepalives_${name}`);
+  const shown = settings.map((name) => `current_setting('${name}')`).join(" || ' ' || ");
+  await rig.sql(`CREATE TABLE kept (id bigint PRIMARY KEY, alive text DEFAULT ${shown})`);
+  const stream = await rig.stream('kept');
+  await stream.merge('optimistic', [{ id: 1n }]);
+  assert.deepEqual(await rig.sql('SELECT alive FROM kept'), [{ alive: '60 10 6' }]);
+});

@@ -267,7 +267,8 @@ export class Loader {
   /**
    * What stands in the way may be a session of ours that was lost: behind a broken network its
    * server goes on waiting for its rows, and keeps the lanes locked, for hours (P1). The first one
-   * lost is the likeliest; whatever becomes of it, the next attempt finds out.
+   * lost is the likeliest. Whatever else becomes of it, the next attempt finds out; where nobody
+   * could ask for the lanes' locks, or another one has them, it is a suspect still.
    */
   async #endSuspect(batch: Batch): Promise<void> {
     const suspect = this.#suspects.shift();
@@ -277,6 +278,7 @@ export class Loader {
       await session.resolve(batch, suspect);
     } catch (error) {
       if (!(error instanceof TargetError)) throw error;
+      this.#suspects.push(suspect);
       this.#link.drop();
     }
   }

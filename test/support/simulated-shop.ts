@@ -5,7 +5,7 @@ import type { OpenOptions, StreamOptions } from '../../src/options.ts';
 import type { Holdfast, StreamStatus } from '../../src/types.ts';
 import { SimulatedClock } from '../simulation/simulated-clock.ts';
 import type { SimulatedDisk } from '../simulation/simulated-disk.ts';
-import { SimulatedTarget } from '../simulation/simulated-target.ts';
+import { SimulatedTarget, type SimulatedTargetOptions } from '../simulation/simulated-target.ts';
 import { column } from './rows.ts';
 
 export const shopColumns = [
@@ -31,12 +31,13 @@ const options: OpenOptions = {
 /** One clock and one target; each life has the disk that it is given. */
 export class Shop {
   readonly clock = new SimulatedClock();
-  readonly target = new SimulatedTarget({ clock: this.clock, latencyMsMax: 4 });
+  readonly target: SimulatedTarget;
   /** Of stream `a`, beside what it has anyway. */
   rules: Omit<StreamOptions, 'table'>;
 
-  constructor(rules: Shop['rules'] = {}) {
+  constructor(rules: Shop['rules'] = {}, server: Omit<SimulatedTargetOptions, 'clock'> = {}) {
     this.rules = rules;
+    this.target = new SimulatedTarget({ clock: this.clock, latencyMsMax: 4, ...server });
     for (const table of ['a', 'b'])
       this.target.createTable(table, { columns: shopColumns, key: ['id'] });
   }

@@ -159,6 +159,11 @@ class PostgresTarget implements Target {
       statement_timeout: statementMsMax,
       lock_timeout: Math.min(lockMsMax, statementMsMax),
       idle_in_transaction_session_timeout: answerMsMax,
+      // A server that waits for rows of a client that is gone holds the lanes as long as TCP
+      // believes in it, two hours by default; no timeout above ends that. Now it is two minutes.
+      tcp_keepalives_idle: 60,
+      tcp_keepalives_interval: 10,
+      tcp_keepalives_count: 6,
       TimeZone: "'UTC'",
       // A plan that shuns scans (byIndexOnly) looks dear enough to compile: seconds for few rows.
       jit: 'off',
