@@ -95,3 +95,61 @@ test('a lost session that keeps the lanes is ended, though it takes two tries (P
     });
   }
 });
+
+/** A shop whose table takes so many rows of a batch; how many, may be changed. */
+function slowShop(fault: 'transient' | 'lost' | 'late') {
+  const shop = new Shop({ loaders: 1 }, { lateMsMax: 2_000 });
+  const slow = { shop, rowsMax: 200, largest: 0 };
+  const { target, clock } = shop;
+  const connect = target.connect.bind(target);
+  let isTooLarge = false;
+  target.strikeWhere(({ name }) => (isTooLarge && name.startsWith('merge') ? 'late' : undefined));
+  target.connect = async () => {
+    const session = await connect();
+    const merge = session.merge.bind(session);
+    session.merge = async (batch, rung) => {
+      isTooLarge = batch.count > slow.rowsMax;
+      if (!isTooLarge) slow.largest = Math.max(slow.largest, batch.count);
+      // Those that are late may be done yet; by their guard, or never.
+      if (!isTooLarge || fault === 'late') {
+        return merge(batch, rung).catch((error: unknown) => {
+          if (!(error instanceof TargetError && error.kind === 'ambiguous')) throw error;
+          throw new TargetError('lost', '', 'No answer.');
+        });
+      }
+      await clock.sleep(100);
+      if (fault === 'lost') session.destroy();
+      throw new TargetError(fault, '57014', 'It takes too long.');
+    };
+    return session;
+  };
+  return slow;
+}
+
+for (const fault of ['transient', 'lost', 'late'] as const) {
+  test(`a batch that is too large is divided, and batches grow again (${fault})`, async () => {
+    const slow = slowShop(fault);
+    const { shop } = slow;
+    await shop.live(new SimulatedDisk(), async (holdfast) => {
+      await shop.settled(holdfast, 'a');
+      for (const rowsMax of [200, 20_000]) {
+        slow.rowsMax = rowsMax;
+        const before = shop.ids('a').length;
+        shop.target.down(1_000);
+        for (let id = before; id < before + 4_000; id += 10) {
+          await holdfast.write(
+            'a',
+            range(10, id).map((own) => ({ id: own, note: '' })),
+          );
+        }
+        await shop.until(holdfast, 'a', ({ merged }) => merged === before + 4_000);
+        const { duplicates, unaccounted } = await shop.settled(holdfast, 'a');
+        assert.deepEqual([duplicates, unaccounted], [0, 0]);
+        assert.deepEqual(shop.ids('a'), range(before + 4_000));
+      }
+      assert(slow.largest >= 450, `the largest batch had ${slow.largest} rows`);
+      const { late } = shop.target.server;
+      assert.equal(late.refused > 0, fault === 'late', 'what is late finds its lanes moved');
+    });
+  });
+}

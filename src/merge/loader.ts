@@ -17,6 +17,7 @@ import {
 } from '../target/target.ts';
 import { Assembly } from './assemble.ts';
 import type { Batch } from './batch.ts';
+import { BatchBound } from './batch-bound.ts';
 import { BatchMemory } from './batch-memory.ts';
 import { Feed } from './feed.ts';
 import { Ladder } from './ladder.ts';
@@ -66,6 +67,7 @@ export class Loader {
   /** Per lane, what the target has. */
   readonly #staged: Float64Array;
   readonly #ladder = new Ladder();
+  readonly #bound: BatchBound;
   readonly #stop = new AbortController();
   readonly #link: Link;
   #wake: () => void = () => undefined;
@@ -84,6 +86,7 @@ export class Loader {
     this.#parts = parts;
     this.#link = new Link(parts, this.#stop.signal);
     this.#staged = new Float64Array(settings.lanes);
+    this.#bound = new BatchBound(settings.batchRowsMax);
     const serves = (lane: number) => lane % settings.loaders === index;
     this.#feed = new Feed({ disk, directory, stream: settings.id, serves }, settings.lanes);
   }
@@ -139,7 +142,8 @@ export class Loader {
 
   #take(): Batch | undefined {
     const { settings, writer, shared, clock } = this.#parts;
-    const { batchRowsMax: rowsMax, batchBytesMax: bytesMax, rules } = settings;
+    const { batchBytesMax: bytesMax, rules } = settings;
+    const rowsMax = this.#bound.records;
     const assembly = new Assembly(this.#feed.dictionary, { rowsMax, bytesMax }, this.#memory);
     this.#isAllTaken = this.#feed.read((block) => assembly.add(block));
     if (assembly.records === 0) return undefined;
@@ -223,6 +227,7 @@ export class Loader {
   #done(rows: readonly LedgerRow[], commit: Commit): void {
     for (const { lane, last } of rows) this.#staged[lane] = last;
     this.#suspects = [];
+    this.#bound.passed(!this.#isAllTaken);
     this.#link.passed();
     this.#parts.route.sent(rows, commit);
   }
@@ -249,13 +254,15 @@ export class Loader {
         await this.#link.failed(error);
         return this.#probe();
       case 'lost':
-        if (batch && suspect !== '') this.#suspects.push(suspect);
         await this.#link.failed(error);
-        return 'again';
+        if (!batch || suspect === '') return 'again';
+        this.#suspects.push(suspect);
+        return this.#divide(batch);
       case 'transient':
         await this.#link.failed(error);
-        if (batch) await this.#endSuspect(batch);
-        return 'again';
+        if (!batch) return 'again';
+        await this.#endSuspect(batch);
+        return this.#divide(batch);
       case 'readonly':
       case 'conflict':
       case 'row':
@@ -281,6 +288,17 @@ export class Loader {
       this.#suspects.push(suspect);
       this.#link.drop();
     }
+  }
+
+  /**
+   * Of a batch that failed nothing was committed, so its lanes can be read again from where they
+   * stand, in other portions. Should a server still have it, its guard keeps it out: it wants all
+   * of its lanes to stand where it begins, and the first portion moves one of them (P1).
+   */
+  #divide({ count, undecoded }: Batch): After {
+    if (!this.#bound.failed(count + undecoded.length)) return 'again';
+    this.#feed.seek(this.#staged);
+    return 'reread';
   }
 
   /** After a hold the table may be another one: look at it before the next attempt. */
