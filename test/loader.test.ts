@@ -153,3 +153,36 @@ for (const fault of ['transient', 'lost', 'late'] as const) {
     });
   });
 }
+
+test('a merge that takes too long takes less the next time', async () => {
+  const shop = new Shop({ route: 'staged', mergers: 0, batchRowsMax: 100 });
+  const { target, clock } = shop;
+  const connect = target.connect.bind(target);
+  let largest = 0;
+  target.connect = async () => {
+    const session = await connect();
+    const { staging } = session;
+    assert(staging, 'the simulated target has the staged route');
+    const merge = staging.merge.bind(staging);
+    staging.merge = async (turn) => {
+      largest = Math.max(largest, turn.rowsMax);
+      if (turn.rowsMax <= 200) return merge(turn);
+      await clock.sleep(100);
+      throw new TargetError('transient', '57014', 'It takes too long.');
+    };
+    return session;
+  };
+  const left = await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.until(holdfast, 'a', ({ state }) => state === 'running');
+    for (const id of range(1_000)) await holdfast.write('a', { id, note: '' });
+    await shop.until(holdfast, 'a', ({ watermarks }) => watermarks.staged === 1_000);
+  });
+  shop.rules = { ...shop.rules, mergers: 1 };
+  await shop.live(left(), async (holdfast) => {
+    for (let waits = 0; waits < 100 && shop.ids('a').length < 1_000; waits++) {
+      await clock.sleep(1_000);
+    }
+    await shop.settled(holdfast, 'a');
+  });
+  assert.deepEqual([shop.ids('a'), largest], [range(1_000), 20_000]);
+});

@@ -5,6 +5,7 @@ import type { Table } from '../accept/columns.ts';
 import { woken } from '../clock.ts';
 import { limits } from '../limits.ts';
 import { type Session, TargetError } from '../target/target.ts';
+import { BatchBound } from './batch-bound.ts';
 import { Ladder } from './ladder.ts';
 import { Link, type LinkParts } from './link.ts';
 import { stagedStream, stagingOf } from './staged.ts';
@@ -19,6 +20,7 @@ export class Merger {
   readonly #parts: MergerParts;
   readonly #link: Link;
   readonly #ladder = new Ladder();
+  readonly #bound = new BatchBound(limits.mergeRowsMax);
   readonly #stop = new AbortController();
   #wake: () => void = () => undefined;
   #isWanted = false;
@@ -90,7 +92,7 @@ export class Merger {
     const begun = clock.monotonicMs();
     const turn = {
       stream: stagedStream(settings, shared.table),
-      rowsMax: limits.mergeRowsMax,
+      rowsMax: this.#bound.records,
       start: clock.random(),
       share: 1 / settings.mergers,
       isOptimistic: this.#ladder.next() === 'optimistic',
@@ -98,6 +100,8 @@ export class Merger {
     const merged = await stagingOf(session).merge(turn);
     this.#link.passed();
     if (!merged) return false;
+    // It takes whole batches: a merge that is full ends somewhat before its bound.
+    this.#bound.passed(merged.records * 2 > this.#bound.records);
     if (merged.optimistic === 'passed') this.#ladder.passed();
     if (merged.optimistic === 'failed') this.#ladder.failed();
     if (merged.lost > 0) events.onRetry('restaged');
@@ -108,7 +112,12 @@ export class Merger {
 
   /** Nothing to resolve after a lost COMMIT: the next merge begins where `settled` stands. */
   async #failed(error: TargetError): Promise<void> {
+    const wasConnected = this.#link.id !== '';
     this.#link.drop();
+    // As a loader's batch: where one merge takes too long, the next one takes less.
+    if (error.kind === 'transient' || (error.kind === 'lost' && wasConnected)) {
+      this.#bound.failed(this.#bound.records);
+    }
     this.#parts.events.onRetry(error.code === '' ? error.kind : error.code);
     await this.#link.failed(error);
     if (error.kind !== 'altered' && error.kind !== 'hold') return;
