@@ -45,6 +45,8 @@ export const limits = {
   rejectionsListedMax: 1000,
   retryMsMin: 20,
   retryMsMax: 5_000,
+  /** A stream whose rows have not got through for so long says so, whatever the error is. */
+  heldAfterMs: 30_000,
   /** How often it is asked whether what was committed is confirmed. */
   confirmPollMs: 200,
   /** Records of one batch of a staged stream, and of one merge. */

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Chunks, plainRows } from '../src/target/postgres/copy.ts';
+import { TargetError, type TargetErrorKind } from '../src/target/target.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
 import { batchOf } from './support/batches.ts';
 import { column } from './support/rows.ts';
@@ -270,5 +271,70 @@ test('a clock that is set forgets no Idempotency-Key before its time', async () 
       await shop.clock.sleep(130_000);
       assert.equal(await write(), true, `after a step of ${stepMs} ms`);
     }
+
+/** How a batch of stream `a` fails, each time: with this, and what follows from it. */
+const lasting: readonly (TargetErrorKind | 'gone')[] = [
+  'transient',
+  'ambiguous',
+  'altered',
+  'moved',
+  'gone',
+];
+
+for (const kind of lasting) {
+  test(`what does not pass is told, and pins no segments (P18, ${kind})`, async () => {
+    const shop = new Shop({ loaders: 1 });
+    const { target, clock } = shop;
+    const connect = target.connect.bind(target);
+    let isFailing = false;
+    let taken: ReturnType<typeof target.dropTable> | undefined;
+    target.connect = async () => {
+      const session = await connect();
+      const merge = session.merge.bind(session);
+      session.merge = async (batch, rung) => {
+        if (!isFailing || batch.table.name !== 'a') return merge(batch, rung);
+        await clock.sleep(100);
+        // With its table goes the answer to what became of it.
+        if (kind === 'gone') taken ??= target.dropTable('a');
+        throw new TargetError(kind === 'gone' ? 'altered' : kind, '', `It is ${kind}.`);
+      };
+      return session;
+    };
+    await shop.live(new SimulatedDisk(), async (holdfast) => {
+      await shop.settled(holdfast, 'a');
+      isFailing = true;
+      await shop.write(holdfast, 'a', range(1));
+      await clock.sleep(20_000);
+      const { state } = (await holdfast.status()).streams['a'] ?? {};
+      assert.equal(state, kind === 'gone' ? 'held' : 'running', 'what passes is not told at once');
+      const { reason } = await shop.until(holdfast, 'a', isHeld);
+      assert.equal(reason, kind === 'gone' ? 'There is no table a.' : `It is ${kind}.`);
+      // Four times as much as the journal may hold.
+      for (let round = 0; round < 20; round++) {
+        await shop.write(holdfast, 'a', [round + 1]);
+        await shop.write(holdfast, 'b', range(50, round * 50));
+        await shop.settled(holdfast, 'b');
+      }
+      isFailing = false;
+      if (taken) target.putBack('a', taken);
+      await shop.settled(holdfast, 'a');
+      assert.deepEqual(shop.ids('a'), range(21));
+    });
+  });
+}
+
+test('a merger that does not get through for long says so', async () => {
+  const shop = new Shop({ route: 'staged' });
+  const { target, clock } = shop;
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.settled(holdfast, 'a');
+    target.strikeWhere(({ name }) => (name === 'merge staged' ? 'deadlock' : undefined));
+    await shop.write(holdfast, 'a', range(1));
+    await clock.sleep(20_000);
+    const { reason } = await shop.until(holdfast, 'a', isHeld);
+    assert.match(reason ?? '', /40P01/);
+    target.heal();
+    await shop.settled(holdfast, 'a');
+    assert.deepEqual(shop.ids('a'), range(1));
   });
 });

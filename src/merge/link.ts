@@ -20,6 +20,8 @@ export class Link {
   #session: Session | undefined;
   #isHeld = false;
   #failures = 0;
+  /** The first failure since a step went through, by the monotonic clock. */
+  #failingSinceMs: number | undefined;
 
   constructor(parts: LinkParts, stop: AbortSignal) {
     this.#parts = parts;
@@ -51,6 +53,7 @@ export class Link {
   /** A step went through. */
   passed(): void {
     this.#failures = 0;
+    this.#failingSinceMs = undefined;
     if (!this.#isHeld) return;
     this.#isHeld = false;
     this.#parts.events.onState(this.#parts.settings.id, { state: 'running' });
@@ -58,12 +61,16 @@ export class Link {
 
   /**
    * Waits after an error, and says so once it lasts: a target that cannot be reached, or that
-   * somebody must repair, keeps the rows waiting.
+   * somebody must repair, keeps the rows waiting. So does what passes by itself and never does:
+   * nobody would hear of it, and what waits would pin everybody's segments (P18).
    */
   async failed(error: TargetError): Promise<void> {
-    const { events, settings } = this.#parts;
+    const { events, settings, clock } = this.#parts;
+    const nowMs = clock.monotonicMs();
+    this.#failingSinceMs ??= nowMs;
+    const isLasting = nowMs - this.#failingSinceMs >= limits.heldAfterMs;
     const isAway = error.kind === 'lost' || error.kind === 'readonly';
-    if (error.kind === 'hold' || (isAway && this.#failures > 0)) {
+    if (error.kind === 'hold' || isLasting || (isAway && this.#failures > 0)) {
       this.#isHeld = true;
       const code = error.code === '' ? '' : ` (${error.code})`;
       events.onState(settings.id, { state: 'held', reason: `${error.message}${code}` });
@@ -88,7 +95,7 @@ export class Link {
         if (!(error instanceof TargetError) || error.code === lanesLost) throw error;
         this.drop();
         this.#parts.events.onRetry(error.code === '' ? error.kind : error.code);
-        await this.#pause();
+        await this.failed(error);
       }
     }
     return undefined;

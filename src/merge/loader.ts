@@ -172,6 +172,7 @@ export class Loader {
     const session = await this.#link.connected();
     await this.#parts.route.confirm(session);
     await this.#reread(session);
+    this.#link.passed();
     // A column that was added can be written from now on, not only after the next batch.
     if (this.#parts.index === 0) await this.#describe(session);
   }
@@ -238,16 +239,14 @@ export class Loader {
     this.#link.drop();
     this.#parts.events.onRetry(error.code === '' ? error.kind : error.code);
     switch (error.kind) {
-      case 'ambiguous': {
-        const after = batch ? await this.#resolve(batch, suspect) : 'reread';
-        // It was not committed: what broke it off may do so again.
+      case 'ambiguous':
+      case 'moved':
+      case 'altered': {
+        const after = await this.#lookAgain(error, batch, suspect);
+        // It was not committed: what was in its way may be there again.
         if (after === 'again') await this.#link.failed(error);
         return after;
       }
-      case 'moved':
-        return this.#retrying((session) => this.#reread(session));
-      case 'altered':
-        return this.#retrying((session) => this.#describe(session));
       case 'fenced':
         throw replaced(error.message, error);
       case 'hold':
@@ -312,6 +311,13 @@ export class Loader {
     return 'again';
   }
 
+  /** What the target says that the batch did not know: its fate, its lanes, its table. */
+  #lookAgain({ kind }: TargetError, batch: Batch | undefined, suspect: string): Promise<After> {
+    if (kind === 'altered') return this.#retrying((session) => this.#describe(session));
+    if (kind === 'moved') return this.#retrying((session) => this.#reread(session));
+    return batch ? this.#resolve(batch, suspect) : Promise.resolve('reread');
+  }
+
   async #retrying(step: (session: Session) => Promise<After>): Promise<After> {
     return (await this.#link.retrying(step)) ?? 'reread';
   }
@@ -349,7 +355,6 @@ export class Loader {
   async #reread(session: Session): Promise<After> {
     const { settings, shared, route, index } = this.#parts;
     const all = await session.lanes(this.#streamId());
-    this.#link.passed();
     const own = all.filter(({ lane }) => lane % settings.loaders === index);
     requireOwner(own, shared.epoch);
     const wanted = Math.ceil((settings.lanes - index) / settings.loaders);
