@@ -44,7 +44,10 @@ test('no time confirms what another history lacks, nor one that began in another
   const { clock, target, settle, poll } = await newTimed([10]);
   await clock.advance(200);
   target.failover(1);
+  settle(0, 10);
   assert.deepEqual(await poll(), [], 'the time begins anew');
+  target.failover(1);
+  assert.deepEqual(await poll(), []);
   await clock.advance(200);
   assert.deepEqual(await poll(), [], 'what it lacks it never confirms');
   settle(0, 10);

@@ -271,6 +271,8 @@ test('a clock that is set forgets no Idempotency-Key before its time', async () 
       await shop.clock.sleep(130_000);
       assert.equal(await write(), true, `after a step of ${stepMs} ms`);
     }
+  });
+});
 
 /** How a batch of stream `a` fails, each time: with this, and what follows from it. */
 const lasting: readonly (TargetErrorKind | 'gone')[] = [
