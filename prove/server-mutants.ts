@@ -45,7 +45,7 @@ export const serverMutants: readonly Mutant[] = [
   },
   {
     name: 'PostgreSQL: every standby has everything',
-    file: 'src/target/postgres/session.ts',
+    file: 'src/target/postgres/standby.ts',
     search: "return row?.['reached'] === true;",
     replace: 'return row !== undefined;',
     killer: failovers('PostgreSQL, behind'),

@@ -180,7 +180,9 @@ export const optionTable: readonly OptionRow[] = [
       "'commit', 'standby' or { afterMs: NUMBER }",
       (value) => value === 'commit' || value === 'standby' || isAfterMs(value),
     ),
-    "When a merge counts as safe: the target's own commit, its standby's flush, or a time after.",
+    "When a merge counts as safe: the target's own commit, its standby's flush, or a time after. " +
+      'A standby is one by physical streaming, not logical decoding, pg_receivewal or ' +
+      'pg_basebackup; the role needs pg_read_all_stats to see it.',
   ),
   row(
     ['createTables', 'true or false', 'true'],

@@ -124,7 +124,10 @@ export interface Session {
   /** Enough to terminate this session from another one (pid and start). */
   readonly id: string;
 
-  /** Makes sure that Holdfast's own tables are there; creates them where `create`. */
+  /**
+   * Makes sure that Holdfast's own tables are there, and that `isReplicated` can tell where it will
+   * be asked; creates the tables where `create`.
+   */
   prepare(create: boolean): Promise<void>;
   tableNames(): Promise<string[]>;
   /** Reads a table's columns and keys. Kind 'hold' where it is missing or cannot be written. */

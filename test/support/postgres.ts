@@ -35,7 +35,7 @@ export interface PostgresServer {
 }
 
 const run = promisify(execFile);
-const debian15 = '/usr/lib/postgresql/15/bin';
+export const debian15 = '/usr/lib/postgresql/15/bin';
 
 /** Whether this machine has that version's binaries; 18 comes with the package. */
 export const hasPostgres = (version: PostgresVersion): boolean =>

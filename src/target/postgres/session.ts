@@ -13,6 +13,7 @@ import { merge } from './merge.ts';
 import { passOver } from './pass-over.ts';
 import { prepare } from './schema.ts';
 import { PostgresStaging } from './staging/session.ts';
+import { checkStandbyRights, isReplicated } from './standby.ts';
 
 export interface SessionOptions {
   readonly identity: string;
@@ -41,8 +42,9 @@ export class PostgresSession implements seam.Session {
     return this.#connection.isClosed;
   }
 
-  prepare(create: boolean): Promise<void> {
-    return prepare(this.#connection, create);
+  async prepare(create: boolean): Promise<void> {
+    if (this.#options.positions) await checkStandbyRights(this.#connection);
+    await prepare(this.#connection, create);
   }
 
   tableNames(): Promise<string[]> {
@@ -123,13 +125,8 @@ export class PostgresSession implements seam.Session {
     return String(row?.['lsn']);
   }
 
-  async isReplicated(position: string): Promise<boolean> {
-    const [row] = await this.#connection.query(
-      `SELECT coalesce(bool_or(flush_lsn >= $1::pg_lsn), false) AS reached
-       FROM pg_stat_replication WHERE state = 'streaming'`,
-      [position],
-    );
-    return row?.['reached'] === true;
+  isReplicated(position: string): Promise<boolean> {
+    return isReplicated(this.#connection, position);
   }
 
   close(): Promise<void> {
