@@ -56,6 +56,20 @@ const postgresMutants: readonly Mutant[] = [
     killer: postgres('an altered table'),
   },
   {
+    name: 'PostgreSQL: the unique indexes are not compared',
+    file: guardSql,
+    search: 'IF fingerprint IS DISTINCT FROM batch_fingerprint THEN',
+    replace: 'IF left(fingerprint, 32) IS DISTINCT FROM left(batch_fingerprint, 32) THEN',
+    killer: postgres('without its key’s index'),
+  },
+  {
+    name: 'PostgreSQL: a logical decoder counts as a standby',
+    file: 'src/target/postgres/standby.ts',
+    search: "s.slot_type = 'logical'",
+    replace: "s.slot_type = 'none'",
+    killer: tests('test/postgres-standby.test.ts', 'only the flush'),
+  },
+  {
     name: 'PostgreSQL: ON CONFLICT DO NOTHING without a look at the content',
     file: 'src/target/postgres/place.ts',
     search: "if (verdict === 'equal') this.#end(seq, rowEnd.duplicate);",
@@ -172,6 +186,13 @@ const mariadbMutants: readonly Mutant[] = [
     search: 'if (fingerprintOf(shown?.rows[0]) !== of.table.fingerprint) throw',
     replace: "if (fingerprintOf(shown?.rows[0]) === '') throw",
     killer: mariadb('an altered table'),
+  },
+  {
+    name: 'a key without its index is no obstacle',
+    file: 'src/target/key.ts',
+    search: 'if (key.length === 0 || isThere) return;',
+    replace: 'if (key.length >= 0 || isThere) return;',
+    killer: mariadb('without its key’s index'),
   },
   {
     name: 'MariaDB: INSERT IGNORE: what LOAD DATA warns of is not read',

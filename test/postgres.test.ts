@@ -48,6 +48,39 @@ test('a deferrable, partial, invalid, nullable or computed index is no key (P6)'
   assert.equal(table.warnings.length, 4, table.warnings.join('\n'));
 });
 
+test('a key whose index is gone, invalid or deferrable is another table (P5, P6)', async () => {
+  await rig.sql(`CREATE TABLE indexed (id bigint NOT NULL, a int);
+    CREATE UNIQUE INDEX own ON indexed (id); CREATE INDEX other ON indexed (a)`);
+  const stream = await rig.stream('indexed');
+  let id = 0n;
+  const merge = () => stream.merge('optimistic', [{ id: ++id }]);
+  const same = [
+    'REINDEX INDEX CONCURRENTLY own',
+    'CREATE UNIQUE INDEX CONCURRENTLY twin ON indexed (id)',
+    'DROP INDEX own; ALTER INDEX twin RENAME TO own; DROP INDEX other',
+    'CREATE UNIQUE INDEX partial ON indexed (a) WHERE a > 0',
+  ];
+  for (const change of same) {
+    await rig.sql(change);
+    assert.deepEqual(await merge(), ['merged'], change);
+  }
+  const others = [
+    ["UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'own'::regclass", 'SELECT 1'],
+    ['DROP INDEX own', 'CREATE UNIQUE INDEX own ON indexed (id)'],
+    [
+      'DROP INDEX own; ALTER TABLE indexed ADD CONSTRAINT own UNIQUE (id) DEFERRABLE',
+      'ALTER TABLE indexed DROP CONSTRAINT own; CREATE UNIQUE INDEX own ON indexed (id)',
+    ],
+    ['DROP INDEX own; CREATE UNIQUE INDEX own ON indexed (id, a)', 'SELECT 1'],
+  ] as const;
+  for (const [change, back] of others) {
+    await rig.sql(change);
+    await assert.rejects(merge(), fails('altered'), change);
+    assert.deepEqual((await stream.session.describe('indexed')).keys, []);
+    await rig.sql(back);
+  }
+});
+
 test('a row that a trigger swallows is a dead letter, its neighbours are merged (P7)', async () => {
   await rig.sql(`CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN IF NEW.note = 'gone' THEN RETURN NULL; END IF; RETURN NEW; END $$;

@@ -46,45 +46,56 @@ async function postgresGround(version: PostgresVersion, route: Route): Promise<G
     widen: async (table, column) => {
       await sql(`ALTER TABLE ${table} ADD COLUMN ${column} bigint`);
     },
+    dropKey: async (table) => {
+      await sql(`ALTER TABLE ${table} DROP CONSTRAINT ${table}_pkey`);
+    },
+    makeKey: async (table) => {
+      await sql(`ALTER TABLE ${table} ADD PRIMARY KEY (id)`);
+    },
     drop: async (table) => {
       await sql(`DROP TABLE ${table}`);
     },
-    staged: {
-      wipe: async (stream) => {
-        await sql(`TRUNCATE "holdfast_stage_${stream}"`);
-      },
-      lose: async (stream, id) => {
-        await sql(`DELETE FROM "holdfast_stage_${stream}" WHERE id = ${id}`);
-      },
-      retag: async (stream) => {
-        await sql(`UPDATE "holdfast_stage_${stream}" SET holdfast_digest = holdfast_digest + 1`);
-      },
-      claimed: async (stream, lane, work) => {
-        const other = await connectPostgres(url);
-        await other.query('BEGIN');
-        await other.query(`SELECT 1 FROM holdfast_claims
-          WHERE stream = '${stream}' AND lane = ${lane} FOR UPDATE`);
-        try {
-          await work();
-        } finally {
-          await other.query('ROLLBACK');
-          await other.end();
-        }
-      },
-      age: async (stream, days) => {
-        const table = `holdfast_stage_${stream}`;
-        const [row = {}] = await sql(`SELECT to_char(day, 'YYYYMMDD') AS suffix, day::text AS first,
-          (day + 1)::text AS next
-          FROM (SELECT (now() AT TIME ZONE 'UTC')::date - ${days} AS day) d`);
-        const [suffix, first, next] = ['suffix', 'first', 'next'].map((name) => String(row[name]));
-        await sql(`CREATE TABLE "${table}_p${suffix}" PARTITION OF "${table}"
-            FOR VALUES FROM ('${first}') TO ('${next}');
-          UPDATE "${table}" SET holdfast_day = '${first}'`);
-      },
-    },
+    staged: postgresStaging(url),
     close: async () => {
       await target.close();
       await server.stop();
+    },
+  };
+}
+
+function postgresStaging(url: string): StagedGround {
+  const sql = (text: string) => query(url, text);
+  return {
+    wipe: async (stream) => {
+      await sql(`TRUNCATE "holdfast_stage_${stream}"`);
+    },
+    lose: async (stream, id) => {
+      await sql(`DELETE FROM "holdfast_stage_${stream}" WHERE id = ${id}`);
+    },
+    retag: async (stream) => {
+      await sql(`UPDATE "holdfast_stage_${stream}" SET holdfast_digest = holdfast_digest + 1`);
+    },
+    claimed: async (stream, lane, work) => {
+      const other = await connectPostgres(url);
+      await other.query('BEGIN');
+      await other.query(`SELECT 1 FROM holdfast_claims
+        WHERE stream = '${stream}' AND lane = ${lane} FOR UPDATE`);
+      try {
+        await work();
+      } finally {
+        await other.query('ROLLBACK');
+        await other.end();
+      }
+    },
+    age: async (stream, days) => {
+      const table = `holdfast_stage_${stream}`;
+      const [row = {}] = await sql(`SELECT to_char(day, 'YYYYMMDD') AS suffix, day::text AS first,
+        (day + 1)::text AS next
+        FROM (SELECT (now() AT TIME ZONE 'UTC')::date - ${days} AS day) d`);
+      const [suffix, first, next] = ['suffix', 'first', 'next'].map((name) => String(row[name]));
+      await sql(`CREATE TABLE "${table}_p${suffix}" PARTITION OF "${table}"
+          FOR VALUES FROM ('${first}') TO ('${next}');
+        UPDATE "${table}" SET holdfast_day = '${first}'`);
     },
   };
 }
@@ -123,6 +134,8 @@ async function simulatedGround(route: Route): Promise<Ground> {
       const added = { column: column(name, int, optional) };
       target.alterTable(table, [...target.store.table(table).columns, added]);
     },
+    dropKey: async (table) => target.alterTable(table, { key: [] }),
+    makeKey: async (table) => target.alterTable(table, { key: ['id'] }),
     drop: async (table) => {
       target.dropTable(table);
     },

@@ -4,9 +4,11 @@
 -- altered, thus ends here, before a row is written.
 --   HF001  a lane is not where the batch begins
 --   HF002  another owner has taken the lanes over
---   HF003  the table's columns are not as they were described
+--   HF003  the table's columns or unique indexes are not as they were described
 -- `lanes` ascends and `firsts` stands beside it. The caller holds the table's lock already, so that
 -- the fingerprint stays true until the transaction ends. describe.ts computes the same fingerprint.
+-- Of unique indexes it has those that may be a key: without one, COPY would store a row twice. One
+-- that is dropped CONCURRENTLY goes on refusing until this transaction has ended.
 
 CREATE OR REPLACE PROCEDURE holdfast_guard(
   batch_writer uuid, batch_stream text, batch_epoch bigint,
@@ -43,8 +45,17 @@ BEGIN
   INTO fingerprint
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
   WHERE a.attrelid = batch_table AND a.attnum > 0 AND NOT a.attisdropped;
+  -- A process of version 3 that still runs sends the columns' half alone, and goes on as it did.
+  IF length(batch_fingerprint) > 32 THEN
+    SELECT fingerprint || md5(coalesce(string_agg(k.mark, ',' ORDER BY k.mark COLLATE "C"), ''))
+    INTO fingerprint
+    FROM (SELECT DISTINCT format('%s %s %s', x.indkey, x.indnkeyatts, x.indcollation) AS mark
+      FROM pg_index x
+      WHERE x.indrelid = batch_table AND x.indisunique AND x.indisvalid AND x.indisready
+        AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL) k;
+  END IF;
   IF fingerprint IS DISTINCT FROM batch_fingerprint THEN
-    RAISE EXCEPTION 'the columns of % are not as they were described', batch_table
+    RAISE EXCEPTION 'the columns or keys of % are not as they were described', batch_table
       USING ERRCODE = 'HF003';
   END IF;
 END

@@ -12,12 +12,13 @@ import { connect as connectMariadb } from '../support/mariadb.ts';
 import {
   type Dialect,
   dialects,
+  isMariadb,
   openStore,
   type Servers,
   type Store,
   startServers,
 } from '../support/stores.ts';
-import { reasonOfHold, streamOf } from '../support/waits.ts';
+import { reasonOfHold, streamOf, streamWhere } from '../support/waits.ts';
 
 let servers: Servers;
 before(async () => {
@@ -140,6 +141,34 @@ for (const dialect of dialects) {
     await store.sql('ALTER TABLE t ADD COLUMN note text');
     assert.equal((await receipt.settled).merged, 1);
     assert.deepEqual(await rowsOf(own), [{ id: 1, n: null, note: 'must not vanish' }]);
+    await isBalanced(own);
+  });
+}
+
+for (const dialect of dialects) {
+  test(`${dialect}: a row sent again while its key has no index waits for it`, async (t) => {
+    const streams = { t: { table: 't', key: ['id'] } };
+    const store = await openStore(t, { dialect, servers, streams });
+    await store.sql('CREATE TABLE t (id bigint NOT NULL)');
+    const index = 'CREATE UNIQUE INDEX t_id ON t (id)';
+    await store.sql(index);
+    const first = await open(store.options);
+    t.after(() => first.close({ drainMs: 0 }));
+    await first.write('t', { id: 1 }, { level: 'settled' });
+    await store.sql(isMariadb(dialect) ? 'DROP INDEX t_id ON t' : 'DROP INDEX t_id');
+    await first.write('t', { id: 1 });
+    assert.match(await reasonOfHold(first, 't'), /unique index/);
+    await first.close({ drainMs: 0 });
+    // The journal knows the table as it was; a new process asks the target nevertheless.
+    const holdfast = await open(store.options);
+    t.after(() => holdfast.close({ drainMs: 0 }));
+    assert.match(await reasonOfHold(holdfast, 't'), /unique index/);
+    const own = { store, holdfast };
+    assert.deepEqual(await rowsOf(own), [{ id: 1 }]);
+    await store.sql(index);
+    const { merged, duplicates } = await streamWhere(holdfast, 't', (s) => s.inFlight === 0);
+    assert.deepEqual({ merged, duplicates }, { merged: 1, duplicates: 1 });
+    assert.deepEqual(await rowsOf(own), [{ id: 1 }]);
     await isBalanced(own);
   });
 }

@@ -1,7 +1,9 @@
 // The transactions of a simulated target on the direct route, row by row and by the stream's rules.
+
 import { renderRow } from '../../src/accept/render.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../src/merge/batch.ts';
 import { ledgerRows, withEnd } from '../../src/merge/ledger.ts';
+import { checkKey } from '../../src/target/key.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
@@ -97,6 +99,7 @@ export class SimulatedMerge {
 
   #tableOf(batch: Batch): SimulatedTable {
     const table = mustBeAsDescribed(this.#store, batch.table);
+    checkKey(batch);
     const { columns } = batch.journaled;
     mustHave(
       table,

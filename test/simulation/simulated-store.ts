@@ -183,8 +183,8 @@ export class SimulatedStore {
   }
 
   fingerprint(name: string): string {
-    const { columns } = this.table(name);
-    return JSON.stringify(columns.map(({ column }) => [column.name, column.sqlType]));
+    const { columns, key } = this.table(name);
+    return JSON.stringify([columns.map(({ column }) => [column.name, column.sqlType]), key]);
   }
 
   /** Where a row stands in its table; a new place where the table has no key. */

@@ -162,11 +162,8 @@ export class SimulatedTarget implements Target {
     this.store.tables.set(name, { columns, key, ...rest, rows: new Map() });
   }
 
-  /** Changes the columns, or what it does with rows; the rows keep what they have. */
-  alterTable(
-    name: string,
-    to: readonly SimulatedColumn[] | Partial<Omit<TableShape, 'key'>>,
-  ): void {
+  /** Changes the columns, the key, or what it does with rows; the rows keep what they have. */
+  alterTable(name: string, to: readonly SimulatedColumn[] | Partial<TableShape>): void {
     const table = this.store.table(name);
     const changed = 'length' in to ? { columns: to } : to;
     this.store.tables.set(name, { ...table, ...changed });

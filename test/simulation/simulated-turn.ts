@@ -2,6 +2,7 @@
 // whether all of that is there, and the ends of its rows.
 import { rowEnd } from '../../src/merge/batch.ts';
 import { booked, decodeEnds, noCounts } from '../../src/merge/ledger.ts';
+import { checkKey } from '../../src/target/key.ts';
 import type { MergedTurn, MergeTurn } from '../../src/target/staging.ts';
 import { bury, count } from './simulated-books.ts';
 import { mustBeAsDescribed } from './simulated-merge.ts';
@@ -104,6 +105,7 @@ export function mergeTaken(
 ): Omit<MergedTurn, 'position'> | undefined {
   return store.transaction(() => {
     const table = mustBeAsDescribed(store, turn.stream.table);
+    checkKey(turn.stream);
     const stage = stageOf(store, turn.stream);
     if (!stage || of.taken.length === 0) return undefined;
     const { found, broken } = look(store, stage, of.taken);

@@ -48,6 +48,12 @@ export async function mariadbGround(
     widen: async (table, column) => {
       await sql(`ALTER TABLE ${table} ADD COLUMN ${column} bigint`);
     },
+    dropKey: async (table) => {
+      await sql(`ALTER TABLE ${table} DROP PRIMARY KEY`);
+    },
+    makeKey: async (table) => {
+      await sql(`ALTER TABLE ${table} ADD PRIMARY KEY (id)`);
+    },
     drop: async (table) => {
       await sql(`DROP TABLE ${table}`);
     },

@@ -1,10 +1,12 @@
 // The contract's cases about rows: what becomes of each, by the stream's rules.
 import assert from 'node:assert/strict';
+import type { Table } from '../../src/accept/columns.ts';
 import type { Rung } from '../../src/target/target.ts';
 import { NotDecoded } from './batches.ts';
 import {
   type Case,
   type EndName,
+  fails,
   type Ground,
   ids,
   joinTable,
@@ -231,6 +233,38 @@ async function refusedLoose(ground: Ground): Promise<void> {
   assert.equal((await ground.rows(stream.table.name)).length, 42);
 }
 
+/** A row sent again once its key's index is gone: it waits, and is a duplicate when it is back. */
+async function keyGone(ground: Ground, rung: Rung): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  const { name } = stream.table;
+  const row = { id: 1n, amount: 3n };
+  await stream.settle(rung, [row]);
+  const batch = stream.route === 'staged' ? await stream.stage([row]) : stream.batch([row]);
+  const attempt = async (table: Table, from: Rung): Promise<unknown> => {
+    await stream.reconnect();
+    // Journaled since, too: nothing but the key stands in the way of the straight write.
+    if (stream.route === 'direct') {
+      return stream.session.merge({ ...batch, journaled: table, table }, from);
+    }
+    const isOptimistic = from === 'optimistic';
+    const turn = { stream: { ...stream.staged, table }, rowsMax: 9, start: 0, share: 1 };
+    return stream.staging.merge({ ...turn, isOptimistic });
+  };
+  await ground.dropKey(name);
+  await assert.rejects(attempt(stream.table, rung), fails('altered'));
+  const keyless = await stream.session.describe(name);
+  await assert.rejects(attempt(keyless, rung), (error) => {
+    assert.match(String(error), /no unique index stands over \(id\) any more/);
+    return fails('hold')(error);
+  });
+  assert.deepEqual(ids(await ground.rows(name)), [1]);
+  await ground.makeKey(name);
+  await attempt(await stream.session.describe(name), 'merge');
+  await stream.audit();
+  const { merged, duplicates } = await stream.totals();
+  assert.deepEqual({ merged, duplicates }, { merged: 1, duplicates: 1 });
+}
+
 const places: readonly (readonly [string, readonly number[]])[] = [
   ['first', [0]],
   ['in the middle', [4_321]],
@@ -246,6 +280,10 @@ export const rowCases: readonly Case[] = [
     [`equal content is a duplicate (${rung})`, (g) => duplicates(g, rung)],
     [`other content under a key is a dead letter (P7, ${rung})`, (g) => conflicts(g, rung)],
     [`records that never decoded are kept (P10, ${rung})`, (g) => undecoded(g, rung)],
+    [
+      `without its key’s index a row is held, not written twice (P6, ${rung})`,
+      (g) => keyGone(g, rung),
+    ],
     [`a batch of undecoded records alone settles (${rung})`, (g) => onlyUndecoded(g, rung)],
   ]),
   ['ignore: other content is superseded (P8)', ignore],

@@ -36,6 +36,9 @@ export interface Ground {
   remove(table: string, id: number): Promise<void>;
   /** Adds a nullable bigint column. */
   widen(table: string, column: string): Promise<void>;
+  /** Drops the unique index on id, and makes it again. */
+  dropKey(table: string): Promise<void>;
+  makeKey(table: string): Promise<void>;
   drop(table: string): Promise<void>;
   /** What only grounds with a staged route can do. */
   readonly staged?: StagedGround;

@@ -90,7 +90,7 @@ export async function readColumns(
 }
 
 export const altered = (table: string): TargetError =>
-  new TargetError('altered', '', `The columns of ${table} are not as they were described.`);
+  new TargetError('altered', '', `The columns or keys of ${table} are not as they were described.`);
 
 /** Rejects with 'hold' where the table is missing, is not one of InnoDB's, or may not be read. */
 export async function describe(

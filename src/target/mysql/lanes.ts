@@ -3,6 +3,7 @@
 // order.
 
 import type { Batch } from '../../merge/batch.ts';
+import { checkKey } from '../key.ts';
 import { toLane } from '../rows.ts';
 import type { Claim, LaneState, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
@@ -141,6 +142,7 @@ export async function beginGuarded(connection: Connection, of: Guarded): Promise
     SELECT 1 FROM ${table} LIMIT 0 FOR UPDATE; ${lockLanesOf(of)}; SHOW CREATE TABLE ${table}`);
   checkLanes(of, locked?.rows ?? [], 'settled');
   if (fingerprintOf(shown?.rows[0]) !== of.table.fingerprint) throw altered(of.table.name);
+  checkKey(of);
 }
 
 /** The same for a batch that is staged; answers with the server's day, YYYYMMDD. */

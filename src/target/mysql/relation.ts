@@ -102,13 +102,3 @@ function isKept({ type: was, sqlType: wasSql }: Column, { type: now, sqlType }: 
 
 const hold = (table: Table, message: string): TargetError =>
   new TargetError('hold', '', `Table ${table.name}: ${message}.`);
-
-/** Holds where the key that the stream goes by has lost its index. */
-export function checkKey({ table, rules }: Pick<Batch, 'table' | 'rules'>): void {
-  const { key } = rules;
-  const isThere = table.keys.some(
-    (columns) => columns.length === key.length && columns.every((name) => key.includes(name)),
-  );
-  if (key.length === 0 || isThere) return;
-  throw hold(table, `no unique index stands over (${key.join(', ')}) any more`);
-}

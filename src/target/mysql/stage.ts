@@ -6,9 +6,10 @@
 import type { Batch } from '../../merge/batch.ts';
 import { isolate } from '../../merge/isolate.ts';
 import { keyPlaces, sequenceOrder, waves } from '../../merge/waves.ts';
+import { checkKey } from '../key.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
-import { checkKey, type Relation, type Relations, sinkOf } from './relation.ts';
+import { type Relation, type Relations, sinkOf } from './relation.ts';
 import { insertRows, loadRows, type Sink } from './rows.ts';
 import type { Refusal, Savepoint } from './savepoint.ts';
 

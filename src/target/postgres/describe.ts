@@ -52,7 +52,10 @@ SELECT i.relname AS name, x.indisprimary AS "isPrimary",
       JOIN pg_collation c ON c.oid IN (k.coll, a.attcollation)
       WHERE k.place <= x.indnkeyatts AND k.coll <> a.attcollation
         AND NOT c.collisdeterministic) THEN 'its collation is not that of its column'
-  END AS unfit
+  END AS unfit,
+  CASE WHEN x.indisvalid AND x.indisready AND x.indimmediate AND x.indpred IS NULL
+    AND x.indexprs IS NULL THEN format('%s %s %s', x.indkey, x.indnkeyatts, x.indcollation)
+  END AS mark
 FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
 WHERE x.indrelid = $1::oid AND x.indisunique
 ORDER BY x.indisprimary DESC, i.relname`;
@@ -76,6 +79,8 @@ interface KeyRow {
   readonly name: string;
   readonly columns: readonly string[];
   readonly unfit: string | null;
+  /** Of what the guard asks for. */
+  readonly mark: string | null;
 }
 
 /** Rejects with 'hold' where the table is missing, is not a table, or may not be written. */
@@ -84,8 +89,11 @@ export async function describe(connection: Connection, table: string): Promise<T
   const { oid } = relation;
   const columnRows = (await connection.query(columnsSql, [oid])) as unknown as ColumnRow[];
   const keyRows = (await connection.query(keysSql, [oid])) as unknown as KeyRow[];
-  const marks = columnRows.map((row) => row.mark).join(',');
-  const [digest] = await connection.query('SELECT md5($1) AS fingerprint', [marks]);
+  // Each half is of the same look as what it stands for: a change between the two is noticed.
+  const [digest] = await connection.query('SELECT md5($1) || md5($2) AS fingerprint', [
+    columnRows.map((row) => row.mark).join(','),
+    [...new Set(keyRows.flatMap((row) => row.mark ?? []))].sort().join(','),
+  ]);
   const columns = columnRows.map(toColumn);
   return {
     name: table,

@@ -3,6 +3,7 @@
 // P1, P5 and P6; which rung it begins at is the ladder's affair.
 import type { Table } from '../../accept/columns.ts';
 import type { Batch } from '../../merge/batch.ts';
+import { checkKey } from '../key.ts';
 import { blameless, type MergeResult, type Rung, TargetError } from '../target.ts';
 import { settle } from './books.ts';
 import type { Connection } from './connection.ts';
@@ -43,10 +44,12 @@ export async function merge(
 
 /**
  * The statements that open the transaction of a batch, ending in the guard; `of` may lack slices.
+ * Throws 'hold' where its table lacks the key; that the table is still so, the guard sees to.
  */
 export function opening(
   of: Pick<Batch, 'writer' | 'epoch' | 'rules' | 'slices' | 'table'>,
 ): string {
+  checkKey(of);
   const table = tableName(of.table.name);
   const guard = [
     literal(of.writer),

@@ -20,7 +20,9 @@ const group = (
 export const sqlStates: readonly SqlState[] = [
   ...group('moved', 'the guard: the lane is not where the batch begins', { HF001: 'lane_moved' }),
   ...group('fenced', 'the guard: another owner has raised the epoch', { HF002: 'fenced' }),
-  ...group('altered', 'the guard: the columns differ from the description', { HF003: 'altered' }),
+  ...group('altered', 'the guard: the columns or keys differ from the description', {
+    HF003: 'altered',
+  }),
   ...group('transient', 'the transaction was rolled back; the same again can succeed', {
     '40001': 'serialization_failure',
     '40P01': 'deadlock_detected',

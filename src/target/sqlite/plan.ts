@@ -2,6 +2,7 @@
 import type { Column, Table } from '../../accept/columns.ts';
 import type { ColumnSet } from '../../accept/row-buffer.ts';
 import type { MergeRules } from '../../merge/batch.ts';
+import { checkKey } from '../key.ts';
 import { TargetError } from '../target.ts';
 import { compileTuple, type TupleReader } from './bind.ts';
 import { bareName, quoted } from './text.ts';
@@ -54,9 +55,7 @@ export function makePlan({ journaled, table, isStrict, rules }: PlanOf, set: Col
       writable && !hasDefault && !columns.some((column) => column.name === name),
   );
   if (absent) throw hold(table, `column ${absent.name} is required now and the rows lack it`);
-  if (rules.key.length > 0 && !table.keys.some((key) => sameNames(key, rules.key))) {
-    throw hold(table, `no unique index stands over (${rules.key.join(', ')}) any more`);
-  }
+  checkKey({ table, rules });
   const parts: Parts = {
     table: quoted(bareName(table.name)),
     columns: targets.map(({ now }) => now),
@@ -82,9 +81,6 @@ export function makePlan({ journaled, table, isStrict, rules }: PlanOf, set: Col
 
 const hold = (table: Table, message: string): TargetError =>
   new TargetError('hold', '', `Table ${table.name}: ${message}.`);
-
-const sameNames = (a: readonly string[], b: readonly string[]): boolean =>
-  a.length === b.length && a.every((name) => b.includes(name));
 
 /** Kinds that hold any value of another kind as it is. */
 const widened: { readonly [kind in Column['type']['kind']]?: readonly string[] } = {

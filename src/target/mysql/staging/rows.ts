@@ -5,11 +5,12 @@
 // sequence. That is the order in which rows take effect, too: rows of a key are in lanes of one
 // number, and the lanes of one number differ only in their writers.
 import { isolate } from '../../../merge/isolate.ts';
+import { checkKey } from '../../key.ts';
 import { columnsOfSet, type Field } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
-import { checkKey, columnNow, type Relation } from '../relation.ts';
+import { columnNow, type Relation } from '../relation.ts';
 import { changed } from '../rows.ts';
 import type { Refusal, Savepoint } from '../savepoint.ts';
 import { type Part, rowsTable, sortsOf, type Ways, winnersOf } from '../stage.ts';
