@@ -56,6 +56,7 @@ export function imageDisk(files: ReadonlyMap<string, ImageFile>): Disk {
     remove: refuse,
     makeDirectory: refuse,
     syncDirectory: refuse,
+    changeNames: refuse,
     freeBytes: refuse,
     lock: refuse,
     database: refuse,

@@ -64,6 +64,10 @@ export class DiskLog {
         disk.syncDirectory(path);
         this.#add({ kind: 'syncDirectory', path });
       },
+      changeNames: (path, change) => {
+        disk.changeNames(path, change);
+        this.#add({ kind: 'syncDirectory', path });
+      },
       freeBytes: (directory) => disk.freeBytes(directory),
       lock: (path) => disk.lock(path),
       database: (path) => this.#database(disk, path),

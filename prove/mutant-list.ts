@@ -107,15 +107,15 @@ const journalMutants: readonly Mutant[] = [
   {
     name: 'no sync of the directory after a segment began',
     file: 'src/journal/segments.ts',
-    search: '    this.#disk.syncDirectory(this.#directory);\n    this.list.push(segment);',
-    replace: '    this.list.push(segment);',
+    search: 'this.#disk.changeNames(this.#directory, takeName);',
+    replace: 'takeName();',
     killer: states,
   },
   {
     name: 'no sync of a checkpoint before its segment has its name',
     file: 'src/journal/segments.ts',
-    search: '    writeAll(file, checkpoint, 0);\n    file.sync();',
-    replace: '    writeAll(file, checkpoint, 0);',
+    search: '      writeAll(file, checkpoint, 0);\n      file.sync();',
+    replace: '      writeAll(file, checkpoint, 0);',
     killer: states,
   },
   {

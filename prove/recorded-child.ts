@@ -20,6 +20,7 @@ function below(folder: string, clock: SimulatedClock): Disk {
     remove: (path) => systemDisk.remove(at(path)),
     makeDirectory: (path) => systemDisk.makeDirectory(at(path)),
     syncDirectory: (path) => systemDisk.syncDirectory(at(path)),
+    changeNames: (path, change) => systemDisk.changeNames(at(path), change),
     freeBytes: (path) => systemDisk.freeBytes(at(path)),
     lock: (path) => systemDisk.lock(at(path)),
     database: (path) => systemDisk.database(at(path)),

@@ -74,6 +74,27 @@ export const sealedMutants: readonly Mutant[] = [
     killer: sealed('what follows a clean end'),
   },
   {
+    name: 'a segment whose sync failed is begun again',
+    file: 'src/journal/segments.ts',
+    search: 'if (isFinal || !isShortage(error)) throw error;',
+    replace: 'if (!isShortage(error)) throw error;',
+    killer: { test: 'test/segments.test.ts', names: 'a sync of a checkpoint' },
+  },
+  {
+    name: 'a segment’s name is there before a descriptor for its sync is',
+    file: 'src/disk.ts',
+    search: "  const descriptor = fs.openSync(path, 'r');\n  try {\n    change();\n",
+    replace: "  change();\n  const descriptor = fs.openSync(path, 'r');\n  try {\n",
+    killer: { test: 'test/segments.test.ts', names: 'without a descriptor for its directory' },
+  },
+  {
+    name: 'what a segment was not told counts as told when the next could not be begun',
+    file: 'src/journal/journal.ts',
+    search: '    if (!file) return false;\n',
+    replace: '    if (!file) this.dictionary.told();\n    if (!file) return false;\n',
+    killer: { test: 'test/segments.test.ts', names: 'the roll is tried again' },
+  },
+  {
     name: 'a damaged copy is dropped by what can be read of it',
     file: 'src/journal/held.ts',
     search: '      isWhole &&\n',

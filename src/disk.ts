@@ -42,6 +42,11 @@ export interface Disk {
   /** With parents; each new name is durable when it returns. */
   makeDirectory(path: string): void;
   syncDirectory(path: string): void;
+  /**
+   * Makes a change of a directory's names, and makes it durable. The directory is opened for its
+   * sync first: where no descriptor is left for that, nothing is changed.
+   */
+  changeNames(directory: string, change: () => void): void;
   /** Bytes that this process may still write there. */
   freeBytes(directory: string): number;
   /** Takes the lock, or returns undefined where another process or this one holds it. */
@@ -77,14 +82,17 @@ const fileOf = (descriptor: number): DiskFile => ({
 const flags: Readonly<Record<OpenMode, string>> = { create: 'wx+', write: 'r+', read: 'r' };
 const zeroStepBytes = 2 * 1024 * 1024;
 
-function syncDirectory(path: string): void {
+function changeNames(path: string, change: () => void): void {
   const descriptor = fs.openSync(path, 'r');
   try {
+    change();
     fs.fsyncSync(descriptor);
   } finally {
     fs.closeSync(descriptor);
   }
 }
+
+const syncDirectory = (path: string): void => changeNames(path, () => undefined);
 
 function makeDirectory(path: string): void {
   const first = fs.mkdirSync(path, { recursive: true });
@@ -135,6 +143,7 @@ export const systemDisk: Disk = {
   remove: (path) => fs.unlinkSync(path),
   makeDirectory,
   syncDirectory,
+  changeNames,
   freeBytes: (directory) => {
     const { bavail, bsize } = fs.statfsSync(directory);
     return bavail * bsize;

@@ -3,7 +3,7 @@
 // again after either has failed once (I2, I3).
 //
 // States. running: `submit` is taken. full: no further segment can be had; what still fits is
-// taken, the rest refused as not written; left when a spare is there again. failed: for good;
+// taken, the rest refused as not written; left when one can be begun again. failed: for good;
 // entered by the first failed write or sync; every waiter gets its outcome. closed: by `close`.
 import assert from 'node:assert/strict';
 import type { DiskFile, DiskLock } from '../disk.ts';
@@ -110,8 +110,7 @@ export class Journal {
     this.retention.begin();
     if (!found) {
       await this.segments.prepare(1);
-      if (!this.segments.hasSpare) throw this.segments.full();
-      this.#beginSegment();
+      if (!this.segments.hasSpare || !this.#beginSegment()) throw this.segments.full();
       return;
     }
     this.segments.list.push(...found.segments);
@@ -300,10 +299,7 @@ export class Journal {
     return this.#failure ?? new HoldfastError('HF_DRAINING', 'The journal is closed.');
   }
 
-  /**
-   * Goes on in the next segment, now or as soon as a spare is ready; refuses who waits if none
-   * can be.
-   */
+  /** Goes on in the next segment, now or when a spare is ready; else refuses who waits. */
   #roll(): void {
     if (this.segments.isReady) {
       this.#tryBeginSegment();
@@ -313,11 +309,8 @@ export class Journal {
     void this.#prepareSpare().then(() => {
       this.#isRolling = false;
       if (this.#state !== 'running') return;
-      if (this.segments.isReady) {
-        this.#tryBeginSegment();
-      } else {
-        this.#queue.reject(this.segments.full());
-      }
+      if (this.segments.isReady) this.#tryBeginSegment();
+      else this.#queue.reject(this.segments.full());
       this.#schedule();
     });
   }
@@ -333,13 +326,14 @@ export class Journal {
 
   #tryBeginSegment(): void {
     try {
-      this.#beginSegment();
+      if (!this.#beginSegment()) this.#queue.reject(this.segments.full());
     } catch (error) {
       this.#fail(error, []);
     }
   }
 
-  #beginSegment(): void {
+  /** False: there is no room for it now, and all is as it was. */
+  #beginSegment(): boolean {
     const number = this.#end.segment + 1;
     const marks = streamMarks(this.last, this.confirmed);
     const before = this.segments.list.at(-1);
@@ -351,18 +345,21 @@ export class Journal {
       bytes: this.#options.segmentBytes,
       ...(before ? { sealed: sealedNote(before) } : {}),
     };
-    this.dictionary.told();
-    this.#salt = this.#options.clock.random32();
-    const place = { ...this.#place(), segment: number, body };
+    const salt = this.#options.clock.random32();
+    const place = { ...this.#place(), segment: number, salt, body };
     const length = formNote(blockKind.checkpoint, place, this.#out);
     assert(length <= this.#options.segmentBytes / 2, 'a checkpoint and the largest group fit');
     const segment = newSegment({ ...place, number, marks });
     const file = this.segments.begin(segment, this.#out.bytes.subarray(0, length));
+    if (!file) return false;
     this.#file?.close();
     this.#file = file;
+    this.#salt = salt;
+    this.dictionary.told();
     this.#group++;
     this.#end = { segment: number, offset: length };
     void this.#prepareSpare();
+    return true;
   }
 
   /** Gives the last group a witness: damage to it is told from a write that a crash cut short. */
@@ -375,7 +372,12 @@ export class Journal {
   /** Tries to get out of `full`: called when something was confirmed, and now and then. */
   async relieve(): Promise<void> {
     if (this.#state !== 'running') return;
-    if (this.segments.shortage !== undefined) return this.#prepareSpare();
+    if (this.segments.shortage !== undefined) {
+      await this.#prepareSpare();
+      // Tried again also where nobody writes: else it would be called full for as long.
+      if (this.state === 'running' && this.segments.isRefused && this.#isIdle()) this.#roll();
+      return;
+    }
     try {
       this.retention.trim();
     } catch (error) {
@@ -383,9 +385,7 @@ export class Journal {
     }
   }
 
-  /**
-   * Marks a clean end and lets go of the directory. What was submitted before is answered first.
-   */
+  /** Marks a clean end and lets go of the directory; what was submitted is answered first. */
   async close(): Promise<void> {
     // A spare in the making would meet the next owner, who clears unfinished ones away.
     while (this.#isRolling || this.#queue.length > 0 || this.segments.isPreparing) {

@@ -58,8 +58,9 @@ export class Segments {
   #preparing: Promise<void> | undefined;
   /** Bytes of the copies made for held streams. */
   heldBytes = 0;
-  /** Why no further segment can be had now; undefined where one can. */
-  shortage: string | undefined;
+  /** Why no spare could be made when one was last asked for, and why none could be begun, if so. */
+  #noSpare: string | undefined;
+  #notBegun: string | undefined;
   /** Why the oldest segment, which is not needed whole any more, cannot be dropped, if so. */
   stuck: string | undefined;
 
@@ -114,6 +115,16 @@ export class Segments {
     return this.#spares.length > 0;
   }
 
+  /** Why no further segment can be had now; undefined where one can. */
+  get shortage(): string | undefined {
+    return this.#noSpare ?? this.#notBegun;
+  }
+
+  /** Whether the last attempt to begin one found no room, though a spare was ready. */
+  get isRefused(): boolean {
+    return this.#notBegun !== undefined;
+  }
+
   /** What is said to whom no segment can be given. */
   full(): HoldfastError {
     const all = [this.shortage ?? 'no segment is ready', this.stuck];
@@ -135,7 +146,7 @@ export class Segments {
     while (this.#spares.length < count) {
       const { segmentBytes, bytesMax } = this.#options;
       if (this.bytes + segmentBytes > bytesMax) {
-        this.shortage = `the journal has reached its bound of ${bytesMax} bytes`;
+        this.#noSpare = `the journal has reached its bound of ${bytesMax} bytes`;
         return;
       }
       const path = sparePath(this.#directory, this.#nextSpare);
@@ -147,12 +158,12 @@ export class Segments {
         this.#disk.syncDirectory(this.#directory);
       } catch (error) {
         if (!isShortage(error)) throw error;
-        this.shortage = `no further segment could be made (${error.code})`;
+        this.#noSpare = `no further segment could be made (${error.code})`;
         return;
       }
       this.#spares.push(this.#nextSpare++);
     }
-    this.shortage = undefined;
+    this.#noSpare = undefined;
   }
 
   /** Removes what an attempt that was cut short left under this name. */
@@ -164,18 +175,38 @@ export class Segments {
   }
 
   /**
-   * Begins a segment with its checkpoint group. When it returns, the segment and its name are
-   * durable.
+   * Begins a segment with its checkpoint group. When it returns a file, the segment and its name
+   * are durable. Undefined: there is no room or no descriptor, and `shortage` says why; the spare
+   * is still there, so that it can be tried again, with a checkpoint of its own.
    */
-  begin(segment: Segment, checkpoint: Uint8Array): DiskFile {
-    const spare = this.#spares.shift();
+  begin(segment: Segment, checkpoint: Uint8Array): DiskFile | undefined {
+    const [spare] = this.#spares;
     if (spare === undefined) throw new RangeError('begin is called only where a spare is ready');
     const from = sparePath(this.#directory, spare);
-    const file = this.#disk.open(from, 'write');
-    writeAll(file, checkpoint, 0);
-    file.sync();
-    this.#disk.rename(from, segmentPath(this.#directory, segment.number));
-    this.#disk.syncDirectory(this.#directory);
+    const to = segmentPath(this.#directory, segment.number);
+    let file: DiskFile | undefined;
+    // What a write or a sync answered is final, whatever it says (I3). An open or a rename that
+    // found no room has changed nothing.
+    let isFinal = false;
+    const takeName = (): void => {
+      this.#disk.rename(from, to);
+      isFinal = true;
+    };
+    try {
+      file = this.#disk.open(from, 'write');
+      isFinal = true;
+      writeAll(file, checkpoint, 0);
+      file.sync();
+      isFinal = false;
+      this.#disk.changeNames(this.#directory, takeName);
+    } catch (error) {
+      if (isFinal || !isShortage(error)) throw error;
+      file?.close();
+      this.#notBegun = `no further segment could be begun (${error.code})`;
+      return undefined;
+    }
+    this.#notBegun = undefined;
+    this.#spares.shift();
     this.list.push(segment);
     return file;
   }
@@ -191,7 +222,7 @@ export class Segments {
       return true;
     } catch (error) {
       if (!isShortage(error)) throw error;
-      this.shortage = `its last segment cannot be copied to safety (${error.code})`;
+      this.#noSpare = `its last segment cannot be copied to safety (${error.code})`;
       return false;
     }
   }
@@ -226,10 +257,12 @@ export class Segments {
 
   /** Drops the oldest segment. Its name is gone for good when it returns. */
   dropOldest(): void {
-    const oldest = this.list.shift();
+    const [oldest] = this.list;
     if (!oldest) return;
-    this.#disk.remove(segmentPath(this.#directory, oldest.number));
-    this.#disk.syncDirectory(this.#directory);
+    this.#disk.changeNames(this.#directory, () => {
+      this.#disk.remove(segmentPath(this.#directory, oldest.number));
+      this.list.shift();
+    });
   }
 }
 

@@ -314,6 +314,12 @@ export class SimulatedDisk implements Disk {
     this.#directory(path).sync();
   }
 
+  changeNames(directory: string, change: () => void): void {
+    this.#beginOrFail('open directory', directory);
+    change();
+    this.syncDirectory(directory);
+  }
+
   freeBytes(directory: string): number {
     this.#beginOrFail('freeBytes', directory);
     return Math.max(0, this.capacityBytes - this.usedBytes);

@@ -19,6 +19,7 @@ const faultsByOperation: Readonly<Record<string, readonly Fault[]>> = {
   'open create': [...changeErrors, 'EMFILE'],
   'open write': ['EIO', 'EROFS', 'EMFILE'],
   'open read': ['EIO', 'EMFILE'],
+  'open directory': ['EIO', 'EMFILE'],
   write: [...changeErrors, 'EFBIG', 'short'],
   sync: ['EIO', 'ENOSPC', 'EDQUOT'],
   read: readErrors,
