@@ -47,7 +47,7 @@ export const errorTable = {
   HF_ROWS_REFUSED: row(
     'caller',
     [422, 3, false],
-    [no, 'One or more rows do not fit the table.', 'Correct the rows that `rejected` lists.'],
+    [no, 'One or more rows do not fit the table.', 'Correct what `rejected` or the message names.'],
   ),
   HF_EMPTY: row(
     'caller',

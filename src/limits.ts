@@ -17,6 +17,14 @@ export const limits = {
   journalFreeShareMax: 0.8,
   /** Of the journal's bound, for one stream. */
   streamShareMax: 0.5,
+  /** The different sets of columns that rows provide, as each segment's checkpoint lists them. */
+  shapeBytesMax: 1 * MiB,
+  /** The same, of a segment, where that is less. */
+  shapeSegmentShareMax: 0.25,
+  /** Of either, for one version of a table: some 5,000 sets of a dozen columns. */
+  shapeTableShareMax: 0.25,
+  /** A version of a table has so many sets in any case: they take less than its columns do. */
+  shapesOfTableMin: 16,
   retentionMsMin: 60 * 60 * 1000,
   retentionBytesMin: 1 * GiB,
   lanesDefault: 64,
@@ -67,6 +75,10 @@ export const limits = {
 assert(
   limits.groupBytesMax * 2 <= limits.segmentBytes,
   'a segment holds its checkpoint and a group',
+);
+assert(
+  limits.shapeSegmentShareMax + limits.groupBytesMax / limits.segmentBytes <= 0.75,
+  'beside a group, shapes leave a quarter of a segment to what else a checkpoint says',
 );
 assert(limits.groupBytesMax <= limits.memoryBytesMax, 'a group fits into memory');
 assert(limits.batchBytesMax <= limits.groupBytesMax, 'a batch is no larger than a group');

@@ -1,24 +1,38 @@
 // Gives ids to streams, tables and shapes, and knows which of them a segment has not been told yet.
+// Every checkpoint holds all of it, and nothing of it is forgotten: so shapes, which rows bring
+// about and not the configuration, have a bound.
 import assert from 'node:assert/strict';
 import type { Table } from '../accept/columns.ts';
 import type { ColumnSet } from '../accept/row-buffer.ts';
 import { HoldfastError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { DictionaryNote, ShapeEntry, StreamEntry, TableEntry } from './notes.ts';
 
-const sameSet = (a: ColumnSet, b: ColumnSet): boolean =>
-  a.length === b.length && a.every((column, i) => column === b[i]);
+/** The shapes of one version of a table: ids by their columns, and their bytes in a checkpoint. */
+interface ShapesOf {
+  readonly ids: Map<string, number>;
+  bytes: number;
+}
+
+const nameOf = (set: ColumnSet): string => set.join();
+const bytesOf = (entry: ShapeEntry): number => JSON.stringify(entry).length + 1;
 
 export class Dictionary {
   readonly #streams: StreamEntry[] = [];
   readonly #tables: TableEntry[] = [];
   readonly #shapes: ShapeEntry[] = [];
   #fresh: { streams: StreamEntry[]; tables: TableEntry[]; shapes: ShapeEntry[] } = noEntries();
+  readonly #shapesOf = new Map<number, ShapesOf>();
+  #shapeBytes = 0;
+  readonly #shapeBytesMax: number;
 
-  constructor(known?: DictionaryNote) {
+  constructor(known?: DictionaryNote, segmentBytes: number = limits.segmentBytes) {
+    const { shapeBytesMax, shapeSegmentShareMax } = limits;
+    this.#shapeBytesMax = Math.min(shapeBytesMax, segmentBytes * shapeSegmentShareMax);
     if (!known) return;
     this.#streams.push(...known.streams);
     this.#tables.push(...known.tables);
-    this.#shapes.push(...known.shapes);
+    for (const entry of known.shapes) this.#addShape(entry);
   }
 
   get streams(): readonly StreamEntry[] {
@@ -56,13 +70,54 @@ export class Dictionary {
     return entry;
   }
 
+  /** The id of a set of columns. Throws HF_ROWS_REFUSED where it is new, and there are too many. */
   shape(table: number, set: ColumnSet): number {
-    const known = this.#shapes.find((entry) => entry.table === table && sameSet(entry.set, set));
-    if (known) return known.id;
+    const { ids } = this.#ofTable(table);
+    const known = ids.get(nameOf(set));
+    if (known !== undefined) return known;
     const entry = { id: this.#shapes.length + 1, table, set: [...set] };
-    this.#shapes.push(entry);
+    if (!this.#hasRoom(entry)) throw this.#tooManyShapes(table, ids.size);
+    this.#addShape(entry);
     this.#fresh.shapes.push(entry);
     return entry.id;
+  }
+
+  #ofTable(table: number): ShapesOf {
+    const known = this.#shapesOf.get(table);
+    if (known) return known;
+    const none = { ids: new Map<string, number>(), bytes: 0 };
+    this.#shapesOf.set(table, none);
+    return none;
+  }
+
+  #addShape(entry: ShapeEntry): void {
+    const own = this.#ofTable(entry.table);
+    own.ids.set(nameOf(entry.set), entry.id);
+    own.bytes += bytesOf(entry);
+    this.#shapeBytes += bytesOf(entry);
+    this.#shapes.push(entry);
+  }
+
+  /**
+   * A table takes no more than its share, and the first few sets of each are always taken: no
+   * stream is shut out by another's rows, nor by what its own table was before it was altered.
+   */
+  #hasRoom(entry: ShapeEntry): boolean {
+    const { ids, bytes } = this.#ofTable(entry.table);
+    if (ids.size < limits.shapesOfTableMin) return true;
+    const more = bytesOf(entry);
+    const shareMax = this.#shapeBytesMax * limits.shapeTableShareMax;
+    return bytes + more <= shareMax && this.#shapeBytes + more <= this.#shapeBytesMax;
+  }
+
+  #tooManyShapes(table: number, known: number): HoldfastError {
+    const name = this.#tables[table - 1]?.table.name ?? '';
+    return new HoldfastError(
+      'HF_ROWS_REFUSED',
+      `Too many different sets of columns are provided for table "${name}": ${known} are known, ` +
+        'and the rows have another one; nothing was written. ' +
+        'Provide null, or the default, for columns that are absent.',
+    );
   }
 
   /** The newest version of a stream's table that was journaled. */

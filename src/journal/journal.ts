@@ -72,7 +72,7 @@ export class Journal {
     this.#lock = lock;
     this.segments = new Segments(options.disk, options.directory, options);
     this.writer = found?.writer ?? options.clock.uuid();
-    this.dictionary = new Dictionary(found?.dictionary);
+    this.dictionary = new Dictionary(found?.dictionary, options.segmentBytes);
     this.#groupBytesMax = Math.min(limits.groupBytesMax, options.segmentBytes / 2);
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
