@@ -23,6 +23,8 @@ async function strike(plan: FaultPlan) {
   const disk = new SimulatedDisk();
   const journal = await Journal.open(journalOptions(directory, { disk, segmentBytes }));
   await journal.segments.prepare();
+  // The journal tries a roll twice before it refuses anybody.
+  disk.inject(plan);
   disk.inject(plan);
   for (let records = 0; ; records += 100) {
     try {

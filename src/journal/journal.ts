@@ -301,16 +301,14 @@ export class Journal {
 
   /** Goes on in the next segment, now or when a spare is ready; else refuses who waits. */
   #roll(): void {
-    if (this.segments.isReady) {
-      this.#tryBeginSegment();
-      return;
-    }
+    if (this.segments.isReady && this.#tryBeginSegment()) return;
     this.#isRolling = true;
     void this.#prepareSpare().then(() => {
       this.#isRolling = false;
       if (this.#state !== 'running') return;
-      if (this.segments.isReady) this.#tryBeginSegment();
-      else this.#queue.reject(this.segments.full());
+      // Once more: what is over by now refuses nobody, and lets nobody past who came later.
+      const isBegun = this.segments.isReady && this.#tryBeginSegment();
+      if (!isBegun) this.#queue.reject(this.segments.full());
       this.#schedule();
     });
   }
@@ -324,11 +322,12 @@ export class Journal {
     }
   }
 
-  #tryBeginSegment(): void {
+  #tryBeginSegment(): boolean {
     try {
-      if (!this.#beginSegment()) this.#queue.reject(this.segments.full());
+      return this.#beginSegment();
     } catch (error) {
       this.#fail(error, []);
+      return true;
     }
   }
 
