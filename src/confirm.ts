@@ -1,8 +1,8 @@
 // confirm: when is a settled record as durable in the target as the user asked? Until then its
 // segment stays, so that a failover that forgets the last commits can be repaired from the
 // journal. Levels: 'commit'; 'standby': a standby of the same history has flushed the commit's
-// position; a time, monotonic, spent in one history. For the latter two `settled`, read afterwards on
-// that history, must still cover the batch (P2).
+// position; a time, monotonic, spent in one history. For the latter two `settled`, read afterwards
+// on that history, must still cover the batch (P2).
 import type { Clock } from './clock.ts';
 import type { Confirm } from './options.ts';
 import type { Session, StreamId } from './target/target.ts';

@@ -40,7 +40,7 @@ test('lanes that stay where they are when others go back are still confirmed', a
   assert(confirming.isIdle);
 });
 
-test('no time confirms what another history lacks, nor one that began in another (P2)', async () => {
+test('no time confirms what another history lacks, nor one begun in another (P2)', async () => {
   const { clock, target, settle, poll } = await newTimed([10]);
   await clock.advance(200);
   target.failover(1);
