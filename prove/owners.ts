@@ -26,12 +26,18 @@ const beforeStop = 8;
 const goOnMsMax = 20;
 const lockedExit = 5;
 
-/** A second process, while the first has the directory: it must refuse. */
+/** A second process, while the first has the directory: it must refuse, and touch nothing. */
 async function refused(folder: ProcessFolder, when: string): Promise<void> {
+  const owner = (): string => readFileSync(join(folder.path, 'journal/owner.json'), 'utf8');
+  const before = owner();
   const second = new ToldLife(folder, { last: folder.first });
   const exit = await second.end();
-  if (second.failed === 'HF_JOURNAL_LOCKED' && exit === lockedExit) return;
-  throw new Violation('wrong', `a second process left with ${exit} while the first ${when}`);
+  if (second.failed !== 'HF_JOURNAL_LOCKED' || exit !== lockedExit) {
+    throw new Violation('wrong', `a second process left with ${exit} while the first ${when}`);
+  }
+  // The requests have a lock of their own, behind the journal's.
+  if (owner() !== before)
+    throw new Violation('wrong', `a second process came in while the first ${when}`);
 }
 
 /** The owner runs, is stopped, runs again, and is dead: the lock is the kernel's, not a file's. */
