@@ -13,12 +13,10 @@
 // threads does not either, which favours JSON.parse. All take turns in slices, on the same bodies.
 import assert from 'node:assert/strict';
 import process from 'node:process';
-import { compileRows } from '../src/accept/compile.ts';
 import { RowBuffer } from '../src/accept/row-buffer.ts';
-import { limits } from '../src/limits.ts';
 import type { BenchOptions, Figures, Size } from './figures.ts';
 import { CpuMeter } from './machine.ts';
-import { Body, bodyRows, paymentsTable } from './payments.ts';
+import { Body, bodyRows, paymentsReader } from './payments.ts';
 import { inWords, type Rate, type Round, rateFigure, takeRounds } from './rounds.ts';
 
 const rounds: { readonly [size in Size]: number } = { tiny: 1, usual: 7, full: 21 };
@@ -65,13 +63,7 @@ function parseLines(text: string): number {
 }
 
 function decoder(): Form {
-  const reader = compileRows(paymentsTable, {
-    key: ['tx_id'],
-    lanes: limits.lanesDefault,
-    nonZero: [],
-    inexact: 'refuse',
-    lineBytesMax: limits.lineBytesMax,
-  });
+  const reader = paymentsReader();
   return (body) => {
     const rows = new RowBuffer(body.length, body.length >> 6);
     const { rejected } = reader.ndjson(body, rows);

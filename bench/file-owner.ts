@@ -2,13 +2,11 @@
 // decoder alone over the same bytes.
 import assert from 'node:assert/strict';
 import { createReadStream, readFileSync } from 'node:fs';
-import { compileRows } from '../src/accept/compile.ts';
 import { RowBuffer } from '../src/accept/row-buffer.ts';
 import { open as openHoldfast } from '../src/holdfast.ts';
-import { limits } from '../src/limits.ts';
 import type { Holdfast } from '../src/types.ts';
 import { answerCalls } from './children.ts';
-import { paymentsTable } from './payments.ts';
+import { paymentsReader } from './payments.ts';
 
 export interface Opening {
   readonly journal: string;
@@ -56,13 +54,7 @@ async function load({ path, format, rows }: Source): Promise<number> {
 
 /** Seconds of the decoder alone, chunk after chunk. */
 function decode({ path, format, rows }: Source): number {
-  const reader = compileRows(paymentsTable, {
-    key: ['tx_id'],
-    lanes: limits.lanesDefault,
-    nonZero: [],
-    inexact: 'refuse',
-    lineBytesMax: limits.lineBytesMax,
-  });
+  const reader = paymentsReader();
   const bytes = readFileSync(path);
   const csv = reader.csv({});
   let count = 0;

@@ -120,6 +120,16 @@ export const paymentsTable: Table = {
   warnings: [],
 };
 
+/** What decodes bodies of these rows, as the product does it. */
+export const paymentsReader = () =>
+  compileRows(paymentsTable, {
+    key: ['tx_id'],
+    lanes: limits.lanesDefault,
+    nonZero: [],
+    inexact: 'refuse',
+    lineBytesMax: limits.lineBytesMax,
+  });
+
 const copyHead = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8)]);
 const copyEnd = Buffer.from([0xff, 0xff]);
 

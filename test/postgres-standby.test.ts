@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import { after, before, type TestContext, test } from 'node:test';
 import { open } from '../src/holdfast.ts';
 import { pause } from './support/machine.ts';
@@ -13,12 +14,13 @@ import { Rig } from './support/postgres-rig.ts';
 import { openStore, type Servers } from './support/stores.ts';
 import { reasonOfHold, streamWhere } from './support/waits.ts';
 
-const needs = { skip: hasPostgres('15') ? false : 'needs the tools of Debian’s PostgreSQL 15' };
+const missing = 'Debian’s PostgreSQL 15 IS MISSING: NOTHING TESTED';
+const needs = { skip: hasPostgres('15') || process.env['CI'] ? false : missing };
 
 let server: PostgresServer;
 let rig: Rig;
 before(async () => {
-  if (!hasPostgres('15')) return;
+  if (needs.skip !== false) return;
   server = await startPostgres('15');
   rig = new Rig(server.url, { positions: true });
   await rig.sql("ALTER SYSTEM SET wal_level = 'logical'");

@@ -19,8 +19,7 @@ export interface Rig {
   readonly folder: string;
   holdfast: Holdfast;
   server: RunningServer;
-  /** Closes both and opens them again on the same folder. */
-  /** `between` the two processes. */
+  /** Closes both and opens them again on the same folder; `between` the two. */
   restart(between?: () => void): Promise<void>;
   /** Rows of a query on the target. */
   query(sql: string): Record<string, SQLOutputValue>[];
