@@ -178,7 +178,8 @@ export class Clients {
     const keyed = { ...options, ...(key === undefined ? {} : { idempotencyKey: key }) };
     const door = server.door(client);
     if (door) return this.#writeBytes(stream, ndjsonOf(sent), { server, client, options: keyed });
-    const { repeated, settled, confirmed } = await server.holdfast.write(stream, sent, keyed);
+    const write = this.#track(server, server.holdfast.write(stream, sent, keyed));
+    const { repeated, settled, confirmed } = await write;
     // Nobody asks for these promises here.
     settled.catch(() => undefined);
     confirmed.catch(() => undefined);
@@ -193,13 +194,7 @@ export class Clients {
       return remote?.writeBytes(stream, bytes, { ...options, format: 'ndjson' });
     };
     const copies = options.idempotencyKey === undefined ? 0 : this.#parts.plan.threads?.copies;
-    const sent = Array.from({ length: 1 + (copies ?? 0) }, send);
-    // What its client does not wait for may still be journaled: it is in flight, until its answer.
-    for (const copy of sent) {
-      this.inFlight++;
-      const ended = copy.catch(() => undefined);
-      void Promise.race([ended, server.gone]).then(() => this.inFlight--);
-    }
+    const sent = Array.from({ length: 1 + (copies ?? 0) }, () => this.#track(server, send()));
     const receipt = await sent[0];
     assert(receipt, 'who has a door keeps it');
     const { level } = options;
@@ -217,10 +212,18 @@ export class Clients {
     async function* rest() {
       yield bytes.subarray(state.offset);
     }
-    await holdfast.continueLoad(state, rest(), options);
+    await this.#track(server, holdfast.continueLoad(state, rest(), options));
     this.#parts.see('loads');
     this.#parts.onSettled(request, 'settled');
     return state.offset > 0;
+  }
+
+  /** What its client gave up may still be journaled: it is in flight, until its answer. */
+  #track<T>({ gone }: Served, answer: Promise<T>): Promise<T> {
+    this.inFlight++;
+    const ended = answer.catch(() => undefined);
+    void Promise.race([ended, gone]).then(() => this.inFlight--);
+    return answer;
   }
 
   /** What is answered, unless the process is gone or the client loses its patience first. */
