@@ -53,41 +53,64 @@ const sqlite = (names: string): Killer => ({
   names: `SQLite ${names}`,
 });
 const journal = 'src/journal/journal.ts';
+const tail = 'src/journal/tail.ts';
+const aside = (names: string): Killer => ({ test: 'test/journal-aside.test.ts', names });
 
 const journalMutants: readonly Mutant[] = [
   {
-    name: 'no sync of a group',
-    file: journal,
-    search: '    this.#file.sync();\n    this.#syncedAtMs',
-    replace: '    this.#syncedAtMs',
+    name: 'no sync of a group that comes alone',
+    file: tail,
+    search: '    file.sync();\n',
+    replace: '',
     killer: states,
+  },
+  {
+    name: 'no sync of a group of many',
+    file: tail,
+    search: 'await file.syncAside();',
+    replace: 'await undefined;',
+    killer: states,
+  },
+  {
+    name: 'a sync that is under way is not waited for',
+    file: journal,
+    search: 'await this.#tail.appendAside(',
+    replace: 'void this.#tail.appendAside(',
+    killer: aside('while a sync is under way'),
+  },
+  {
+    name: 'what becomes known during a sync counts as told',
+    file: journal,
+    search: '    this.#acknowledge(group);\n    this.#schedule();',
+    replace: '    this.dictionary.told();\n    this.#acknowledge(group);\n    this.#schedule();',
+    killer: aside('while a sync is under way'),
   },
   {
     name: 'acknowledged before it is written',
     file: journal,
-    search: '    try {\n      this.#write(formed.length);',
+    search: '      const group = this.#form(taken, dictionary);\n',
     replace:
-      '    taken.forEach(({ resolve }, i) => {\n' +
-      '      const early = formed.placed[i];\n      if (early) resolve(early);\n    });\n' +
-      '    try {\n      this.#write(formed.length);',
+      '      const group = this.#form(taken, dictionary);\n' +
+      '      taken.forEach(({ resolve }, i) => {\n' +
+      '        const early = group.formed.placed[i];\n        if (early) resolve(early);\n' +
+      '      });\n',
     killer: faults,
   },
   {
     name: 'a failed sync is tried again',
-    file: journal,
-    search: '    this.#file.sync();\n    this.#syncedAtMs',
-    replace:
-      '    try {\n      this.#file.sync();\n    } catch {\n      this.#file.sync();\n    }\n' +
-      '    this.#syncedAtMs',
+    file: tail,
+    search: '    file.sync();\n',
+    replace: '    try {\n      file.sync();\n    } catch {\n      file.sync();\n    }\n',
     killer: { ...faults, seed: 6 },
   },
   {
     name: 'a full disk is no error of a group',
     file: journal,
-    search: '    } catch (error) {\n      this.#fail(error, taken);\n      return;',
+    search: '      this.#fail(error, group.taken);\n      return;\n    }\n    this.#acknowledge',
     replace:
-      "    } catch (error) {\n      if (!(error instanceof Error) || !('code' in error) || " +
-      "error.code !== 'ENOSPC') {\n        this.#fail(error, taken);\n        return;\n      }",
+      "      if (!(error instanceof Error) || !('code' in error) || error.code !== 'ENOSPC') {\n" +
+      '        this.#fail(error, group.taken);\n        return;\n      }\n    }\n' +
+      '    this.#acknowledge',
     killer: { ...faults, seed: 6 },
   },
   {

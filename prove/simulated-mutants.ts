@@ -6,9 +6,9 @@ const simulation = { campaign: 'simulation', count: 60 } as const;
 export const simulatedMutants: readonly Mutant[] = [
   {
     name: 'simulated: no sync of a group',
-    file: 'src/journal/journal.ts',
-    search: '    this.#file.sync();\n    this.#syncedAtMs',
-    replace: '    this.#syncedAtMs',
+    file: 'src/journal/tail.ts',
+    search: 'await file.syncAside();',
+    replace: 'await undefined;',
     killer: simulation,
   },
   {

@@ -1,6 +1,6 @@
 // The parcels that wait for the next group, in the order in which they came.
 import type { HoldfastError } from '../errors.ts';
-import type { Parcel, Placed } from './group.ts';
+import type { FormedGroup, Parcel, Placed } from './group.ts';
 
 export interface Waiting {
   readonly parcel: Parcel;
@@ -8,6 +8,12 @@ export interface Waiting {
   readonly bytesBound: number;
   readonly resolve: (placed: Placed) => void;
   readonly reject: (error: HoldfastError) => void;
+}
+
+/** What goes to the disk by one write and one sync, and who waits for it. */
+export interface WaitingGroup {
+  readonly taken: readonly Waiting[];
+  readonly formed: FormedGroup;
 }
 
 /** Request ids leave room for this many in a group. */
