@@ -116,7 +116,10 @@ export class Loads {
     };
     const reading = new LoadReading(stream, options, progress);
     let begun = this.#parts.clock.monotonicMs();
+    let written = Promise.resolve();
+    // One part is read and decoded while the one before is on its way to the disk.
     const journal = async (taken: LoadTaken, isLast: boolean): Promise<void> => {
+      await written;
       const now = this.#parts.clock.monotonicMs();
       progress.milliseconds += now - begun;
       begun = now;
@@ -126,20 +129,29 @@ export class Loads {
       const mark = { load: { load, offset, lines, milliseconds, isLast, ...known } };
       const { rejected } = taken;
       const keep = rejected.length > 0 ? { ...mark, rejected } : mark;
-      await this.#parts.journal(stream, taken, { keep, signal: options.signal });
-      progress.accepted += taken.rows.count + taken.undecoded.length;
-      options.onProgress?.({ bytes: progress.offset, accepted: progress.accepted });
+      const part = { keep, signal: options.signal };
+      written = this.#parts.journal(stream, taken, part).then(() => {
+        progress.accepted += taken.rows.count + taken.undecoded.length;
+        options.onProgress?.({ bytes: offset, accepted: progress.accepted });
+      });
+      // Whoever comes next, or the end, hears of it.
+      written.catch(() => undefined);
     };
-    for await (const chunk of input) {
-      if (options.signal?.aborted) throw interrupted();
-      for (const taken of reading.take(chunk, false)) await journal(taken, false);
+    try {
+      for await (const chunk of input) {
+        if (options.signal?.aborted) throw interrupted();
+        for (const taken of reading.take(chunk, false)) await journal(taken, false);
+        if (reading.stoppedBy) return [reading.stoppedBy];
+      }
+      for (const taken of reading.take(new Uint8Array(0), true)) await journal(taken, false);
       if (reading.stoppedBy) return [reading.stoppedBy];
+      const { tableId: table } = stream;
+      await journal({ rows: new RowBuffer(64, 1), table, undecoded: [], rejected: [] }, true);
+      return [];
+    } finally {
+      // Who sends the rest again must find what of it is written.
+      await written;
     }
-    for (const taken of reading.take(new Uint8Array(0), true)) await journal(taken, false);
-    if (reading.stoppedBy) return [reading.stoppedBy];
-    const { tableId: table } = stream;
-    await journal({ rows: new RowBuffer(64, 1), table, undecoded: [], rejected: [] }, true);
-    return [];
   }
 
   /** Waits until every part has its ends, and adds them up. */
