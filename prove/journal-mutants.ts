@@ -33,8 +33,8 @@ export const journalMutants: readonly Mutant[] = [
   {
     name: 'what becomes known during a sync counts as told',
     file: journal,
-    search: '    this.#acknowledge(group);\n    this.#schedule();',
-    replace: '    this.dictionary.told();\n    this.#acknowledge(group);\n    this.#schedule();',
+    search: '    this.#acknowledge(group);\n    if (',
+    replace: '    this.dictionary.told();\n    this.#acknowledge(group);\n    if (',
     killer: aside('while a sync is under way'),
   },
   {

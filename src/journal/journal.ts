@@ -172,15 +172,14 @@ export class Journal {
     return new Promise((resolve, reject) => {
       this.#queue.push({ parcel, bytesBound, resolve, reject });
       // Alone after a pause, a write goes straight through on its caller's turn.
-      if (this.#isIdle()) this.#flush('alone');
+      if (this.#isIdle && this.#tail.isRested) this.#flush('alone');
       else this.#schedule();
     });
   }
 
-  /** Nothing waits, and the last sync was a while ago. */
-  #isIdle(): boolean {
-    if (this.#isScheduled || this.#isBusy || this.#queue.length > 1) return false;
-    return this.#tail.isRested;
+  /** Nobody waits for the disk. */
+  get #isIdle(): boolean {
+    return !this.#isScheduled && !this.#isBusy;
   }
 
   /** Nothing can be appended now; who ends that goes on with what waits. */
@@ -189,7 +188,7 @@ export class Journal {
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#isBusy) return;
+    if (!this.#isIdle) return;
     this.#isScheduled = true;
     this.#options.clock.soon(() => {
       this.#isScheduled = false;
@@ -254,7 +253,7 @@ export class Journal {
       this.#syncing = undefined;
     }
     this.#acknowledge(group);
-    this.#schedule();
+    if (this.#queue.length > 0) this.#schedule();
   }
 
   #acknowledge({ taken, formed }: WaitingGroup): void {
@@ -373,7 +372,7 @@ export class Journal {
     if (this.segments.shortage !== undefined) {
       await this.#prepareSpare();
       // Tried again also where nobody writes: else it would be called full for as long.
-      if (this.state === 'running' && this.segments.isRefused && this.#isIdle()) this.#roll();
+      if (this.state === 'running' && this.segments.isRefused && this.#isIdle) this.#roll();
       return;
     }
     try {
