@@ -20,6 +20,9 @@ export interface UpkeepParts {
 }
 
 const upkeepMs = 1_000;
+/** Under load requests are taken over few at a time: the journal waits for the thread meanwhile. */
+const takeOverMs = 100;
+const takenOverMin = 32;
 const expireMs = 60_000;
 /** A clock that is set moves further at once than one that is slewed does in a second. */
 const clockStepMs = 10_000;
@@ -29,7 +32,23 @@ const clockStepMs = 10_000;
  * the more then (P18).
  */
 export async function keepUp(parts: UpkeepParts, clock: Clock, signal: AbortSignal): Promise<void> {
-  await Promise.all([keepJournal(parts, clock, signal), keepTarget(parts, clock, signal)]);
+  await Promise.all([
+    keepRequests(parts, clock, signal),
+    keepJournal(parts, clock, signal),
+    keepTarget(parts, clock, signal),
+  ]);
+}
+
+async function keepRequests(
+  { requests }: UpkeepParts,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(takeOverMs, signal);
+    if (signal.aborted || requests.freshCount < takenOverMin) continue;
+    whereThereIsRoom(() => requests.flush());
+  }
 }
 
 async function keepJournal(
