@@ -24,6 +24,20 @@ export const journalMutants: readonly Mutant[] = [
     killer: states,
   },
   {
+    name: 'a failed sync of many is tried again',
+    file: tail,
+    search: 'await file.syncAside();',
+    replace: 'await file.syncAside().catch(() => file.syncAside());',
+    killer: aside('after a sync'),
+  },
+  {
+    name: 'syncs that come back late are asked for again',
+    file: tail,
+    search: '    if (!isLate) {',
+    replace: '    if (isLate) {',
+    killer: aside('where syncs beside others'),
+  },
+  {
     name: 'a sync that is under way is not waited for',
     file: journal,
     search: 'await this.#tail.appendAside(',

@@ -87,8 +87,11 @@ const fileOf = (descriptor: number): DiskFile => ({
 });
 
 const flags: Readonly<Record<OpenMode, string>> = { create: 'wx+', write: 'r+', read: 'r' };
-/** Small, so that syncs of other files do not wait long beside it. */
-const zeroStepBytes = 256 * 1024;
+/**
+ * Small, so that syncs of other files do not wait long beside it; not smaller, for a disk whose
+ * syncs take 5 ms zeroes 100 MB/s so.
+ */
+const zeroStepBytes = 512 * 1024;
 
 function changeNames(path: string, change: () => void): void {
   const descriptor = fs.openSync(path, 'r');

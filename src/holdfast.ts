@@ -249,7 +249,6 @@ class OpenHoldfast implements Opened {
   health(): Omit<Status, 'streams'> {
     const { journal, options, streams, contention } = this.#parts;
     const { segments } = journal;
-    const { window } = contention;
     return {
       state: this.#state,
       writer: journal.writer,
@@ -260,11 +259,12 @@ class OpenHoldfast implements Opened {
         bytes: segments.bytes,
         bytesMax: segments.bytesMax,
         full: segments.shortage !== undefined,
+        syncingMs: journal.syncingMs,
       },
       target: {
         url: redactUrl(options.target),
         reachable: streams.isReachable,
-        ...(window ? { contention: window } : {}),
+        ...(contention.window ? { contention: contention.window } : {}),
       },
     };
   }

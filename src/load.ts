@@ -138,7 +138,7 @@ export class Loads {
       written.catch(() => undefined);
     };
     try {
-      for await (const chunk of input) {
+      for await (const chunk of unlessFailed(input, () => written)) {
         if (options.signal?.aborted) throw interrupted();
         for (const taken of reading.take(chunk, false)) await journal(taken, false);
         if (reading.stoppedBy) return [reading.stoppedBy];
@@ -284,6 +284,22 @@ class LoadReading {
       if (rejected.length < limits.rejectionsListedMax) rejected.push(rejection);
     }
     return { undecoded, rejected };
+  }
+}
+
+/** The input's chunks; throws what `work` rejects with, also while no chunk comes. */
+async function* unlessFailed(input: AsyncIterable<Uint8Array>, work: () => Promise<void>) {
+  const chunks = input[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const failed = new Promise<never>((_, reject) => work().catch(reject));
+      const { done, value } = await Promise.race([chunks.next(), failed]);
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    // Not waited for: who is asked for a chunk and has none does not hear of it.
+    void Promise.resolve(chunks.return?.()).catch(() => undefined);
   }
 }
 

@@ -147,6 +147,8 @@ export interface Status {
     readonly bytes: number;
     readonly bytesMax: number;
     readonly full: boolean;
+    /** How long its disk has been syncing while others wait; 0 where it is not. */
+    readonly syncingMs: number;
   };
   readonly target: {
     readonly url: string;

@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../src/clock.ts';
 import { systemDisk } from '../src/disk.ts';
 import { HoldfastError } from '../src/errors.ts';
 import type { Placed } from '../src/journal/group.ts';
 import { Journal } from '../src/journal/journal.ts';
 import { readJournal } from '../src/journal/recovery.ts';
+import { limits } from '../src/limits.ts';
 import { diskWith, journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
 
 interface Held {
@@ -17,16 +19,27 @@ interface Held {
   readonly end: (error?: Error) => void;
   /** Writes to the segment, and syncs that leave the thread free, since it was opened. */
   readonly seen: { writes: number; syncs: number };
+  /** The journal's clock stands still, but where a test moves it. */
+  readonly time: { ms: number };
 }
 
 /** A journal whose sync is under way until `end` is called; later ones take no time. */
-async function heldJournal(t: TestContext): Promise<Held> {
+async function heldJournal(t: TestContext, how?: 'spares fail'): Promise<Held> {
   const folder = temporaryFolder();
   t.after(() => folder.remove());
   const seen = { writes: 0, syncs: 0 };
+  const time = { ms: 1 };
+  let zeroed = 0;
   const { promise: ended, resolve: end } = Promise.withResolvers<Error | undefined>();
   const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
   const disk = diskWith({
+    createZeroed: async (path, bytes) => {
+      // The first one is the journal's own.
+      if (zeroed++ > 0) await begun;
+      if (how === 'spares fail' && zeroed > 1)
+        throw Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+      await systemDisk.createZeroed(path, bytes);
+    },
     open: (path, mode) => {
       const file = systemDisk.open(path, mode);
       return {
@@ -39,21 +52,23 @@ async function heldJournal(t: TestContext): Promise<Held> {
           seen.syncs++;
           begin();
           const error = await ended;
-          if (error) throw error;
+          if (error && seen.syncs === 1) throw error;
           await file.syncAside();
         },
       };
     },
   });
   const directory = folder.path;
-  const journal = await Journal.open(journalOptions(directory, { disk }));
+  const journal = await Journal.open(
+    journalOptions(directory, { disk, clock: { ...systemClock, monotonicMs: () => time.ms } }),
+  );
   // The first write after a pause is synced on its caller's turn; the ones right behind it are not.
   const alone = journal.submit(parcelOf(journal, 1));
   const first = journal.submit(parcelOf(journal, 2));
   await alone;
   await begun;
   seen.writes = 0;
-  return { journal, directory, first, end, seen };
+  return { journal, directory, first, end, seen, time };
 }
 
 const ended = (submitted: Promise<Placed>): Promise<string> =>
@@ -113,4 +128,29 @@ test('a journal that is closed answers the sync that is under way first', async 
   end();
   await closed;
   assert.deepEqual(await Promise.all([first, second].map(ended)), ['durable', 'durable']);
+});
+
+test('where syncs beside others come back late, groups are synced on the caller’s turn', async (t) => {
+  const { journal, first, end, seen, time } = await heldJournal(t);
+  const writeTwo = () =>
+    Promise.all([journal.submit(parcelOf(journal, 1)), journal.submit(parcelOf(journal, 1))]);
+  time.ms += limits.asideLateMsMin + 1;
+  assert.equal(journal.syncingMs, limits.asideLateMsMin + 1);
+  end();
+  await first;
+  await writeTwo();
+  assert.deepEqual([seen.syncs, journal.syncingMs], [1, 0]);
+  time.ms += limits.asideWithoutMsMin;
+  await writeTwo();
+  assert.deepEqual([seen.syncs, lastOf(journal)], [2, 7]);
+  await journal.close();
+});
+
+test('a spare that cannot be made while a sync is under way takes nothing from who waits for it', async (t) => {
+  const { journal, first, end } = await heldJournal(t, 'spares fail');
+  const second = journal.submit(parcelOf(journal, 3));
+  await journal.failed;
+  end();
+  assert.deepEqual(await Promise.all([first, second].map(ended)), ['durable', 'not written']);
+  await journal.close();
 });

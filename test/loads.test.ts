@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Readable } from 'node:stream';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../src/clock.ts';
 import { systemDisk } from '../src/disk.ts';
@@ -13,7 +13,8 @@ import { diskWith, temporaryFolder } from './support/journals.ts';
 
 const syncMs = 60;
 
-test('a load whose input breaks off knows all that is on its way to the disk', async (t) => {
+/** A Holdfast with a table without a key, on a disk whose syncs beside other work do as told. */
+async function openShop(t: TestContext, sync: () => Promise<void>) {
   const folder = temporaryFolder();
   t.after(() => folder.remove());
   const path = join(folder.path, 'target.db');
@@ -24,7 +25,7 @@ test('a load whose input breaks off knows all that is on its way to the disk', a
     open: (name, mode) => {
       const file = systemDisk.open(name, mode);
       const syncAside = async (): Promise<void> => {
-        await sleep(syncMs);
+        await sync();
         await file.syncAside();
       };
       return { ...file, syncAside };
@@ -37,7 +38,14 @@ test('a load whose input breaks off knows all that is on its way to the disk', a
     { disk, clock: systemClock, pid: process.pid },
   );
   t.after(() => holdfast.close());
-  const lines = Array.from({ length: 5 }, (_, i) => Buffer.from(`{"note":"line ${i}"}\n`));
+  const notes = () => database.prepare('SELECT note FROM rows ORDER BY note').all();
+  return { holdfast, notes };
+}
+
+const lines = Array.from({ length: 5 }, (_, i) => Buffer.from(`{"note":"line ${i}"}\n`));
+
+test('a load whose input breaks off knows all that is on its way to the disk', async (t) => {
+  const { holdfast, notes } = await openShop(t, () => sleep(syncMs));
   const whole = Buffer.concat(lines);
   const digest = createHash('sha256').update(whole).digest('hex');
   const told: number[] = [];
@@ -62,9 +70,21 @@ test('a load whose input breaks off knows all that is on its way to the disk', a
   );
   const rest = Readable.from([whole.subarray(again.offset)]);
   assert.equal((await holdfast.continueLoad(again, rest, options)).merged, 5);
-  const notes = database.prepare('SELECT note FROM rows ORDER BY note').all();
   assert.deepEqual(
-    notes.map(({ note }) => note),
+    notes().map(({ note }) => note),
     [0, 1, 2, 3, 4].map((i) => `line ${i}`),
   );
+});
+
+test('a load whose part failed says so though its input is silent', async (t) => {
+  const broken = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' });
+  const { holdfast } = await openShop(t, () => Promise.reject(broken));
+  const { promise: silence, resolve: end } = Promise.withResolvers<void>();
+  t.after(() => end());
+  async function* input() {
+    yield* lines;
+    await silence;
+  }
+  const load = holdfast.load('rows', input(), { format: 'ndjson' });
+  await assert.rejects(load, { code: 'HF_JOURNAL_FAILED', outcome: 'unknown' });
 });

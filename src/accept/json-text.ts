@@ -25,9 +25,10 @@ const backslash = 0x5c;
 const putBool: FieldWriter = (out, { bytes }, at) =>
   out.ascii(bytes[at + 4] === 1 ? 'true' : 'false');
 
-/** Of any scale, where SQL's are short. */
+/** Of any weight and scale, where SQL's are short: 1e5000 has one group of digits, and 5,001. */
 const putAnyNumeric: FieldWriter = (out, from, at) => {
-  out.reserve(2 * from.view.getInt32(at) + from.view.getInt16(at + 10) + fieldBytesMax);
+  const [weight, dscale] = [from.view.getInt16(at + 6), from.view.getInt16(at + 10)];
+  out.reserve(4 * Math.max(weight + 1, 0) + Math.max(dscale, 0) + fieldBytesMax);
   putNumeric(out, from, at);
 };
 

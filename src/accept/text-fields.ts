@@ -44,9 +44,12 @@ export function intWriter(column: Column): FieldWriter {
   };
 }
 
-/** The digits of a numeric with `dscale` of them behind the point; see numeric.ts. */
+/**
+ * The digits of a numeric with `dscale` of them behind the point; see numeric.ts. Takes four bytes
+ * for each group up to the point, and `dscale`: who writes numerics of any size makes room.
+ */
 export const putNumeric: FieldWriter = (out, { view }, at) => {
-  const groups = view.getInt16(at + 4);
+  const groups = view.getUint16(at + 4);
   const weight = view.getInt16(at + 6);
   const dscale = view.getInt16(at + 10);
   if (view.getInt16(at + 8) === 0x4000) out.byte(minus);

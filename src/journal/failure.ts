@@ -6,6 +6,7 @@ export class JournalFailure {
   readonly told: Promise<HoldfastError>;
   /** What is said to whom comes later. */
   refusal: HoldfastError | undefined;
+  tell: () => void = () => undefined;
   #tell: (error: HoldfastError) => void = () => undefined;
 
   constructor() {
@@ -14,14 +15,14 @@ export class JournalFailure {
     });
   }
 
-  /** Begins it; returns the error by what is known of a waiter's records. */
+  /** Returns the error by what is known of a waiter's records; they hear of it before `tell`. */
   begin(cause: unknown): (outcome: Outcome) => HoldfastError {
     const why = cause instanceof Error ? cause.message : String(cause);
     const message = `The journal failed for good: ${why}.`;
     const failure = (outcome: Outcome): HoldfastError =>
       new HoldfastError('HF_JOURNAL_FAILED', message, { cause, outcome });
     this.refusal = failure('not written');
-    this.#tell(failure('unknown'));
+    this.tell = () => this.#tell(failure('unknown'));
     return failure;
   }
 }

@@ -5,6 +5,9 @@
 // States. running: `submit` is taken. full: no further segment can be had; what still fits is
 // taken, the rest refused as not written; left when one can be begun again. failed: for good;
 // entered by the first failed write or sync; every waiter gets its outcome. closed: by `close`.
+//
+// Beside these: rolling, until the next segment is begun, and syncing, while a group's sync leaves
+// the thread free. Who is submitted meanwhile waits; neither begins while the other lasts.
 import assert from 'node:assert/strict';
 import type { DiskLock } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
@@ -24,12 +27,12 @@ import {
   type Placed,
 } from './group.ts';
 import { lockJournal } from './lock.ts';
-import { type CheckpointNote, type StreamEntry, streamMarks } from './notes.ts';
+import { type StreamEntry, streamMarks } from './notes.ts';
 import type { JournalEvents, JournalOptions, RecoveryHooks } from './options.ts';
 import { Queue, type Waiting, type WaitingGroup } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
 import { Retention } from './retention.ts';
-import { newSegment, Segments, sealedNote, writeAgain } from './segments.ts';
+import { newSegment, Segments, writeAgain } from './segments.ts';
 import { Tail } from './tail.ts';
 import { Telling } from './telling.ts';
 
@@ -55,8 +58,7 @@ export class Journal {
   readonly #telling: Telling;
   readonly #queue = new Queue();
   #isScheduled = false;
-  /** Bytes of the rows whose sync is under way: until it has ended nothing else is written. */
-  #syncing: number | undefined;
+  #isSyncing = false;
   #isRolling = false;
   /** Records stand behind the last block that says that all was flushed. */
   #isUnmarked = false;
@@ -141,7 +143,12 @@ export class Journal {
 
   /** Bytes of rows that wait for their sync. */
   get pendingBytes(): number {
-    return this.#queue.bytes + (this.#syncing ?? 0);
+    return this.#queue.bytes;
+  }
+
+  /** How long the disk has been syncing while others wait, milliseconds; 0 where it is not. */
+  get syncingMs(): number {
+    return this.#tail.syncingMs;
   }
 
   get state() {
@@ -172,23 +179,23 @@ export class Journal {
     return new Promise((resolve, reject) => {
       this.#queue.push({ parcel, bytesBound, resolve, reject });
       // Alone after a pause, a write goes straight through on its caller's turn.
-      if (this.#isIdle && this.#tail.isRested) this.#flush('alone');
+      if (this.#isFree && this.#tail.isRested) this.#flush();
       else this.#schedule();
     });
   }
 
-  /** Nobody waits for the disk. */
-  get #isIdle(): boolean {
+  /** Nothing is going on: what is appended now meets nobody. */
+  get #isFree(): boolean {
     return !this.#isScheduled && !this.#isBusy;
   }
 
   /** Nothing can be appended now; who ends that goes on with what waits. */
   get #isBusy(): boolean {
-    return this.#isRolling || this.#syncing !== undefined;
+    return this.#isRolling || this.#isSyncing;
   }
 
   #schedule(): void {
-    if (!this.#isIdle) return;
+    if (!this.#isFree) return;
     this.#isScheduled = true;
     this.#options.clock.soon(() => {
       this.#isScheduled = false;
@@ -196,7 +203,7 @@ export class Journal {
     });
   }
 
-  #flush(how: 'alone' | 'among others' = 'among others'): void {
+  #flush(): void {
     while (this.#queue.length > 0 && this.#state === 'running' && !this.#isBusy) {
       const { taken, bytes } = this.#queue.take(this.#groupBytesMax);
       const dictionary = this.dictionary.untold;
@@ -206,8 +213,9 @@ export class Journal {
         this.#roll();
         continue;
       }
+      const isAlone = taken.length === 1 && this.#tail.isRested;
       const group = this.#form(taken, dictionary);
-      if (how === 'alone') this.#append(group);
+      if (isAlone || !this.#tail.paysAside) this.#append(group);
       else void this.#appendAside(group);
     }
   }
@@ -224,11 +232,12 @@ export class Journal {
   }
 
   #form(taken: readonly Waiting[], dictionary: object | undefined): WaitingGroup {
-    const parcels = taken.map((waiting) => waiting.parcel);
     const place = { ...this.#place(), ...(dictionary ? { dictionary } : {}) };
-    // More may become known while it is written; where that fails, nothing is told any more.
+    const parcels = taken.map(({ parcel }) => parcel);
+    const formed = formGroup(parcels, place, this.#out);
+    // More may become known while it is synced; where that fails, nothing is told any more.
     this.dictionary.told();
-    return { taken, formed: formGroup(parcels, place, this.#out) };
+    return { taken, formed };
   }
 
   #append(group: WaitingGroup): void {
@@ -243,36 +252,35 @@ export class Journal {
 
   /** Others are taken in meanwhile, and go together in the next group. */
   async #appendAside(group: WaitingGroup): Promise<void> {
-    this.#syncing = group.taken.reduce((bytes, { parcel }) => bytes + parcel.rows.length, 0);
+    this.#isSyncing = true;
     try {
       await this.#tail.appendAside(this.#out.bytes.subarray(0, group.formed.length));
     } catch (error) {
       this.#fail(error, group.taken);
       return;
     } finally {
-      this.#syncing = undefined;
+      this.#isSyncing = false;
     }
     this.#acknowledge(group);
     if (this.#queue.length > 0) this.#schedule();
   }
 
   #acknowledge({ taken, formed }: WaitingGroup): void {
+    this.#queue.done(taken);
     this.#group++;
     this.#isUnmarked = true;
     for (const [stream, last] of formed.last) this.last.get(stream)?.set(last);
     this.#options.metrics.journalGroupRows.observe(formed.rows);
-    const streams = new Set<number>();
     const own = this.segments.list.at(-1);
     assert(own, 'a running journal has a segment');
     for (const [stream, bytes] of formed.bytesOf) addBytes(own.bytesOf, stream, bytes);
     own.request = formed.request ?? own.request;
-    taken.forEach(({ parcel, resolve }, i) => {
+    taken.forEach(({ resolve }, i) => {
       const placed = formed.placed[i];
       assert(placed, 'every parcel was placed');
-      streams.add(parcel.stream);
       resolve(placed);
     });
-    this.#telling.add(streams);
+    this.#telling.add(formed.last.keys());
   }
 
   /** A block of its own that holds nothing: a witness that all before it was flushed. */
@@ -291,8 +299,10 @@ export class Journal {
   #fail(cause: unknown, inGroup: readonly Waiting[]): void {
     this.#state = 'failed';
     const failure = this.#failure.begin(cause);
-    for (const waiting of inGroup) waiting.reject(failure('unknown'));
+    this.#queue.done(inGroup);
+    for (const { reject } of inGroup) reject(failure('unknown'));
     this.#queue.reject(failure('not written'));
+    this.#failure.tell();
   }
 
   #refusal(): HoldfastError {
@@ -335,15 +345,8 @@ export class Journal {
   #beginSegment(): boolean {
     const number = this.end.segment + 1;
     const marks = streamMarks(this.last, this.confirmed);
-    const before = this.segments.list.at(-1);
-    const body: CheckpointNote = {
-      writer: this.writer,
-      dictionary: this.dictionary.whole(),
-      marks,
-      oldest: this.segments.list[0]?.number ?? number,
-      bytes: this.#options.segmentBytes,
-      ...(before ? { sealed: sealedNote(before) } : {}),
-    };
+    const dictionary = this.dictionary.whole();
+    const body = this.segments.checkpoint(number, { writer: this.writer, dictionary, marks });
     const salt = this.#options.clock.random32();
     const place = { ...this.#place(), segment: number, salt, body };
     const length = formNote(blockKind.checkpoint, place, this.#out);
@@ -372,7 +375,7 @@ export class Journal {
     if (this.segments.shortage !== undefined) {
       await this.#prepareSpare();
       // Tried again also where nobody writes: else it would be called full for as long.
-      if (this.state === 'running' && this.segments.isRefused && this.#isIdle) this.#roll();
+      if (this.state === 'running' && this.segments.isRefused && this.#isFree) this.#roll();
       return;
     }
     try {

@@ -17,14 +17,15 @@ export class Telling {
     this.#end = end;
   }
 
-  add(streams: ReadonlySet<number>): void {
+  add(streams: Iterable<number>): void {
     for (const stream of streams) this.#streams.add(stream);
     if (this.#isDue) return;
     this.#isDue = true;
     this.#clock.soon(() => {
       this.#isDue = false;
-      this.onSynced(this.#streams, this.#end());
+      const streams = this.#streams;
       this.#streams = new Set();
+      this.onSynced(streams, this.#end());
     });
   }
 }

@@ -175,6 +175,7 @@ export const statusAnswer = Type.Object({
     bytes: Type.Integer(),
     bytesMax: Type.Integer(),
     full: Type.Boolean(),
+    syncingMs: Type.Number({ description: 'How long its disk has been syncing.' }),
   }),
   target: Type.Object({
     url: Type.String(),
