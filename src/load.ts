@@ -292,7 +292,9 @@ async function* unlessFailed(input: AsyncIterable<Uint8Array>, work: () => Promi
   const chunks = input[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const failed = new Promise<never>((_, reject) => work().catch(reject));
+      const failed = new Promise<never>((_, reject) => {
+        work().catch(reject);
+      });
       const { done, value } = await Promise.race([chunks.next(), failed]);
       if (done) return;
       yield value;
