@@ -13,7 +13,7 @@ export const simulatedMutants: readonly Mutant[] = [
   },
   {
     name: 'simulated: a load that goes on begins anew',
-    file: 'src/load.ts',
+    file: 'src/load-input.ts',
     search: 'this.#progress.offset += result.consumed;',
     replace: '',
     killer: { ...simulation, count: 400, seed: 41 },

@@ -20,7 +20,8 @@ import { diskFailure } from './journal/disk-failure.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
-import { Loads, skipBytes } from './load.ts';
+import { Loads } from './load.ts';
+import { skipBytes } from './load-input.ts';
 import { Loading, type LoadingCalls } from './merge/loading.ts';
 import { type Metrics, newMetrics } from './metrics.ts';
 import { openJournal } from './open-journal.ts';
@@ -212,11 +213,11 @@ class OpenHoldfast implements Opened {
   }
 
   async continueLoad(...[load, input, options]: Parameters<Holdfast['continueLoad']>) {
-    return this.#loads.run(load.load, input, options);
+    return this.#loads.run(load, input, options);
   }
 
   reportedLoad(load: string): void {
-    this.#loads.report(load);
+    this.#loads.reported(load);
   }
 
   async load(...[name, input, options]: Parameters<Holdfast['load']>) {

@@ -87,10 +87,7 @@ export interface LoadState {
   readonly load: string;
   /** The input's byte from which to go on. */
   readonly offset: number;
-  /**
-   * SHA-256 (hex) state cannot be kept, so the digest of the prefix up to `offset`, to be
-   * compared.
-   */
+  /** Rows of the input before it. */
   readonly accepted: number;
   /** Set where the load was complete and not yet reported. */
   readonly result?: LoadResult;
@@ -199,13 +196,20 @@ export interface Holdfast {
   writeBytes(stream: string, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt>;
   /** Begins or resumes a load; `load` does this and the rest in one call. */
   beginLoad(stream: string, options: LoadOptions): Promise<LoadState>;
-  /** Goes on with a load from its `offset`; resolves when all its rows are settled. */
+  /**
+   * Goes on with a load: `input` begins at `load.offset`. Resolves when all its rows are settled.
+   * Rejects with HF_LOAD_MOVED where the load stands elsewhere by now, with HF_BODY_CUT where less
+   * came than it was begun with: begin it again. What was accepted before stays written.
+   */
   continueLoad(
     load: LoadState,
     input: AsyncIterable<Uint8Array>,
     options: LoadOptions,
   ): Promise<LoadResult>;
-  /** Marks the result as reported: the same input is a new load from then on. */
+  /**
+   * Marks the result as reported: the same input is a new load from then on. Throws HF_USAGE where
+   * the load has not come to its end.
+   */
   reportedLoad(load: string): void;
   load(stream: string, input: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadResult>;
   receipt(id: string): Promise<ReceiptState | undefined>;

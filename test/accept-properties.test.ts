@@ -11,7 +11,7 @@ import { compileJson } from '../src/accept/json-text.ts';
 import { numericText, shortNumeric } from '../src/accept/numeric.ts';
 import { tupleBytes } from '../src/accept/render.ts';
 import { RowBuffer } from '../src/accept/row-buffer.ts';
-import type { RowRules } from '../src/accept/rows.ts';
+import type { RowRules, Skipping } from '../src/accept/rows.ts';
 import { TextBuffer } from '../src/accept/text-buffer.ts';
 import { agree, everything } from './support/agree.ts';
 import { column, optional, payments, reader, rendered, tableOf, value } from './support/rows.ts';
@@ -223,7 +223,8 @@ test('NDJSON in chunks of any size reads like the whole', () => {
       const parts = new RowBuffer();
       const read = reader(table, rules);
       const refused: unknown[] = [];
-      let [line, rest, skipping] = [1, Buffer.alloc(0), false];
+      let [line, rest] = [1, Buffer.alloc(0)];
+      let skipping: Skipping = false;
       for (let at = 0; at < bytes.length; at += step) {
         rest = Buffer.concat([rest, bytes.subarray(at, at + step)]);
         const isLast = at + step >= bytes.length;
