@@ -14,12 +14,12 @@ import {
   type Progress,
   type Sent,
   SourceBytes,
+  skipBytes,
   unlessFailed,
 } from './load-input.ts';
 import { addCounts, type EndCounts, noCounts } from './merge/ledger.ts';
 import type { OpenStream, Taken } from './stream.ts';
 import type { LoadOptions, LoadResult, LoadState } from './types.ts';
-import { unlessAborted } from './waiting.ts';
 
 export interface LoadParts {
   readonly clock: Clock;
@@ -89,6 +89,20 @@ export class Loads {
     } finally {
       this.#active.delete(load);
     }
+  }
+
+  /** A load from its first byte to its last, gone on with where it stands. */
+  async whole(
+    stream: OpenStream,
+    input: AsyncIterable<Uint8Array>,
+    options: LoadOptions,
+  ): Promise<LoadResult> {
+    const state = await this.begin(stream, options);
+    const rest = skipBytes(input, state.offset);
+    const result = state.result ?? (await this.run(state, rest, options));
+    // A load that stopped at a bad row goes on there once the row is corrected or the rules are.
+    if (result.complete) this.#forget(state.load);
+    return result;
   }
 
   /** What was journaled stays written, whatever ended the load. */
@@ -210,7 +224,7 @@ export class Loads {
     of: { readonly load: string; readonly part: KeptRequest; readonly signal: Signal },
   ): Promise<EndCounts> {
     try {
-      return await unlessAborted(stream.pending.settled(of.part), of.signal);
+      return await stream.pending.settled(of.part, of.signal);
     } catch (error) {
       // There will be no result: the same input is a new load from now on.
       const isOver = error instanceof HoldfastError && error.code === 'HF_NOT_FOUND';

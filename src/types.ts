@@ -58,7 +58,7 @@ export interface ReceiptState {
   readonly stream: string;
   readonly accepted: number;
   readonly level: Level;
-  /** Present from `settled` on. */
+  /** From `settled` on; absent where the target has to be asked and does not answer in time. */
   readonly counts?: EndCounts;
 }
 

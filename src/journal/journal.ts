@@ -59,6 +59,7 @@ export class Journal {
   readonly #queue = new Queue();
   #isScheduled = false;
   #isSyncing = false;
+  #isClosing = false;
   #isRolling = false;
   /** Records stand behind the last block that says that all was flushed. */
   #isUnmarked = false;
@@ -170,7 +171,7 @@ export class Journal {
    * 'not written'), HF_JOURNAL_FULL, HF_TOO_LARGE or HF_DRAINING.
    */
   submit(parcel: Parcel): Promise<Placed> {
-    if (this.#state !== 'running') return Promise.reject(this.#refusal());
+    if (this.#state !== 'running' || this.#isClosing) return Promise.reject(this.#refusal());
     const bytesBound = groupBytesBound([parcel]);
     if (bytesBound > this.#groupBytesMax) {
       const message = `The request takes ${bytesBound} bytes; ${this.#groupBytesMax} fit at once.`;
@@ -275,11 +276,8 @@ export class Journal {
     assert(own, 'a running journal has a segment');
     for (const [stream, bytes] of formed.bytesOf) addBytes(own.bytesOf, stream, bytes);
     own.request = formed.request ?? own.request;
-    taken.forEach(({ resolve }, i) => {
-      const placed = formed.placed[i];
-      assert(placed, 'every parcel was placed');
-      resolve(placed);
-    });
+    assert.equal(formed.placed.length, taken.length, 'every parcel was placed');
+    for (const [i, placed] of formed.placed.entries()) taken[i]?.resolve(placed);
     this.#telling.add(formed.last.keys());
   }
 
@@ -387,6 +385,7 @@ export class Journal {
 
   /** Marks a clean end and lets go of the directory; what was submitted is answered first. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     // A spare in the making would meet the next owner, who clears unfinished ones away.
     while (this.#isBusy || this.#queue.length > 0 || this.segments.isPreparing) {
       this.#schedule();

@@ -12,14 +12,7 @@ import { streamBody } from './body.ts';
 import type { Parts } from './parts.ts';
 import { csvOptions } from './records.ts';
 import { knownError, refusalBody } from './refusal.ts';
-import {
-  loadBody,
-  loadParams,
-  loadQuery,
-  loadState,
-  responses,
-  streamParams,
-} from './schemas.ts';
+import { loadBody, loadParams, loadQuery, loadState, responses, streamParams } from './schemas.ts';
 import type { BegunLoad } from './served.ts';
 
 interface KnownLoad extends BegunLoad {
