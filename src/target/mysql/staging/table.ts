@@ -15,7 +15,7 @@ import type { Connection, Row } from '../connection.ts';
 import { literal, name } from '../text.ts';
 import { rawType } from './raw.ts';
 
-export const markOf = (type: ColumnType): string => rawType(type);
+const markOf = (type: ColumnType): string => rawType(type);
 
 const prefix = 'holdfast_stage_';
 const nameMax = 64;
@@ -123,7 +123,7 @@ export function openStage(
     const row = await stageRow(connection, stream);
     if (!isSame(row, stream)) await takeRules(connection, stream);
     const known = toStage(row);
-    const layout = rows ? extended(known.layout, rows, markOf) : known.layout;
+    const layout = rows ? extended(known.layout, rows) : known.layout;
     await makeTable(connection, { ...known, layout });
     if (layout === known.layout) return known;
     const [moved] = await connection.script(
