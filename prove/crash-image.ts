@@ -44,6 +44,7 @@ export function imageDisk(files: ReadonlyMap<string, ImageFile>): Disk {
     return {
       write: refuse,
       sync: refuse,
+      syncAside: refuse,
       read: (into, position) => readImage(file, into, position),
       size: () => file.size,
       close: () => undefined,

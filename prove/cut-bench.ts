@@ -32,27 +32,29 @@ export interface CutJob {
   readonly control?: Control;
 }
 
-/** The broken builds of controls, by the names that they have among the mutants. */
-const brokenBuilds: Partial<Record<Control, string>> = {
-  'no sync': 'no sync of a group',
-  'trusted tail': 'the suspect tail is trusted after a kill',
+/** The broken builds of controls, by the names that their parts have among the mutants. */
+const brokenBuilds: Partial<Record<Control, readonly string[]>> = {
+  'no sync': ['no sync of a group that comes alone', 'no sync of a group of many'],
+  'trusted tail': ['the suspect tail is trusted after a kill'],
 };
 
 /** The folder of the sources that a control runs: the product's, or those of a broken build. */
 function sourcesOf(control: Control, folder: string): string {
-  const name = brokenBuilds[control];
-  if (name === undefined) return root;
-  const mutant = mutants.find((one) => one.name === name);
-  if (!mutant) throw new Error(`mutant-list.ts has no "${name}"`);
-  const path = join(folder, `broken-${mutants.indexOf(mutant)}`);
+  const names = brokenBuilds[control];
+  if (names === undefined) return root;
+  const path = join(folder, `broken ${control}`);
   if (existsSync(path)) return path;
   mkdirSync(path);
   for (const part of ['src', 'sql', 'package.json']) {
     cpSync(join(root, part), join(path, part), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(path, 'node_modules'));
-  const file = join(path, mutant.file);
-  writeFileSync(file, mutated(readFileSync(file, 'utf8'), mutant));
+  for (const name of names) {
+    const mutant = mutants.find((one) => one.name === name);
+    if (!mutant) throw new Error(`there is no mutant "${name}"`);
+    const file = join(path, mutant.file);
+    writeFileSync(file, mutated(readFileSync(file, 'utf8'), mutant));
+  }
   return path;
 }
 

@@ -126,6 +126,10 @@ export class DiskLog {
         opened.sync();
         this.#add({ kind: 'sync', file });
       },
+      syncAside: async () => {
+        await opened.syncAside();
+        this.#add({ kind: 'sync', file });
+      },
     };
   }
 

@@ -14,7 +14,10 @@ import { record } from './states.ts';
 function below(folder: string, clock: SimulatedClock): Disk {
   const at = (path: string): string => join(folder, path);
   return {
-    open: (path, mode) => systemDisk.open(at(path), mode),
+    open: (path, mode) => {
+      const file = systemDisk.open(at(path), mode);
+      return { ...file, syncAside: () => clock.during(file.syncAside()) };
+    },
     list: (path) => systemDisk.list(at(path)),
     rename: (from, to) => systemDisk.rename(at(from), at(to)),
     remove: (path) => systemDisk.remove(at(path)),

@@ -6,14 +6,14 @@ const simulation = { campaign: 'simulation', count: 60 } as const;
 export const simulatedMutants: readonly Mutant[] = [
   {
     name: 'simulated: no sync of a group',
-    file: 'src/journal/journal.ts',
-    search: '    this.#file.sync();\n    this.#syncedAtMs',
-    replace: '    this.#syncedAtMs',
+    file: 'src/journal/tail.ts',
+    search: 'await file.syncAside();',
+    replace: 'await undefined;',
     killer: simulation,
   },
   {
     name: 'simulated: a load that goes on begins anew',
-    file: 'src/load.ts',
+    file: 'src/load-input.ts',
     search: 'this.#progress.offset += result.consumed;',
     replace: '',
     killer: { ...simulation, count: 400, seed: 41 },

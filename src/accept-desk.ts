@@ -76,12 +76,15 @@ export class AcceptDesk {
   }
 
   /** Resolves when the rows of a receipt have reached the level. */
-  async reached(receipt: string, level: 'settled' | 'confirmed'): Promise<EndCounts> {
+  async reached(
+    receipt: string,
+    level: 'settled' | 'confirmed',
+    signal: AbortSignal,
+  ): Promise<EndCounts> {
     const found = this.#parts.find(receipt);
     if (!found) throw new HoldfastError('HF_NOT_FOUND', 'There is no such receipt.');
     const { request, stream } = found;
-    if (level === 'confirmed') await stream.pending.confirmed(request.ranges);
-    return stream.pending.settled(request);
+    return stream.pending.reached(request, level, signal);
   }
 
   /** Rows that a worker has refused. */

@@ -74,6 +74,15 @@ export const errorTable = {
     [409, 2, false],
     [no, 'The Idempotency-Key was used with another body.', 'Use a new key for a new request.'],
   ),
+  HF_LOAD_MOVED: row(
+    'caller',
+    [409, 4, true],
+    [
+      no,
+      'The load stands at another byte than the one from which these were sent.',
+      'Begin the load again; it says where to go on.',
+    ],
+  ),
   HF_UNAUTHORIZED: row(
     'caller',
     [401, 2, false],

@@ -20,7 +20,7 @@ import { diskFailure } from './journal/disk-failure.ts';
 import type { Journal } from './journal/journal.ts';
 import type { Requests } from './journal/requests.ts';
 import { limits } from './limits.ts';
-import { Loads, skipBytes } from './load.ts';
+import { Loads } from './load.ts';
 import { Loading, type LoadingCalls } from './merge/loading.ts';
 import { type Metrics, newMetrics } from './metrics.ts';
 import { openJournal } from './open-journal.ts';
@@ -32,7 +32,8 @@ import type { LaneState, Target } from './target/target.ts';
 import { remoteLoading, startLoaderThread } from './threads/remote-loading.ts';
 import type { Difference, Holdfast, Status, VerifyResult } from './types.ts';
 import { keepUp } from './upkeep.ts';
-import { levelOf, Writing } from './writing.ts';
+import { within } from './waiting.ts';
+import { levelOf, type WaitingReceipt, Writing } from './writing.ts';
 
 /** What a simulator puts in the place of the real thing. */
 export interface Ports {
@@ -48,6 +49,7 @@ export interface Ports {
 
 /** What is open, and what only threads of its own process are given. */
 export interface Opened extends Holdfast {
+  writeBytes(...args: Parameters<Holdfast['writeBytes']>): Promise<WaitingReceipt>;
   readonly desk: AcceptDesk;
   /** Hears of each stream whose table was read anew and is another one. */
   onReadable(listen: (readable: Readable) => void): void;
@@ -212,20 +214,15 @@ class OpenHoldfast implements Opened {
   }
 
   async continueLoad(...[load, input, options]: Parameters<Holdfast['continueLoad']>) {
-    return this.#loads.run(load.load, input, options);
+    return this.#loads.run(load, input, options);
   }
 
   reportedLoad(load: string): void {
-    this.#loads.report(load);
+    this.#loads.reported(load);
   }
 
   async load(...[name, input, options]: Parameters<Holdfast['load']>) {
-    const state = await this.beginLoad(name, options);
-    const result =
-      state.result ?? (await this.continueLoad(state, skipBytes(input, state.offset), options));
-    // A load that stopped at a bad row goes on there once the row is corrected or the rules are.
-    if (result.complete) this.reportedLoad(state.load);
-    return result;
+    return this.#loads.whole(this.#open(name), input, options);
   }
 
   async receipt(id: string) {
@@ -235,7 +232,10 @@ class OpenHoldfast implements Opened {
     const level = levelOf(stream, request);
     const state = { receipt: id, stream: stream.name, accepted: request.rows, level };
     if (level === 'journaled') return state;
-    return { ...state, counts: await stream.pending.settled(request) };
+    const { clock } = this.#parts.ports;
+    // Where the target has to be asked and does not answer, it is not waited for.
+    const counts = await within(clock, statusMsMax, stream.pending.settled(request));
+    return counts ? { ...state, counts } : state;
   }
 
   onReadable(listen: (readable: Readable) => void): void {
@@ -249,7 +249,6 @@ class OpenHoldfast implements Opened {
   health(): Omit<Status, 'streams'> {
     const { journal, options, streams, contention } = this.#parts;
     const { segments } = journal;
-    const { window } = contention;
     return {
       state: this.#state,
       writer: journal.writer,
@@ -260,11 +259,12 @@ class OpenHoldfast implements Opened {
         bytes: segments.bytes,
         bytesMax: segments.bytesMax,
         full: segments.shortage !== undefined,
+        syncingMs: journal.syncingMs,
       },
       target: {
         url: redactUrl(options.target),
         reachable: streams.isReachable,
-        ...(window ? { contention: window } : {}),
+        ...(contention.window ? { contention: contention.window } : {}),
       },
     };
   }
@@ -381,14 +381,11 @@ class OpenHoldfast implements Opened {
   /** The target's own totals of these streams, or undefined where it does not answer soon. */
   async #lanes(names: readonly string[]): Promise<LaneState[][] | undefined> {
     const { loading, ports, streams } = this.#parts;
-    const enough = new AbortController();
-    const late = ports.clock.sleep(statusMsMax, enough.signal).then(() => undefined);
     const read = loading.lanes(names).catch((error: unknown) => {
       if (error instanceof HoldfastError && error.code === 'HF_TARGET') return undefined;
       throw error;
     });
-    const lanes = await Promise.race([read, late]);
-    enough.abort();
+    const lanes = await within(ports.clock, statusMsMax, read);
     streams.isReachable = lanes !== undefined;
     return lanes;
   }

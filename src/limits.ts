@@ -27,6 +27,13 @@ export const limits = {
   shapesOfTableMin: 16,
   retentionMsMin: 60 * 60 * 1000,
   retentionBytesMin: 1 * GiB,
+  /** A sync beside other work that takes so long is late; many times what others take is, too. */
+  asideLateMsMin: 20,
+  /** For so long there are none then: at first, and where that is found again and again. */
+  asideWithoutMsMin: 1_000,
+  asideWithoutMsMax: 60_000,
+  /** A sync that takes longer makes a server unready: its disk hangs. */
+  syncMsMax: 5_000,
   lanesDefault: 64,
   lanesMax: 1024,
   loadersDefault: 2,

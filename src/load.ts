@@ -3,17 +3,23 @@
 // doubling, also into a table without a key (P15, P20).
 import { createHash } from 'node:crypto';
 import { RowBuffer } from './accept/row-buffer.ts';
-import type { CsvReader, ReadOptions, ReadResult, RejectedLine, RowReader } from './accept/rows.ts';
 import type { Clock } from './clock.ts';
 import { HoldfastError, type Rejection } from './errors.ts';
 import type { LoadMark } from './journal/notes.ts';
 import { type KeptRequest, lastMark, type Requests, rejectionsOf } from './journal/requests.ts';
-import type { UndecodedRow } from './journal/undecoded.ts';
 import { limits } from './limits.ts';
+import {
+  LoadReading,
+  type LoadTaken,
+  type Progress,
+  type Sent,
+  SourceBytes,
+  skipBytes,
+  unlessFailed,
+} from './load-input.ts';
 import { addCounts, type EndCounts, noCounts } from './merge/ledger.ts';
 import type { OpenStream, Taken } from './stream.ts';
 import type { LoadOptions, LoadResult, LoadState } from './types.ts';
-import { unlessAborted } from './waiting.ts';
 
 export interface LoadParts {
   readonly clock: Clock;
@@ -27,17 +33,6 @@ interface LoadPart {
   readonly keep: { readonly load: LoadMark; readonly rejected?: readonly Rejection[] };
   /** Ends the wait for room. */
   readonly signal: AbortSignal | undefined;
-}
-
-/** Bytes of tuples that one part may hold. */
-const partBytesMax = 1024 * 1024;
-
-interface Progress {
-  offset: number;
-  lines: number;
-  accepted: number;
-  milliseconds: number;
-  columns: readonly string[] | undefined;
 }
 
 /** The name of a load: same stream, options and content, same load. */
@@ -54,6 +49,8 @@ export class Loads {
   /** Loads that are being continued; one at a time each. */
   readonly #active = new Set<string>();
   readonly #streams = new Map<string, OpenStream>();
+  /** Bytes of lines, of all loads, whose ends have not come. */
+  #unread = 0;
 
   constructor(parts: LoadParts) {
     this.#parts = parts;
@@ -76,39 +73,78 @@ export class Loads {
   }
 
   async run(
-    load: string,
+    { load, offset }: Pick<LoadState, 'load' | 'offset'>,
     input: AsyncIterable<Uint8Array>,
     options: LoadOptions,
   ): Promise<LoadResult> {
     const stream = this.#streams.get(load);
     if (!stream) throw new HoldfastError('HF_NOT_FOUND', 'Begin the load first.');
-    if (this.#active.has(load)) {
-      throw new HoldfastError('HF_USAGE', 'This load is running already.');
-    }
+    if (this.#active.has(load)) throw beingSent();
     this.#active.add(load);
     try {
-      const refused = await this.#read({ stream, load, options }, input);
+      const refused = await this.#read({ stream, load, offset, options }, input);
       return await this.#result(stream, load, { refused, signal: options.signal });
+    } catch (error) {
+      throw this.#withOutcome(load, error);
     } finally {
       this.#active.delete(load);
     }
   }
 
-  report(load: string): void {
+  /** A load from its first byte to its last, gone on with where it stands. */
+  async whole(
+    stream: OpenStream,
+    input: AsyncIterable<Uint8Array>,
+    options: LoadOptions,
+  ): Promise<LoadResult> {
+    const state = await this.begin(stream, options);
+    const rest = skipBytes(input, state.offset);
+    const result = state.result ?? (await this.run(state, rest, options));
+    // A load that stopped at a bad row goes on there once the row is corrected or the rules are.
+    if (result.complete) this.#forget(state.load);
+    return result;
+  }
+
+  /** What was journaled stays written, whatever ended the load. */
+  #withOutcome(load: string, error: unknown): unknown {
+    const isTold = error instanceof HoldfastError && error.outcome !== 'not written';
+    if (isTold || !(error instanceof HoldfastError)) return error;
+    if (this.#parts.requests.ofLoad(load).length === 0) return error;
+    const { code, message, rejected, retryAfterSeconds } = error;
+    const later = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+    const listed = rejected ? { rejected } : {};
+    return new HoldfastError(code, message, {
+      cause: error,
+      outcome: 'unknown',
+      ...later,
+      ...listed,
+    });
+  }
+
+  /** The result has arrived: the same input is a new load. Throws where there is none yet. */
+  reported(load: string): void {
+    const parts = this.#parts.requests.ofLoad(load);
+    if (parts.length > 0 && !lastMark(parts)?.isLast) {
+      throw new HoldfastError('HF_USAGE', 'The load has not come to its end; begin it again.');
+    }
+    this.#forget(load);
+  }
+
+  #forget(load: string): void {
     this.#parts.requests.forgetLoad(load);
     this.#streams.delete(load);
   }
 
   /** Journals the input to its end, or to the first refused row; returns what stopped it. */
-  async #read(
-    { stream, load, options }: { stream: OpenStream; load: string; options: LoadOptions },
-    input: AsyncIterable<Uint8Array>,
-  ): Promise<readonly Rejection[]> {
+  async #read(of: Sent, input: AsyncIterable<Uint8Array>): Promise<readonly Rejection[]> {
+    const { stream, load, options } = of;
     const parts = this.#parts.requests.ofLoad(load);
     const mark = lastMark(parts);
     if (mark?.isLast) return [];
+    const source = new SourceBytes(of, mark?.offset ?? 0);
     const progress: Progress = {
       offset: mark?.offset ?? 0,
+      skipping: mark?.skipping ?? false,
       lines: mark?.lines ?? 0,
       accepted: parts.reduce((n, part) => n + part.rows, 0),
       milliseconds: mark?.milliseconds ?? 0,
@@ -116,30 +152,48 @@ export class Loads {
     };
     const reading = new LoadReading(stream, options, progress);
     let begun = this.#parts.clock.monotonicMs();
+    let written = Promise.resolve();
+    let counted = 0;
+    // One part is read and decoded while the one before is on its way to the disk.
     const journal = async (taken: LoadTaken, isLast: boolean): Promise<void> => {
+      await written;
       const now = this.#parts.clock.monotonicMs();
       progress.milliseconds += now - begun;
       begun = now;
-      const { columns, ...at } = { ...progress, columns: progress.columns };
-      const known = columns ? { columns } : {};
-      const { offset, lines, milliseconds } = at;
+      const { offset, lines, milliseconds, columns, skipping } = progress;
+      const known = { ...(columns && { columns }), ...(skipping && { skipping }) };
       const mark = { load: { load, offset, lines, milliseconds, isLast, ...known } };
       const { rejected } = taken;
       const keep = rejected.length > 0 ? { ...mark, rejected } : mark;
-      await this.#parts.journal(stream, taken, { keep, signal: options.signal });
-      progress.accepted += taken.rows.count + taken.undecoded.length;
-      options.onProgress?.({ bytes: progress.offset, accepted: progress.accepted });
+      const part = { keep, signal: options.signal };
+      written = this.#parts.journal(stream, taken, part).then(() => {
+        progress.accepted += taken.rows.count + taken.undecoded.length;
+        options.onProgress?.({ bytes: offset, accepted: progress.accepted });
+      });
+      // Whoever comes next, or the end, hears of it.
+      written.catch(() => undefined);
     };
-    for await (const chunk of input) {
-      if (options.signal?.aborted) throw interrupted();
-      for (const taken of reading.take(chunk, false)) await journal(taken, false);
+    try {
+      for await (const chunk of unlessFailed(input, () => written)) {
+        if (options.signal?.aborted) throw interrupted();
+        source.add(chunk);
+        for (const taken of reading.take(chunk, false)) await journal(taken, false);
+        if (reading.stoppedBy) return [reading.stoppedBy];
+        this.#unread += reading.held - counted;
+        counted = reading.held;
+        if (this.#unread > limits.memoryBytesMax) throw overloaded();
+      }
+      source.end();
+      for (const taken of reading.take(new Uint8Array(0), true)) await journal(taken, false);
       if (reading.stoppedBy) return [reading.stoppedBy];
+      const { tableId: table } = stream;
+      await journal({ rows: new RowBuffer(64, 1), table, undecoded: [], rejected: [] }, true);
+      return [];
+    } finally {
+      this.#unread -= counted;
+      // Who sends the rest again must find what of it is written.
+      await written;
     }
-    for (const taken of reading.take(new Uint8Array(0), true)) await journal(taken, false);
-    if (reading.stoppedBy) return [reading.stoppedBy];
-    const { tableId: table } = stream;
-    await journal({ rows: new RowBuffer(64, 1), table, undecoded: [], rejected: [] }, true);
-    return [];
   }
 
   /** Waits until every part has its ends, and adds them up. */
@@ -170,11 +224,11 @@ export class Loads {
     of: { readonly load: string; readonly part: KeptRequest; readonly signal: Signal },
   ): Promise<EndCounts> {
     try {
-      return await unlessAborted(stream.pending.settled(of.part), of.signal);
+      return await stream.pending.settled(of.part, of.signal);
     } catch (error) {
       // There will be no result: the same input is a new load from now on.
       const isOver = error instanceof HoldfastError && error.code === 'HF_NOT_FOUND';
-      if (isOver) this.report(of.load);
+      if (isOver) this.#forget(of.load);
       throw error;
     }
   }
@@ -182,107 +236,16 @@ export class Loads {
 
 type Signal = AbortSignal | undefined;
 
+const overloaded = (): HoldfastError =>
+  new HoldfastError('HF_OVERLOADED', 'Too many loads are in the middle of a long line.', {
+    retryAfterSeconds: 1,
+  });
+
+/** Only who begins it again takes a load over from who sends it. */
+export const beingSent = (): HoldfastError =>
+  new HoldfastError('HF_LOAD_MOVED', 'The load is being sent already; begin it again.');
+
 const interrupted = (): HoldfastError =>
   new HoldfastError('HF_ABORTED', 'The load was interrupted; what it accepted is written.', {
     outcome: 'written',
   });
-
-interface LoadTaken extends Taken {
-  readonly rejected: readonly Rejection[];
-}
-
-/** Turns chunks of input into parts; keeps what is unfinished of a line between chunks. */
-class LoadReading {
-  readonly #stream: OpenStream;
-  readonly #options: LoadOptions;
-  readonly #progress: Progress;
-  #reader: RowReader;
-  #csv: CsvReader | undefined;
-  #rest: Uint8Array = new Uint8Array(0);
-  #isSkipping = false;
-  /** The row that stopped a load that refuses bad rows. */
-  stoppedBy: Rejection | undefined;
-
-  constructor(stream: OpenStream, options: LoadOptions, progress: Progress) {
-    this.#stream = stream;
-    this.#options = options;
-    this.#progress = progress;
-    this.#reader = stream.reader;
-    this.#csv = this.#csvReader();
-  }
-
-  #csvReader(): CsvReader | undefined {
-    const { format, csv = {} } = this.#options;
-    const { columns } = this.#progress;
-    if (format !== 'csv') return undefined;
-    return this.#reader.csv(columns ? { ...csv, columns } : csv);
-  }
-
-  /** The table may be another one since the last chunk. */
-  #refresh(): void {
-    if (this.#reader === this.#stream.reader) return;
-    this.#reader = this.#stream.reader;
-    this.#csv = this.#csvReader();
-  }
-
-  *take(chunk: Uint8Array, isLast: boolean): Generator<LoadTaken> {
-    let input = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
-    while (!this.stoppedBy) {
-      const before = input.length;
-      this.#refresh();
-      const { tableId: table } = this.#stream;
-      const rows = new RowBuffer(partBytesMax / 4, 4096);
-      const result = this.#readSome(input, rows, isLast);
-      this.#progress.offset += result.consumed;
-      this.#progress.lines += result.lines;
-      this.#progress.columns = this.#csv?.columns;
-      const { undecoded, rejected } = this.#sort(result.rejected, input);
-      input = input.subarray(result.consumed);
-      if (rows.count + undecoded.length > 0) yield { rows, table, undecoded, rejected };
-      if (input.length === before || input.length === 0) break;
-    }
-    this.#rest = input.slice();
-  }
-
-  #readSome(input: Uint8Array, rows: RowBuffer, isLast: boolean): ReadResult {
-    const options: ReadOptions = {
-      firstLine: this.#progress.lines + 1,
-      isLast,
-      stopAtFirst: this.#options.invalid !== 'dead-letter',
-      bytesMax: partBytesMax,
-      skipping: this.#isSkipping,
-    };
-    const result = this.#csv
-      ? this.#csv.read(input, rows, options)
-      : this.#reader.ndjson(input, rows, options);
-    this.#isSkipping = result.skipping;
-    return result;
-  }
-
-  #sort(lines: readonly RejectedLine[], input: Uint8Array) {
-    const undecoded: UndecodedRow[] = [];
-    const rejected: Rejection[] = [];
-    for (const { rejection, start, end } of lines) {
-      if (this.#options.invalid !== 'dead-letter') {
-        this.stoppedBy = rejection;
-        break;
-      }
-      const { code, message } = rejection;
-      undecoded.push({ raw: input.slice(start, end), code, message });
-      if (rejected.length < limits.rejectionsListedMax) rejected.push(rejection);
-    }
-    return { undecoded, rejected };
-  }
-}
-
-/** The input behind its first `count` bytes, which an earlier run has journaled. */
-export async function* skipBytes(input: AsyncIterable<Uint8Array>, count: number) {
-  let left = count;
-  for await (const chunk of input) {
-    if (left >= chunk.length) left -= chunk.length;
-    else {
-      yield left === 0 ? chunk : chunk.subarray(left);
-      left = 0;
-    }
-  }
-}

@@ -8,6 +8,7 @@ import { addCounts, countsWithin, type EndCounts, noCounts } from './merge/ledge
 import { isLost } from './merge/lost.ts';
 import type { Settled } from './merge/stream.ts';
 import type { LaneState } from './target/target.ts';
+import { unlessAborted } from './waiting.ts';
 import type { Watermarks } from './watermarks.ts';
 
 /** How records of these ranges ended, asked of the ledger. */
@@ -17,6 +18,8 @@ export interface Waiter<T> {
   resolve(value: T): void;
   reject(error: Error): void;
 }
+
+type Waited = Pick<KeptRequest, 'id' | 'rows' | 'ranges' | 'counts'>;
 
 interface Entry {
   readonly id: number;
@@ -55,6 +58,8 @@ export class Pending {
   #ended: Error | undefined;
   /** Questions to the ledger, one after another. */
   #asking: Promise<void> = Promise.resolve();
+  /** By request. */
+  readonly #questions = new Map<number, Promise<EndCounts>>();
 
   constructor(
     stream: number,
@@ -83,24 +88,58 @@ export class Pending {
    * Resolves with the ends of the ranges' records; at once where they have them. Rejects with
    * HF_NOT_FOUND where nobody knows them all any more, or some of the records were passed over.
    */
-  async settled(
-    request: Pick<KeptRequest, 'id' | 'rows' | 'ranges' | 'counts'>,
-  ): Promise<EndCounts> {
+  async settled(request: Waited, signal?: AbortSignal): Promise<EndCounts> {
     const known = request.counts ?? this.#requests.byId(request.id)?.counts;
     if (known && endsWithin(known) < request.rows) throw notKnown();
     if (known) return known;
-    if (this.isSettled(request.ranges)) return this.#askLedger(request.ranges);
+    if (this.isSettled(request.ranges)) return unlessAborted(this.#ask(request), signal);
     if (this.#ended) throw this.#ended;
-    const { waiters } = this.#push(request, false);
-    return new Promise((resolve, reject) => waiters.push({ resolve, reject }));
+    const entry = this.#push(request, false);
+    const { promise, resolve, reject } = Promise.withResolvers<EndCounts>();
+    const waiter = { resolve, reject };
+    entry.waiters.push(waiter);
+    return unlessAborted(promise, signal).finally(() => this.#leave(entry, waiter));
   }
 
-  confirmed(ranges: readonly Range[]): Promise<void> {
-    if (this.isConfirmed(ranges)) return Promise.resolve();
-    if (this.#ended) return Promise.reject(this.#ended);
-    return new Promise((resolve, reject) => {
-      this.#confirmWaiters.add({ ranges, waiter: { resolve, reject } });
-    });
+  async confirmed(ranges: readonly Range[], signal?: AbortSignal): Promise<void> {
+    if (this.isConfirmed(ranges)) return;
+    if (this.#ended) throw this.#ended;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiting = { ranges, waiter: { resolve, reject } };
+    this.#confirmWaiters.add(waiting);
+    return unlessAborted(promise, signal).finally(() => this.#confirmWaiters.delete(waiting));
+  }
+
+  async reached(
+    request: Waited,
+    level: 'settled' | 'confirmed',
+    signal?: AbortSignal,
+  ): Promise<EndCounts> {
+    if (level === 'confirmed') await this.confirmed(request.ranges, signal);
+    return this.settled(request, signal);
+  }
+
+  /** Nobody waits for it through this one any more. */
+  #leave(entry: Entry, waiter: Waiter<EndCounts>): void {
+    const at = entry.waiters.indexOf(waiter);
+    if (at < 0) return;
+    entry.waiters.splice(at, 1);
+    if (entry.isKept || entry.waiters.length > 0) return;
+    const place = this.#entries.indexOf(entry, this.#front);
+    if (place >= 0) this.#entries.splice(place, 1);
+  }
+
+  /** Asks the ledger, once for all who want the same, and for one request after another. */
+  #ask({ id, ranges }: Waited): Promise<EndCounts> {
+    const asked = this.#questions.get(id);
+    if (asked) return asked;
+    const answer = this.#asking.then(() => this.#askLedger(ranges));
+    this.#questions.set(id, answer);
+    this.#asking = answer.then(
+      () => undefined,
+      () => undefined,
+    );
+    return answer.finally(() => this.#questions.delete(id));
   }
 
   isSettled(ranges: readonly Range[]): boolean {

@@ -58,7 +58,7 @@ export interface ReceiptState {
   readonly stream: string;
   readonly accepted: number;
   readonly level: Level;
-  /** Present from `settled` on. */
+  /** From `settled` on; absent where the target has to be asked and does not answer in time. */
   readonly counts?: EndCounts;
 }
 
@@ -87,10 +87,7 @@ export interface LoadState {
   readonly load: string;
   /** The input's byte from which to go on. */
   readonly offset: number;
-  /**
-   * SHA-256 (hex) state cannot be kept, so the digest of the prefix up to `offset`, to be
-   * compared.
-   */
+  /** Rows of the input before it. */
   readonly accepted: number;
   /** Set where the load was complete and not yet reported. */
   readonly result?: LoadResult;
@@ -147,6 +144,8 @@ export interface Status {
     readonly bytes: number;
     readonly bytesMax: number;
     readonly full: boolean;
+    /** How long its disk has been syncing while others wait; 0 where it is not. */
+    readonly syncingMs: number;
   };
   readonly target: {
     readonly url: string;
@@ -197,13 +196,20 @@ export interface Holdfast {
   writeBytes(stream: string, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt>;
   /** Begins or resumes a load; `load` does this and the rest in one call. */
   beginLoad(stream: string, options: LoadOptions): Promise<LoadState>;
-  /** Goes on with a load from its `offset`; resolves when all its rows are settled. */
+  /**
+   * Goes on with a load: `input` begins at `load.offset`. Resolves when all its rows are settled.
+   * Rejects with HF_LOAD_MOVED where the load stands elsewhere by now, with HF_BODY_CUT where less
+   * came than it was begun with: begin it again. What was accepted before stays written.
+   */
   continueLoad(
     load: LoadState,
     input: AsyncIterable<Uint8Array>,
     options: LoadOptions,
   ): Promise<LoadResult>;
-  /** Marks the result as reported: the same input is a new load from then on. */
+  /**
+   * Marks the result as reported: the same input is a new load from then on. Throws HF_USAGE where
+   * the load has not come to its end.
+   */
   reportedLoad(load: string): void;
   load(stream: string, input: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadResult>;
   receipt(id: string): Promise<ReceiptState | undefined>;

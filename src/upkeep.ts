@@ -20,6 +20,12 @@ export interface UpkeepParts {
 }
 
 const upkeepMs = 1_000;
+/**
+ * Requests are taken over a second after they came, when most have their ends and go there by one
+ * statement; few at a time, because the journal waits for the thread meanwhile.
+ */
+const takeOverMs = 100;
+const takeOverAfter = upkeepMs / takeOverMs;
 const expireMs = 60_000;
 /** A clock that is set moves further at once than one that is slewed does in a second. */
 const clockStepMs = 10_000;
@@ -29,7 +35,26 @@ const clockStepMs = 10_000;
  * the more then (P18).
  */
 export async function keepUp(parts: UpkeepParts, clock: Clock, signal: AbortSignal): Promise<void> {
-  await Promise.all([keepJournal(parts, clock, signal), keepTarget(parts, clock, signal)]);
+  await Promise.all([
+    keepRequests(parts, clock, signal),
+    keepJournal(parts, clock, signal),
+    keepTarget(parts, clock, signal),
+  ]);
+}
+
+async function keepRequests(
+  { requests }: UpkeepParts,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const added: number[] = [];
+  while (!signal.aborted) {
+    await clock.sleep(takeOverMs, signal);
+    if (signal.aborted) return;
+    added.push(requests.lastAdded);
+    const due = added.length > takeOverAfter ? added.shift() : undefined;
+    if (due !== undefined) whereThereIsRoom(() => requests.flush(due));
+  }
 }
 
 async function keepJournal(
@@ -44,10 +69,12 @@ async function keepJournal(
     await clock.sleep(upkeepMs, signal);
     if (signal.aborted) return;
     whereThereIsRoom(() => {
-      requests.flush();
       const stepMs = offset() - offsetMs;
       // The wall clock was set: the requests are as old as before.
-      if (Math.abs(stepMs) > clockStepMs) requests.moveTimes(stepMs);
+      if (Math.abs(stepMs) > clockStepMs) {
+        requests.flush();
+        requests.moveTimes(stepMs);
+      }
       offsetMs += stepMs;
     });
     journal.mark();

@@ -5,7 +5,7 @@
 // say").
 
 import { crc32 } from 'node:zlib';
-import { renderRow } from './accept/render.ts';
+import { renderRow } from './accept/json-text.ts';
 import type { Disk } from './disk.ts';
 import type { Position } from './journal/block.ts';
 import type { ReadBlock } from './journal/block-reader.ts';

@@ -1,5 +1,4 @@
 // One write: look its key up, decode, refuse or take, journal, wait for the level asked for.
-import { createHash } from 'node:crypto';
 import { type Decoded, decodeBytes, rowsRefused } from './accept/decode.ts';
 import { RowBuffer } from './accept/row-buffer.ts';
 import type { Row } from './accept/rows.ts';
@@ -11,15 +10,21 @@ import type { RequestNote } from './journal/notes.ts';
 import type { KeptRequest, Requests } from './journal/requests.ts';
 import type { EndCounts } from './merge/ledger.ts';
 import { countUp, type Metrics } from './metrics.ts';
+import { digestOfBytes, digestOfRows } from './request-digest.ts';
 import type { OpenStream, Taken } from './stream.ts';
 import type { Level, Receipt, WriteBytesOptions, WriteOptions } from './types.ts';
-import { unlessAborted } from './waiting.ts';
 
 export interface WritingParts {
   readonly requests: Requests;
   readonly admission: Admission;
   readonly metrics: Metrics;
   receiptId(request: number): string;
+}
+
+/** A receipt whose waits can be given up. */
+export interface WaitingReceipt extends Receipt {
+  /** Rejects with HF_NOT_SETTLED when `signal` aborts first; nothing is left of the wait then. */
+  reached(level: 'settled' | 'confirmed', signal?: AbortSignal): Promise<EndCounts>;
 }
 
 /** Decodes, or throws what refuses the whole request. */
@@ -32,7 +37,7 @@ interface Request {
 
 type Noted = Pick<KeptRequest, 'id' | 'rows' | 'ranges' | 'rejected' | 'counts'>;
 
-/** What tells a keyed request from others: its key, and the SHA-256 of its bytes, base64. */
+/** What tells a keyed request from others: see request-digest.ts. */
 export interface KeyedBy {
   readonly key: string;
   readonly digest: string;
@@ -40,9 +45,6 @@ export interface KeyedBy {
 
 /** Rows that were decoded for a table: its id in the dictionary. */
 export type DecodedFor = Decoded & { readonly table: number };
-
-export const sha256 = (bytes: Uint8Array): string =>
-  createHash('sha256').update(bytes).digest('base64');
 
 export class Writing {
   readonly #parts: WritingParts;
@@ -61,7 +63,11 @@ export class Writing {
     this.#parts = parts;
   }
 
-  async rows(stream: OpenStream, rows: readonly Row[], options: WriteOptions): Promise<Receipt> {
+  async rows(
+    stream: OpenStream,
+    rows: readonly Row[],
+    options: WriteOptions,
+  ): Promise<WaitingReceipt> {
     const take = (): Taken => {
       const buffer = new RowBuffer(rows.length === 1 ? 512 : rows.length * 96, rows.length);
       const { rejected } = stream.reader.objects(rows, buffer);
@@ -71,13 +77,17 @@ export class Writing {
     const { idempotencyKey: key } = options;
     if (key === undefined)
       return this.#answer(stream, await this.#journal(stream, { take }, options), options);
-    // Rows without bytes of their own are told apart by what they encode to.
-    const taken = take();
-    const digest = sha256(taken.rows.bytes.subarray(0, taken.rows.length));
-    return this.#keyed(stream, { key, digest, take: () => taken }, options);
+    const digest = digestOfRows(rows);
+    // At once, because the rows are the caller's; whether they fit says nothing of what is known.
+    const taken = attempt(take);
+    return this.#keyed(stream, { key, digest, take: taken }, options);
   }
 
-  async bytes(stream: OpenStream, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt> {
+  async bytes(
+    stream: OpenStream,
+    bytes: Uint8Array,
+    options: WriteBytesOptions,
+  ): Promise<WaitingReceipt> {
     const take = (): DecodedFor => {
       const { reader, tableId: table } = stream;
       const how = { ...options, onRefused: this.#onRefused, spares: this.#spares };
@@ -85,7 +95,7 @@ export class Writing {
     };
     const { idempotencyKey: key } = options;
     if (key !== undefined) {
-      return this.#keyed(stream, { key, digest: sha256(bytes), take }, options);
+      return this.#keyed(stream, { key, digest: digestOfBytes(bytes, options), take }, options);
     }
     return this.#unkeyed(stream, take, options);
   }
@@ -95,7 +105,7 @@ export class Writing {
     stream: OpenStream,
     { key, digest, ...taken }: DecodedFor & Partial<KeyedBy>,
     options: WriteOptions,
-  ): Promise<Receipt> {
+  ): Promise<WaitingReceipt> {
     const take = (): DecodedFor => taken;
     if (key === undefined || digest === undefined) return this.#unkeyed(stream, take, options);
     return this.#keyed(stream, { key, digest, take }, options);
@@ -106,7 +116,7 @@ export class Writing {
     stream: OpenStream,
     by: KeyedBy,
     options: WriteOptions,
-  ): Promise<Receipt | undefined> {
+  ): Promise<WaitingReceipt | undefined> {
     await this.#twin(stream, by);
     const note = this.#lookUp(stream, by);
     return note && this.#answer(stream, note, { ...options, isRepeated: true });
@@ -116,7 +126,7 @@ export class Writing {
     stream: OpenStream,
     take: () => DecodedFor,
     options: WriteOptions,
-  ): Promise<Receipt> {
+  ): Promise<WaitingReceipt> {
     const note = await this.#journal(stream, { take, keep: {} }, options);
     return this.#answer(stream, note, options);
   }
@@ -142,7 +152,7 @@ export class Writing {
     stream: OpenStream,
     request: KeyedBy & { readonly take: Take },
     options: WriteOptions,
-  ): Promise<Receipt> {
+  ): Promise<WaitingReceipt> {
     const { requests } = this.#parts;
     const { key, digest } = request;
     await this.#twin(stream, request);
@@ -196,7 +206,7 @@ export class Writing {
     stream: OpenStream,
     note: Noted,
     options: WriteOptions & { readonly isRepeated?: boolean },
-  ): Promise<Receipt> {
+  ): Promise<WaitingReceipt> {
     const { level = 'journaled', signal, isRepeated = false } = options;
     const { pending } = stream;
     let settled: Promise<EndCounts> | undefined;
@@ -204,7 +214,7 @@ export class Writing {
       settled ??= pending.settled(note);
       return settled;
     };
-    const receipt: Receipt = {
+    const receipt: WaitingReceipt = {
       id: this.#parts.receiptId(note.id),
       stream: stream.name,
       accepted: note.rows,
@@ -216,10 +226,22 @@ export class Writing {
       get confirmed() {
         return pending.confirmed(note.ranges).then(counts);
       },
+      reached: (wanted, until) => pending.reached(note, wanted, until),
     };
-    if (level === 'journaled') return receipt;
-    await unlessAborted(level === 'settled' ? counts() : receipt.confirmed, signal);
+    if (level !== 'journaled') await receipt.reached(level, signal);
     return receipt;
+  }
+}
+
+/** Does it now, and says later what came of it. */
+function attempt<T>(work: () => T): () => T {
+  try {
+    const done = work();
+    return () => done;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
   }
 }
 

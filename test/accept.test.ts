@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ColumnType } from '../src/accept/columns.ts';
 import { RowBuffer } from '../src/accept/row-buffer.ts';
-import type { Row } from '../src/accept/rows.ts';
+import type { Row, Skipping } from '../src/accept/rows.ts';
 import { limits } from '../src/limits.ts';
 import {
   column,
@@ -140,7 +140,8 @@ test('a line of a gigabyte is refused once, by its number, and skipped without b
   const read = reader(table, { lineBytesMax: 1000 });
   const into = new RowBuffer();
   const refused: string[] = [];
-  let [line, skipping, rest] = [1, false, Buffer.alloc(0)];
+  let [line, rest] = [1, Buffer.alloc(0)];
+  let skipping: Skipping = false;
   const feed = (chunk: Uint8Array, isLast = false): void => {
     rest = Buffer.concat([rest, chunk]);
     const result = read.ndjson(rest, into, { firstLine: line, skipping, isLast });

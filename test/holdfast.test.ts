@@ -11,7 +11,7 @@ import { HoldfastError } from '../src/errors.ts';
 import { open } from '../src/holdfast.ts';
 import type { OpenOptions } from '../src/options.ts';
 import { Watermarks } from '../src/watermarks.ts';
-import { diskWith, temporaryFolder } from './support/journals.ts';
+import { diskWith, syncedBy, temporaryFolder } from './support/journals.ts';
 
 /** A folder with a SQLite file and options to open it. */
 function shopIn(t: TestContext) {
@@ -141,7 +141,7 @@ test('a key whose group met a failing sync is never said to be not written', asy
         if (fails) throw Object.assign(new Error('broken'), { code: 'EIO' });
         file.sync();
       };
-      return { ...file, sync };
+      return syncedBy(file, sync);
     },
   });
   const own = { ...options, loaderThread: 'own' } as const;

@@ -7,7 +7,13 @@ import { HoldfastError } from '../src/errors.ts';
 import { checkJournal } from '../src/journal/inspect.ts';
 import { Journal } from '../src/journal/journal.ts';
 import { decide, readJournal, type Stop } from '../src/journal/recovery.ts';
-import { diskWith, journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
+import {
+  diskWith,
+  journalOptions,
+  parcelOf,
+  syncedBy,
+  temporaryFolder,
+} from './support/journals.ts';
 
 const lastSegment = (directory: string): string => {
   const names = readdirSync(directory).filter((name) => name.endsWith('.segment'));
@@ -181,17 +187,16 @@ test('a second process gets a clear error with the pid of the owner (P21)', asyn
 
 /** A disk whose files' calls can be made to fail. */
 function failingDisk(fails: { sync?: string; write?: string; short?: boolean }) {
-  const wrap = (file: DiskFile): DiskFile => ({
-    ...file,
-    write: (bytes, position) => {
+  const wrap = (file: DiskFile): DiskFile => {
+    const write: DiskFile['write'] = (bytes, position) => {
       if (fails.write) throw Object.assign(new Error(fails.write), { code: fails.write });
       return file.write(fails.short ? bytes.subarray(0, 100) : bytes, position);
-    },
-    sync: () => {
+    };
+    return syncedBy({ ...file, write }, () => {
       if (fails.sync) throw Object.assign(new Error(fails.sync), { code: fails.sync });
       file.sync();
-    },
-  });
+    });
+  };
   return diskWith({ open: (path, mode) => wrap(systemDisk.open(path, mode)) });
 }
 

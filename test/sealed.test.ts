@@ -10,7 +10,7 @@ import { bytesOf, headerBytes, readHeader, sealBlock } from '../src/journal/bloc
 import { headWindowBytes } from '../src/journal/block-reader.ts';
 import { segmentNumbers, segmentPath } from '../src/journal/files.ts';
 import type { Parcel } from '../src/journal/group.ts';
-import { checkJournal, dumpJournal } from '../src/journal/inspect.ts';
+import { checkJournal, dumpJournal, salvageJournal } from '../src/journal/inspect.ts';
 import { Journal } from '../src/journal/journal.ts';
 import { type CheckpointNote, decodeNote, encodeNote } from '../src/journal/notes.ts';
 import { readJournal } from '../src/journal/recovery.ts';
@@ -278,4 +278,24 @@ test('who looks for some records of a stream reads the segments that have them',
     (from[0] ?? 0) < wanted && (to?.[0] ?? Number.POSITIVE_INFINITY) >= wanted;
   for (const { block } of blocksOf(stream, hasIt)) read.add(block.header.segment);
   assert.deepEqual([...read], [second]);
+});
+
+test('salvage writes rows that dump shows, and what never decoded with the bytes that it has', async (t) => {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const directory = join(folder.path, 'journal');
+  const journal = await Journal.open(journalOptions(directory, { segmentBytes }));
+  const raw = Buffer.from([0x7b, 0xff, 0xc3, 0x28, 0x00]);
+  const undecoded = [{ raw, code: 'bad-json', message: 'no row' }] as const;
+  await journal.submit({ ...readableParcel(journal), undecoded });
+  await journal.close();
+  const dumped: Buffer[] = [];
+  for (const { row, raw: bytes } of dumpJournal(systemDisk, directory)) {
+    dumped.push(Buffer.concat([row ?? bytes ?? Buffer.alloc(0), Buffer.from('\n')]));
+  }
+  assert.equal(dumped.length, 1501);
+  assert(dumped.some((line) => line.subarray(0, -1).equals(raw)));
+  const [kept] = salvageJournal(systemDisk, directory, join(folder.path, 'out')).kept;
+  assert.equal(kept?.records, 1501);
+  assert(readFileSync(kept.file).equals(Buffer.concat(dumped)));
 });

@@ -22,7 +22,7 @@ type Route = readonly [method: 'GET' | 'POST' | 'DELETE', path: string];
 const writing: readonly Route[] = [
   ['POST', '/v1/streams/payments/records'],
   ['POST', '/v1/streams/payments/loads'],
-  ['POST', '/v1/loads/none'],
+  ['POST', '/v1/loads/none?offset=0'],
   ['POST', '/v1/loads/none/reported'],
 ];
 const reading: readonly Route[] = [

@@ -40,9 +40,12 @@ interface Line {
   readonly error?: { readonly code: string; readonly outcome: string };
 }
 
+const pathOf = ({ load, offset }: Pick<LoadState, 'load' | 'offset'>): string =>
+  `/v1/loads/${load}?offset=${offset}`;
+
 /** Sends bytes to a load and returns the lines of its answer. */
-async function feed(rig: Rig, load: string, init: RequestInit) {
-  const answer = await ask(rig, `/v1/loads/${load}`, { ...init, method: 'POST' });
+async function feed(rig: Rig, { load, offset }: LoadState, init: RequestInit) {
+  const answer = await ask(rig, pathOf({ load, offset }), { ...init, method: 'POST' });
   const told = answer.text.trim().split('\n');
   return { ...answer, lines: told.map((text) => JSON.parse(text) as Line) };
 }
@@ -53,21 +56,22 @@ const counts = (result: LoadResult | undefined) =>
 test('a load larger than any request is settled when it answers', async (t) => {
   const rig = await startRig(t, { bodyBytesMax: 1000 });
   const input = lines(1, 20_000);
-  const { load, offset } = await begun(rig, input);
+  const first = await begun(rig, input);
+  const { load, offset } = first;
   assert.equal(offset, 0);
-  const fed = await feed(rig, load, { body: input });
+  const fed = await feed(rig, first, { body: input });
   assert.equal(fed.headers.get('content-type'), 'application/x-ndjson');
   const last = fed.lines.at(-1);
   assert.deepEqual(counts(last?.result), [20_000, 20_000, 0, 0], fed.text.slice(-500));
   assert.equal(fed.lines.at(-2)?.progress?.accepted, 20_000);
   const again = await begun(rig, input);
   assert.deepEqual([again.load, again.offset], [load, input.length], 'it was not reported yet');
-  const told = await feed(rig, load, {});
+  const told = await feed(rig, again, {});
   assert.deepEqual(counts(told.lines.at(-1)?.result), [20_000, 20_000, 0, 0], told.text);
   assert.equal((await ask(rig, `/v1/loads/${load}/reported`, { method: 'POST' })).status, 204);
   const fresh = await begun(rig, input);
   assert.deepEqual([fresh.offset, fresh.result], [0, undefined]);
-  const second = await feed(rig, fresh.load, {
+  const second = await feed(rig, fresh, {
     body: gzipSync(input),
     headers: { 'content-encoding': 'gzip' },
   });
@@ -78,7 +82,7 @@ test('a load whose sender dies goes on from where it was, also after a restart',
   const rig = await startRig(t);
   const input = lines(1, 30_000);
   const first = await begun(rig, input, { digest: '0'.repeat(64) });
-  const sender = request(`${rig.server.url}/v1/loads/${first.load}`, { method: 'POST' });
+  const sender = request(`${rig.server.url}${pathOf(first)}`, { method: 'POST' });
   const answered = once(sender, 'response');
   // The connection is cut on purpose below.
   const cut = once(sender, 'close');
@@ -94,7 +98,7 @@ test('a load whose sender dies goes on from where it was, also after a restart',
   await rig.restart();
   const third = await begun(rig, input, { digest: '0'.repeat(64) });
   assert(third.offset >= second.offset);
-  const fed = await feed(rig, third.load, { body: input.slice(third.offset) });
+  const fed = await feed(rig, third, { body: input.slice(third.offset) });
   assert.deepEqual(counts(fed.lines.at(-1)?.result), [30_000, 30_000, 0, 0], fed.text.slice(-500));
 });
 
@@ -102,7 +106,7 @@ test('a new sender takes a load over from one that still hangs on', async (t) =>
   const rig = await startRig(t);
   const input = lines(1, 30_000);
   const first = await begun(rig, input);
-  const sender = request(`${rig.server.url}/v1/loads/${first.load}`, { method: 'POST' });
+  const sender = request(`${rig.server.url}${pathOf(first)}`, { method: 'POST' });
   const answered = once(sender, 'response');
   sender.on('error', (error) => sender.destroy(error));
   sender.write(input.slice(0, 1_500_000));
@@ -111,19 +115,44 @@ test('a new sender takes a load over from one that still hangs on', async (t) =>
   const second = await begun(rig, input);
   assert.match(await hanging, /"error":\{"code":"HF_ABORTED","outcome":"unknown"/);
   assert(second.offset > 0, 'what the first one sent is kept');
-  const fed = await feed(rig, second.load, { body: input.slice(second.offset) });
+  const fed = await feed(rig, second, { body: input.slice(second.offset) });
   assert.deepEqual(counts(fed.lines.at(-1)?.result), [30_000, 30_000, 0, 0], fed.text.slice(-500));
+});
+
+test('bytes that do not begin where the load stands are not taken', async (t) => {
+  const rig = await startRig(t);
+  const input = lines(1, 30_000);
+  const first = await begun(rig, input);
+  const second = await begun(rig, input);
+  assert.deepEqual(second, first, 'both are told to begin at the first byte');
+  const half = input.slice(0, input.indexOf('\n', input.length / 2) + 1);
+  const cut = (await feed(rig, first, { body: half })).lines.at(-1);
+  assert.deepEqual([cut?.error?.code, cut?.error?.outcome], ['HF_BODY_CUT', 'unknown']);
+  // As told before the other one sent half of it, and as nobody was told.
+  for (const offset of [0, half.length - 10]) {
+    const late = await feed(rig, { ...second, offset }, { body: input.slice(offset) });
+    assert.equal(late.lines.at(-1)?.error?.code, 'HF_LOAD_MOVED', late.text);
+  }
+  const reported = await ask(rig, `/v1/loads/${first.load}/reported`, { method: 'POST' });
+  assert.deepEqual([reported.status, reported.body.code], [400, 'HF_USAGE']);
+  const third = await begun(rig, input);
+  assert.equal(third.offset, half.length);
+  const more = await feed(rig, third, { body: `${input.slice(third.offset)}${lines(1, 1)}` });
+  assert.equal(more.lines.at(-1)?.error?.code, 'HF_USAGE', more.text);
+  const fourth = await begun(rig, input);
+  const fed = await feed(rig, fourth, { body: input.slice(fourth.offset) });
+  assert.deepEqual(counts(fed.lines.at(-1)?.result), [30_000, 30_000, 0, 0], fed.text);
 });
 
 test('a bad row stops a load and says where; as a dead letter it does not', async (t) => {
   const rig = await startRig(t);
   const input = `${lines(1, 10)}not json\n${lines(11, 10)}`;
   const strict = await begun(rig, input);
-  const stopped = (await feed(rig, strict.load, { body: input })).lines.at(-1)?.result;
+  const stopped = (await feed(rig, strict, { body: input })).lines.at(-1)?.result;
   assert.deepEqual(stopped?.rejected[0]?.line, 11);
   assert.equal(stopped?.complete, false);
   const lenient = await begun(rig, input, { invalid: 'dead-letter' });
-  const whole = (await feed(rig, lenient.load, { body: input })).lines.at(-1)?.result;
+  const whole = (await feed(rig, lenient, { body: input })).lines.at(-1)?.result;
   assert.deepEqual(counts(whole), [21, 10, 10, 1]);
   assert.equal(whole?.complete, true);
 });
@@ -137,8 +166,7 @@ test('csv options reach a load', async (t) => {
     columns: ['tx_id', 'user_id', 'status'],
     nulls: ['NA'],
   };
-  const { load } = await begun(rig, input, more);
-  const fed = await feed(rig, load, { body: input });
+  const fed = await feed(rig, await begun(rig, input, more), { body: input });
   assert.deepEqual(counts(fed.lines.at(-1)?.result), [2, 2, 0, 0], fed.text);
   assert.deepEqual(
     rig.query('SELECT status FROM payments ORDER BY tx_id').map(({ status }) => status),
@@ -158,7 +186,7 @@ test('what is not a load is refused by its code', async (t) => {
   const load = { format: 'ndjson', size: 1, digest: '0'.repeat(64) };
   const cases = [
     [404, 'HF_UNKNOWN_STREAM', await post('/v1/streams/nope/loads', load, all)],
-    [404, 'HF_NOT_FOUND', await post('/v1/loads/nope', undefined, all)],
+    [404, 'HF_NOT_FOUND', await post('/v1/loads/nope?offset=0', undefined, all)],
     [404, 'HF_NOT_FOUND', await post('/v1/loads/nope/reported', undefined, all)],
     [400, 'HF_USAGE', await post('/v1/streams/notes/loads', { ...load, format: 'json' }, all)],
     [400, 'HF_USAGE', await post('/v1/streams/notes/loads', { ...load, digest: 'x' }, all)],
@@ -168,15 +196,15 @@ test('what is not a load is refused by its code', async (t) => {
     assert.deepEqual([answer.status, answer.body.code], [status, code], answer.text);
   }
   const begunElsewhere = await post('/v1/streams/notes/loads', load, all);
-  const path = `/v1/loads/${begunElsewhere.body.load}`;
+  const path = `/v1/loads/${begunElsewhere.body.load}?offset=0`;
   assert.equal((await post(path, undefined, bearer('writes-payments'))).status, 403);
 });
 
 test('a load in hand when the server closes is told so and can be resumed', async (t) => {
   const rig = await startRig(t);
   const input = lines(1, 100);
-  const { load } = await begun(rig, input);
-  const sender = request(`${rig.server.url}/v1/loads/${load}`, { method: 'POST' });
+  const first = await begun(rig, input);
+  const sender = request(`${rig.server.url}${pathOf(first)}`, { method: 'POST' });
   const answered = once(sender, 'response');
   sender.on('error', (error) => sender.destroy(error));
   sender.write(input.slice(0, 1000));
@@ -186,7 +214,7 @@ test('a load in hand when the server closes is told so and can be resumed', asyn
   await closed;
   await rig.restart();
   const again = await begun(rig, input);
-  const fed = await feed(rig, again.load, { body: input.slice(again.offset) });
+  const fed = await feed(rig, again, { body: input.slice(again.offset) });
   assert.equal(fed.lines.at(-1)?.result?.accepted, 100, fed.text);
   const { status } = await send(rig, lines(1, 1));
   assert.equal(status, 202);

@@ -13,6 +13,7 @@ import { knownError, refusalBody, statusOf } from '../src/server/refusal.ts';
 import { startServer } from '../src/server/server.ts';
 import { TargetError } from '../src/target/target.ts';
 import type { Status, VerifyResult } from '../src/types.ts';
+import { syncedBy } from './support/journals.ts';
 import { ask, line, postHead, rawConnection, send, startRig } from './support/server-rig.ts';
 
 const settled = { query: '?ack=settled' };
@@ -116,7 +117,7 @@ test('a failed sync answers unknown, and health turns red', async (t) => {
         }
         file.sync();
       };
-      return { ...file, write, sync };
+      return syncedBy({ ...file, write }, sync);
     },
   };
   const rig = await startRig(t, {}, { disk });

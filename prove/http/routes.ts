@@ -120,7 +120,8 @@ class RouteAttack {
     const things = await this.#things();
     const routes: Route[] = [];
     for (const [pattern, methods] of Object.entries(paths)) {
-      const path = pattern.replaceAll(/\{(\w+)\}/g, (_, name: string) => things[name] ?? 'none');
+      const plain = pattern.replaceAll(/\{(\w+)\}/g, (_, name: string) => things[name] ?? 'none');
+      const path = pattern === '/v1/loads/{load}' ? `${plain}?offset=0` : plain;
       for (const method of Object.keys(methods).map((name) => name.toUpperCase())) {
         const rule = rules[`${method} ${pattern}`];
         if (!rule) {

@@ -19,7 +19,7 @@ export function compileRows(table: Table, rules: RowRules): RowReader {
     table,
     rules,
     ndjson: (input, into, options = {}) => json.lines(input, into, options),
-    json: (input, into) => json.document(input, into),
+    json: (input, into, options = {}) => json.document(input, into, options),
     csv: (options) => new CsvInput(options, rules, row),
     objects: (rows, into) => objects.read(rows, into),
   };

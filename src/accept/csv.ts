@@ -60,15 +60,18 @@ export class CsvInput implements CsvReader {
     const progress = new Progress(options);
     this.#row.nextTurn();
     if (!this.#isBegun) {
+      progress.skipping = options.skipping ?? false;
       if (input.length < 3 && !progress.isLast) return progress.result();
       this.#isBegun = true;
+      this.#skipping = progress.skipping !== false;
+      this.#skipsQuoted = progress.skipping === 'quoted';
       if (progress.line === 1 && hasMark(input)) progress.at = 3;
     }
     if (this.#skipping) this.#skip(input, progress);
     while (progress.at < input.length && progress.isOpen(into)) {
       if (!this.#nextRecord(input, into, progress)) break;
     }
-    progress.skipping = this.#skipping;
+    progress.skipping = this.#skipping && (this.#skipsQuoted ? 'quoted' : 'plain');
     return progress.result();
   }
 

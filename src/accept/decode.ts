@@ -15,6 +15,9 @@ export interface Decoded {
   readonly rejected: readonly Rejection[];
 }
 
+/** Reading ends at so many: each takes time and memory, and the first ones say what is wrong. */
+const rejectedMax = 10_000;
+
 /** Hears how many rows were refused, by code. */
 export type OnRefused = (code: string, count: number) => void;
 
@@ -44,14 +47,19 @@ function decodeInto(
   { reader, bytes }: { readonly reader: RowReader; readonly bytes: Uint8Array },
   options: DecodeOptions,
 ): Decoded {
+  const most = { rejectedMax };
   const { rejected } =
     options.format === 'json'
-      ? reader.json(bytes, rows)
+      ? reader.json(bytes, rows, most)
       : options.format === 'csv'
-        ? reader.csv(options.csv ?? {}).read(bytes, rows)
-        : reader.ndjson(bytes, rows);
+        ? reader.csv(options.csv ?? {}).read(bytes, rows, most)
+        : reader.ndjson(bytes, rows, most);
   if (rejected.length > 0 && options.invalid !== 'dead-letter') {
     throw rowsRefused(rejected, options.onRefused);
+  }
+  if (rejected.length === rejectedMax) {
+    const message = `${rejectedMax} of the rows do not fit the table; fewer can be kept at once.`;
+    throw new HoldfastError('HF_TOO_LARGE', message);
   }
   if (rows.count + rejected.length === 0) {
     throw new HoldfastError('HF_EMPTY', 'The request holds no row.');
@@ -72,7 +80,8 @@ export function rowsRefused(lines: readonly RejectedLine[], onRefused: OnRefused
   const where = first
     ? ` First: line ${first.line}, ${first.column ?? 'the whole line'}: ${first.message}`
     : '';
-  const message = `${lines.length} of the rows do not fit the table; nothing was written.${where}`;
+  const many = lines.length === rejectedMax ? `${rejectedMax} or more` : `${lines.length}`;
+  const message = `${many} of the rows do not fit the table; nothing was written.${where}`;
   return new HoldfastError('HF_ROWS_REFUSED', message, { rejected: listed });
 }
 

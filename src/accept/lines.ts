@@ -1,17 +1,18 @@
 // What the readers share: how a problem becomes a rejection of a line, and how reading goes on.
 import type { Problem } from './cell.ts';
 import type { RowBuffer } from './row-buffer.ts';
-import type { ReadOptions, ReadResult, RejectedLine } from './rows.ts';
+import type { ReadOptions, ReadResult, RejectedLine, Skipping } from './rows.ts';
 
 /** Where one call of a reader stands in its input. */
 export class Progress {
   at = 0;
   line: number;
-  skipping = false;
+  skipping: Skipping = false;
   readonly isLast: boolean;
   readonly #firstLine: number;
   readonly #stopAtFirst: boolean;
   readonly #bytesMax: number;
+  readonly #rejectedMax: number;
   readonly #rejected: RejectedLine[] = [];
   #isStopped = false;
 
@@ -21,6 +22,7 @@ export class Progress {
     this.isLast = options.isLast ?? true;
     this.#stopAtFirst = options.stopAtFirst ?? false;
     this.#bytesMax = options.bytesMax ?? Number.POSITIVE_INFINITY;
+    this.#rejectedMax = options.rejectedMax ?? Number.POSITIVE_INFINITY;
   }
 
   get bytesMax(): number {
@@ -28,7 +30,8 @@ export class Progress {
   }
 
   isOpen(into: RowBuffer): boolean {
-    return !this.#isStopped && into.length < this.#bytesMax;
+    const isFull = this.#rejected.length >= this.#rejectedMax;
+    return !this.#isStopped && !isFull && into.length < this.#bytesMax;
   }
 
   /** Notes the refused line from `at` to `end`; false where reading stops before it. */

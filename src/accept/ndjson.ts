@@ -46,7 +46,7 @@ export class JsonReader {
   #skip(input: Uint8Array, progress: Progress): boolean {
     const end = input.indexOf(newline);
     progress.at = end < 0 ? input.length : end + 1;
-    progress.skipping = end < 0 && !progress.isLast;
+    progress.skipping = end < 0 && !progress.isLast && 'plain';
     if (!progress.skipping) progress.line++;
     return end >= 0;
   }
@@ -60,7 +60,7 @@ export class JsonReader {
     const { lineBytesMax } = this.#rules;
     if (end - at > lineBytesMax) {
       if (!progress.reject(tooLong(lineBytesMax), end)) return false;
-      progress.skipping = !isWhole && !progress.isLast;
+      progress.skipping = !isWhole && !progress.isLast && 'plain';
     } else {
       if (!isWhole && !progress.isLast) return false;
       const problem = this.#line(input, into, { start: at, end, isWhole });
@@ -102,8 +102,12 @@ export class JsonReader {
   }
 
   /** See RowReader.json. */
-  document(input: Uint8Array, into: RowBuffer): ReadResult {
-    const progress = new Progress({});
+  document(
+    input: Uint8Array,
+    into: RowBuffer,
+    options: Pick<ReadOptions, 'rejectedMax'>,
+  ): ReadResult {
+    const progress = new Progress(options);
     this.#row.nextTurn();
     const scanner = this.#scanner;
     scanner.begin(input, hasMark(input) ? 3 : 0, withoutCutCharacter(input, 0, input.length));
@@ -140,6 +144,7 @@ export class JsonReader {
       if (problem) progress.reject(problem, at, 0);
       progress.line++;
       if (!isArray) return true;
+      if (!progress.isOpen(into)) return false;
       scanner.space();
       const next = scanner.peek();
       progress.at = at;

@@ -236,7 +236,7 @@ export function floatEncoder(type: Float, inexact: Inexact): Encode {
  * The digits of a numeric field whose bytes begin at `at`, with `dscale` of them behind the point.
  */
 export function numericText(view: DataView, at: number): string {
-  const groups = view.getInt16(at);
+  const groups = view.getUint16(at);
   const weight = view.getInt16(at + 2);
   const sign = view.getInt16(at + 4) === 0x4000 ? '-' : '';
   const dscale = view.getInt16(at + 6);
@@ -261,7 +261,7 @@ const powersOf10 = Array.from({ length: 16 }, (_, power) => 10 ** power);
  * there may be more.
  */
 export function shortNumeric(view: DataView, at: number): number | undefined {
-  const groups = view.getInt16(at);
+  const groups = view.getUint16(at);
   const weight = view.getInt16(at + 2);
   let digits = 0;
   for (let i = 0; i < groups; i++) {

@@ -1,6 +1,5 @@
-// Tuples of the row format back to JSON text and to plain values: exact, so that decoding the text
-// again gives the same tuple. Trusts the tuple; the journal's CRC has vouched for it.
-import assert from 'node:assert/strict';
+// Fields of the row format back to plain values. Trusts the tuple; the journal has vouched for it by
+// its CRC. As JSON text: json-text.ts.
 import {
   dateText,
   type Moment,
@@ -9,9 +8,8 @@ import {
   timestampText,
   timeText,
 } from './calendar.ts';
-import type { Column, ColumnType, Table } from './columns.ts';
-import { floatText, numericText } from './numeric.ts';
-import type { ColumnSet } from './row-buffer.ts';
+import type { Column, ColumnType } from './columns.ts';
+import { numericText } from './numeric.ts';
 
 /** Bytes seen as Node's Buffer and through a DataView, both made once for many fields. */
 export interface TupleBytes {
@@ -39,7 +37,7 @@ function intOf(view: DataView, type: Extract<ColumnType, { kind: 'int' }>, at: n
   return BigInt(type.unsigned ? view.getUint16(at) : view.getInt16(at));
 }
 
-function momentAt(view: DataView, at: number): Moment {
+export function momentAt(view: DataView, at: number): Moment {
   const total = view.getInt32(at) * 4_294_967_296 + view.getUint32(at + 4);
   if (!Number.isSafeInteger(total)) return momentOf(view.getBigInt64(at));
   const days = Math.floor(total / microsPerDay);
@@ -49,83 +47,6 @@ function momentAt(view: DataView, at: number): Moment {
 function uuidOf({ bytes }: TupleBytes, start: number): string {
   const hex = bytes.toString('hex', start, start + 16);
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
-}
-
-/** The bytes of one field, as JSON text. */
-function jsonOf(type: ColumnType, from: TupleBytes, { start, length }: FieldRange): string {
-  const { bytes, view } = from;
-  switch (type.kind) {
-    case 'bool':
-      return bytes[start] === 1 ? 'true' : 'false';
-    case 'int':
-      return String(intOf(view, type, start));
-    case 'float':
-      return floatText(
-        type.bytes === 8 ? view.getFloat64(start) : view.getFloat32(start),
-        type.bytes,
-      );
-    case 'numeric':
-      return numericText(view, start);
-    case 'json':
-      return stringOf(from, start, start + length);
-    case 'jsonb':
-      return stringOf(from, start + 1, start + length);
-    case 'bytea':
-      return `"${bytes.toString('base64', start, start + length)}"`;
-    case 'date':
-      return `"${dateText(view.getInt32(start))}"`;
-    case 'time':
-      return `"${timeText(momentAt(view, start).micros)}"`;
-    case 'timestamp':
-      return `"${timestampText(momentAt(view, start), 'T')}"`;
-    case 'timestamptz':
-      return `"${timestampText(momentAt(view, start), 'T')}Z"`;
-    case 'uuid':
-      return `"${uuidOf(from, start)}"`;
-    case 'text':
-    case 'enum':
-    case 'cast':
-      return JSON.stringify(stringOf(from, start, start + length));
-  }
-}
-
-/**
- * Calls `each` for every field of the tuple whose bytes begin at `start`, in the order of the
- * table, and returns where the tuple ends.
- */
-export function eachField(
-  from: TupleBytes,
-  tuple: { readonly start: number; readonly columns: readonly Column[]; readonly set: ColumnSet },
-  each: (column: Column, range: FieldRange) => void,
-): number {
-  const { columns, set } = tuple;
-  assert.equal(from.view.getInt16(tuple.start), set.length, 'the tuple has the columns of its set');
-  let at = tuple.start + 2;
-  for (const place of set) {
-    const column = columns[place];
-    assert(column, 'the column set names columns of the table');
-    const length = from.view.getInt32(at);
-    each(column, { start: at + 4, length });
-    at += 4 + Math.max(length, 0);
-  }
-  return at;
-}
-
-/** The exact JSON text of a tuple: numbers with all their digits, json columns verbatim. */
-export function renderRow(
-  table: Table,
-  set: ColumnSet,
-  tuple: { readonly bytes: Uint8Array; readonly start: number; readonly end: number },
-): string {
-  const from = tupleBytes(tuple.bytes);
-  const parts: string[] = [];
-  const { columns } = table;
-  const end = eachField(from, { start: tuple.start, columns, set }, (column, range) => {
-    const value = range.length < 0 ? 'null' : jsonOf(column.type, from, range);
-    parts.push(`${JSON.stringify(column.name)}:${value}`);
-  });
-  assert.equal(end, tuple.end, 'the tuple ends where its last field does');
-  return `{${parts.join(',')}}`;
 }
 
 /**

@@ -35,11 +35,16 @@ export interface ReadOptions {
   readonly isLast?: boolean;
   /** Stop at the first refused line (its bytes are not consumed) instead of collecting all. */
   readonly stopAtFirst?: boolean;
-  /** The result before this one had `skipping`: the input begins inside that refused line. */
-  readonly skipping?: boolean;
+  /** What the result before this one had: where true, the input begins inside a refused line. */
+  readonly skipping?: Skipping;
   /** Stop, between lines, when `into` holds at least this many bytes of tuples. */
   readonly bytesMax?: number;
+  /** Stop, between lines, when so many have been refused. */
+  readonly rejectedMax?: number;
 }
+
+/** Whether the rest of a line is passed over, and whether that is inside the quotes of CSV. */
+export type Skipping = false | 'plain' | 'quoted';
 
 export interface ReadResult {
   /** Bytes of the input that are done with: whole lines, unless `skipping`. */
@@ -49,9 +54,9 @@ export interface ReadResult {
   readonly rejected: readonly RejectedLine[];
   /**
    * A line that is longer than the limit was refused before its end was seen: `consumed` lies
-   * inside it. NDJSON: pass `skipping` with the next input. CSV: the reader remembers it.
+   * inside it. To be passed with the next input; a reader of CSV remembers it as well.
    */
-  readonly skipping: boolean;
+  readonly skipping: Skipping;
 }
 
 /** Values that library rows may hold. Absent (or undefined) columns get the table's default. */
@@ -91,7 +96,7 @@ export interface RowReader {
    * One JSON object, or an array of objects; `line` in rejections is the place in the array, from
    * 1, and `offset` the byte in the whole input. Behind a syntax error nothing more is read.
    */
-  json(input: Uint8Array, into: RowBuffer): ReadResult;
+  json(input: Uint8Array, into: RowBuffer, options?: Pick<ReadOptions, 'rejectedMax'>): ReadResult;
   csv(options: CsvOptions): CsvReader;
   objects(rows: readonly Row[], into: RowBuffer): ReadResult;
 }

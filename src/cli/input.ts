@@ -30,7 +30,8 @@ export interface Input {
  */
 export async function openInput(name: string, mustKnow: boolean): Promise<Input> {
   if (name !== '-') return fileInput(resolve(workingFolder(), name));
-  if (!mustKnow) return { read: () => process.stdin, close: () => undefined };
+  // A pipe that nobody ends would keep the process.
+  if (!mustKnow) return { read: () => process.stdin, close: () => process.stdin.destroy() };
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-load-'));
   const close = () => rmSync(folder, { recursive: true, force: true });
   try {
@@ -45,14 +46,27 @@ export async function openInput(name: string, mustKnow: boolean): Promise<Input>
 
 async function fileInput(path: string): Promise<Input> {
   if (!existsSync(path)) throw new HoldfastError('HF_USAGE', `There is no file ${path}.`);
-  const read = (offset: number) => readFrom(path, offset);
   const hash = createHash('sha256');
   let size = 0;
-  for await (const chunk of read(0)) {
+  for await (const chunk of readFrom(path, 0)) {
     hash.update(chunk);
     size += chunk.length;
   }
+  // What is appended meanwhile belongs to another load.
+  const read = (offset: number) => firstBytes(readFrom(path, offset), size - offset);
   return { source: { size, digest: hash.digest('hex') }, read, close: () => undefined };
+}
+
+async function* firstBytes(
+  chunks: AsyncIterable<Uint8Array>,
+  count: number,
+): AsyncGenerator<Uint8Array> {
+  let left = count;
+  for await (const chunk of chunks) {
+    if (left > 0) yield chunk.subarray(0, left);
+    left -= chunk.length;
+    if (left <= 0) return;
+  }
 }
 
 async function* readFrom(path: string, offset: number): AsyncGenerator<Uint8Array> {

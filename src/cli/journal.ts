@@ -2,6 +2,7 @@
 // never changes them.
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { TextBuffer } from '../accept/text-buffer.ts';
 import { systemDisk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import {
@@ -12,7 +13,7 @@ import {
   salvageJournal,
 } from '../journal/inspect.ts';
 import { readConfig, workingFolder } from './config.ts';
-import { count, Failure, plural, print, type Result, tableOf, write } from './output.ts';
+import { count, Failure, plural, type Result, tableOf, write } from './output.ts';
 
 interface Given {
   readonly config?: string;
@@ -59,34 +60,47 @@ function checkReport(directory: string): Result {
 }
 
 /** One record as a line of JSON, the row as the text that it is. */
-function recordJson({ stream, lane, sequence, row, raw, code }: DumpedRecord): string {
-  const open = JSON.stringify({ stream, lane, sequence, ...(code !== undefined && { code }) });
-  const bytes = raw ? `,"raw":"${Buffer.from(raw).toString('base64')}"` : '';
-  return `${open.slice(0, -1)}${bytes},"row":${row ?? 'null'}}`;
+function putRecord(out: TextBuffer, record: DumpedRecord): void {
+  const { stream, lane, sequence, row, raw, code } = record;
+  out.utf8(`{"stream":${JSON.stringify(stream)},"lane":${lane},"sequence":${sequence},`);
+  if (code !== undefined) out.utf8(`"code":${JSON.stringify(code)},`);
+  if (raw) out.utf8(`"raw":"${Buffer.from(raw).toString('base64')}",`);
+  out.utf8('"row":');
+  if (row) {
+    out.reserve(row.length);
+    out.copy(row);
+  } else out.utf8('null');
+  out.utf8('}');
 }
 
 /** What is gathered before it is written. */
-const outputCharsMax = 64 * 1024;
+const outputBytesMax = 64 * 1024;
 
 async function dump(directory: string, stream: string | undefined, isJson: boolean): Promise<void> {
   const [open, between, end] = isJson ? ['{"records":[', ',\n', ']}'] : ['', '\n', ''];
-  let text = open;
+  const out = new TextBuffer(2 * outputBytesMax);
+  const flush = async (): Promise<void> => {
+    await write(out.bytes.subarray(0, out.at));
+    out.at = 0;
+  };
+  out.utf8(open);
   let separator = '';
   try {
     for (const record of dumpJournal(systemDisk, directory)) {
       if (stream !== undefined && record.stream !== stream) continue;
-      text += separator + recordJson(record);
+      out.utf8(separator);
       separator = between;
-      if (text.length < outputCharsMax) continue;
-      await write(text);
-      text = '';
+      putRecord(out, record);
+      if (out.at > outputBytesMax) await flush();
     }
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
-    await write(isJson ? `${text}],` : text);
+    if (isJson) out.utf8('],');
+    await flush();
     throw new Failure(error, {}, isJson);
   }
-  await print(text + end);
+  out.utf8(`${end}\n`);
+  await flush();
 }
 
 function salvageReport(directory: string, into: string): Result {

@@ -13,8 +13,8 @@ export interface Result {
   readonly exit?: number;
 }
 
-/** Resolves when the text has left the process; a pipe takes it later than `write` returns. */
-export const write = (text: string): Promise<void> =>
+/** Resolves when it has left the process; a pipe takes it later than `write` returns. */
+export const write = (text: string | Uint8Array): Promise<void> =>
   new Promise((resolve, reject) => {
     process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
   });

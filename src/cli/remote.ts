@@ -68,7 +68,7 @@ interface Line {
 
 async function continueLoad(address: Address, { state, input, options }: Sending) {
   const { signal, onProgress } = options;
-  const path = `/v1/loads/${encodeURIComponent(state.load)}`;
+  const path = `/v1/loads/${encodeURIComponent(state.load)}?offset=${state.offset}`;
   const answer = askStream(address, { method: 'POST', path, input, ...(signal && { signal }) });
   for await (const line of linesOf(answer)) {
     const { progress, result, error }: Line = JSON.parse(line);

@@ -43,8 +43,8 @@ export interface Placed {
   readonly at: number;
 }
 
-/** The last sequence given per lane of each stream; `formGroup` moves it on. */
-type LastSequences = Map<number, Float64Array>;
+/** The last sequence given per lane of each stream. */
+type LastSequences = ReadonlyMap<number, Float64Array>;
 
 export interface GroupPlace {
   readonly segment: number;
@@ -196,6 +196,8 @@ export class GroupBuffer {
 export interface FormedGroup {
   /** Length of the group in the buffer. */
   readonly length: number;
+  /** The last sequences of its streams, once it is journaled. */
+  readonly last: LastSequences;
   readonly placed: readonly Placed[];
   readonly rows: number;
   /** Bytes of records, by stream. */
@@ -254,16 +256,19 @@ const requestId = (group: number, index: number): number => group * requestsOfGr
 /** The group in which a request was journaled. */
 export const groupOf = (id: number): number => Math.floor(id / requestsOfGroup);
 
-/** Writes the group of `parcels` into `out`. Moves `place.last` on. */
+/** Writes the group of `parcels` into `out`. */
 export function formGroup(
   parcels: readonly Parcel[],
   place: GroupPlace,
   out: GroupBuffer,
 ): FormedGroup {
   const before = new Map<number, Float64Array>();
+  const last = new Map<number, Float64Array>();
   for (const { stream } of parcels) {
-    const last = place.last.get(stream);
-    if (last && !before.has(stream)) before.set(stream, last.slice());
+    const known = place.last.get(stream);
+    if (!known || last.has(stream)) continue;
+    before.set(stream, known.slice());
+    last.set(stream, known.slice());
   }
   const scatter = new Scatter();
   const blockOf = parcels.map((parcel) => scatter.assign(parcel));
@@ -271,7 +276,7 @@ export function formGroup(
   const requests: RequestNote[] = [];
   let rows = 0;
   parcels.forEach((parcel, index) => {
-    const ranges = takeRanges(parcel, place.last.get(parcel.stream) ?? new Float64Array(0));
+    const ranges = takeRanges(parcel, last.get(parcel.stream) ?? new Float64Array(0));
     const id = requestId(place.group, index);
     const count = parcel.rows.count + parcel.undecoded.length;
     placed.push({ id, ranges, at: place.wallMs });
@@ -293,7 +298,8 @@ export function formGroup(
     scatterRows(parcel, blockOf[i] ?? new Int32Array(0), [scatter.drafts, out]);
   });
   sealAll(drafts, place, out);
-  return { length, placed, rows, bytesOf: bytesByStream(scatter), request: requests.at(-1)?.id };
+  const bytesOf = bytesByStream(scatter);
+  return { length, last, placed, rows, bytesOf, request: requests.at(-1)?.id };
 }
 
 /** Writes a group of one note: a checkpoint, or the mark of a clean end. */

@@ -2,7 +2,9 @@
 // directory; the owner may be running (a live journal's last group may then be seen as torn,
 // which is said).
 import { join } from 'node:path';
-import { renderRow } from '../accept/render.ts';
+import { compileJson, type JsonWriter } from '../accept/json-text.ts';
+import { tupleBytes } from '../accept/render.ts';
+import { TextBuffer } from '../accept/text-buffer.ts';
 import type { Disk, DiskFile } from '../disk.ts';
 import { blockKind } from './block.ts';
 import { BlockReader, payloadOf, type ReadBlock } from './block-reader.ts';
@@ -102,16 +104,24 @@ export interface DumpedRecord {
   readonly stream: string;
   readonly lane: number;
   readonly sequence: number;
-  /** JSON text of the row, numbers exact; null where it never decoded. */
-  readonly row: string | null;
+  /**
+   * JSON text of the row, numbers exact; null where it never decoded. Its bytes are written over
+   * once the next record is asked for.
+   */
+  readonly row: Uint8Array | null;
   /** Where the row never decoded: its bytes, and why. */
   readonly raw?: Uint8Array;
   readonly code?: string;
 }
 
+const textBytes = 64 * 1024;
+
 /** Learns from dictionary blocks and turns blocks of records into records. */
 class Decoder {
   readonly #dictionary = new Dictionary();
+  /** By shape. */
+  readonly #writers = new Map<number, JsonWriter>();
+  readonly #text = new TextBuffer(textBytes);
 
   /** Returns where its sound blocks end. */
   *segment(file: DiskFile, { header: { salt } }: Head): Generator<DumpedRecord, number> {
@@ -142,22 +152,30 @@ class Decoder {
     }
   }
 
+  #writerOf(id: number): JsonWriter {
+    const known = this.#writers.get(id);
+    if (known) return known;
+    const { shape, table } = this.#dictionary.shapeOf(id);
+    const writer = compileJson(table.table, shape.set);
+    this.#writers.set(id, writer);
+    return writer;
+  }
+
   #stream(id: number): string {
     return this.#dictionary.streams[id - 1]?.name ?? `#${id}`;
   }
 
   *#rows({ header, window, start }: ReadBlock): Generator<DumpedRecord> {
-    const { shape, table } = this.#dictionary.shapeOf(header.shape);
     const stream = this.#stream(header.stream);
+    const write = this.#writerOf(header.shape);
+    const from = tupleBytes(window.bytes);
+    const text = this.#text;
     let at = start;
     for (let i = 0; i < header.rowCount; i++) {
-      let end = at + 2;
-      for (let field = window.view.getInt16(at); field > 0; field--) {
-        end += 4 + Math.max(window.view.getInt32(end), 0);
-      }
-      const row = renderRow(table.table, shape.set, { bytes: window.bytes, start: at, end });
+      text.at = 0;
+      at = write(text, from, at);
+      const row = text.bytes.subarray(0, text.at);
       yield { stream, lane: header.lane, sequence: header.first + i, row };
-      at = end;
     }
   }
 }
@@ -207,6 +225,45 @@ export interface Salvage {
   readonly lost: readonly { readonly file: string; readonly from: number; readonly to: number }[];
 }
 
+class SalvageFile {
+  readonly #stream: string;
+  readonly #path: string;
+  readonly #file: DiskFile;
+  readonly #text = new TextBuffer(textBytes);
+  #end = 0;
+  #records = 0;
+
+  constructor(disk: Disk, into: string, stream: string) {
+    this.#stream = stream;
+    this.#path = join(into, `${encodeURIComponent(stream)}.ndjson`);
+    this.#file = disk.open(this.#path, 'create');
+  }
+
+  line(bytes: Uint8Array): void {
+    const text = this.#text;
+    text.reserve(bytes.length + 1);
+    text.copy(bytes);
+    text.byte(0x0a);
+    this.#records++;
+    if (text.at > textBytes / 2) this.#write();
+  }
+
+  #write(): void {
+    const text = this.#text;
+    writeAll(this.#file, text.bytes.subarray(0, text.at), this.#end);
+    this.#end += text.at;
+    text.at = 0;
+  }
+
+  /** What it has is durable when it returns, its name is not. */
+  close(): Salvage['kept'][number] {
+    this.#write();
+    this.#file.sync();
+    this.#file.close();
+    return { stream: this.#stream, records: this.#records, file: this.#path };
+  }
+}
+
 /**
  * Writes every record of every sound block, damage or not, into NDJSON files in a new directory,
  * one per stream, to be loaded again: `holdfast load FILE`. Rows that are in their table already
@@ -214,10 +271,7 @@ export interface Salvage {
  */
 export function salvageJournal(disk: Disk, directory: string, into: string): Salvage {
   disk.makeDirectory(into);
-  const outputs = new Map<
-    string,
-    { file: ReturnType<Disk['open']>; at: number; records: number }
-  >();
+  const outputs = new Map<string, SalvageFile>();
   const lost: Salvage['lost'][number][] = [];
   const decoder = new Decoder();
   for (const number of segmentNumbers(disk, directory)) {
@@ -230,27 +284,16 @@ export function salvageJournal(disk: Disk, directory: string, into: string): Sal
       if (!block) break;
       if (block.offset > at) lost.push({ file: path, from: at, to: block.offset });
       for (const record of decoder.records(block)) {
-        const name = `${encodeURIComponent(record.stream)}.ndjson`;
-        let output = outputs.get(record.stream);
-        if (!output) {
-          output = { file: disk.open(join(into, name), 'create'), at: 0, records: 0 };
-          outputs.set(record.stream, output);
-        }
-        const text = record.row ?? Buffer.from(record.raw ?? []).toString();
-        const line = Buffer.from(`${text}\n`);
-        writeAll(output.file, line, output.at);
-        output.at += line.length;
-        output.records++;
+        const { stream, row, raw } = record;
+        const output = outputs.get(stream) ?? new SalvageFile(disk, into, stream);
+        outputs.set(stream, output);
+        output.line(row ?? raw ?? new Uint8Array(0));
       }
       at = block.next;
     }
     file.close();
   }
-  const kept = [...outputs].map(([stream, { file, records }]) => {
-    file.sync();
-    file.close();
-    return { stream, records, file: join(into, `${encodeURIComponent(stream)}.ndjson`) };
-  });
+  const kept = [...outputs.values()].map((output) => output.close());
   disk.syncDirectory(into);
   return { kept, lost };
 }

@@ -5,12 +5,16 @@
 // States. running: `submit` is taken. full: no further segment can be had; what still fits is
 // taken, the rest refused as not written; left when one can be begun again. failed: for good;
 // entered by the first failed write or sync; every waiter gets its outcome. closed: by `close`.
+//
+// Beside these: rolling, until the next segment is begun, and syncing, while a group's sync leaves
+// the thread free. Who is submitted meanwhile waits; neither begins while the other lasts.
 import assert from 'node:assert/strict';
-import type { DiskFile, DiskLock } from '../disk.ts';
-import { HoldfastError, type Outcome } from '../errors.ts';
+import type { DiskLock } from '../disk.ts';
+import { HoldfastError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { type BlockKind, blockBytes, blockKind, type Position } from './block.ts';
 import { Dictionary } from './dictionary.ts';
+import { JournalFailure } from './failure.ts';
 import { segmentPath } from './files.ts';
 import {
   addBytes,
@@ -23,12 +27,14 @@ import {
   type Placed,
 } from './group.ts';
 import { lockJournal } from './lock.ts';
-import { type CheckpointNote, type StreamEntry, streamMarks } from './notes.ts';
+import { type StreamEntry, streamMarks } from './notes.ts';
 import type { JournalEvents, JournalOptions, RecoveryHooks } from './options.ts';
-import { Queue, type Waiting } from './queue.ts';
+import { Queue, type Waiting, type WaitingGroup } from './queue.ts';
 import { type Found, readJournal } from './recovery.ts';
 import { Retention } from './retention.ts';
-import { newSegment, Segments, sealedNote, writeAgain, writeAll } from './segments.ts';
+import { newSegment, Segments, writeAgain } from './segments.ts';
+import { Tail } from './tail.ts';
+import { Telling } from './telling.ts';
 
 type State = 'running' | 'failed' | 'closed';
 
@@ -42,41 +48,34 @@ export class Journal {
    * Per stream: up to where each lane is confirmed. Moved by whoever confirms; read here to trim.
    */
   readonly confirmed = new Map<number, Float64Array>();
-  /** Resolves with the reason once the journal has failed. */
-  readonly failed: Promise<HoldfastError>;
   readonly retention: Retention;
   readonly #options: JournalOptions;
   readonly #lock: DiskLock;
   readonly #out = new GroupBuffer();
   readonly #groupBytesMax: number;
   #state: State = 'running';
-  #failure: HoldfastError | undefined;
-  #tellFailed: (error: HoldfastError) => void = () => undefined;
-  #onSynced: JournalEvents['onSynced'] = () => undefined;
+  readonly #failure = new JournalFailure();
+  readonly #telling: Telling;
   readonly #queue = new Queue();
   #isScheduled = false;
-  #isTelling = false;
-  #syncedAtMs = 0;
-  #syncMs = 0;
-  #synced = new Set<number>();
+  #isSyncing = false;
+  #isClosing = false;
   #isRolling = false;
   /** Records stand behind the last block that says that all was flushed. */
   #isUnmarked = false;
-  #file: DiskFile | undefined;
+  readonly #tail: Tail;
   #salt = 0;
   #group = -1;
-  #end: Position = { segment: 0, offset: 0 };
 
   private constructor(options: JournalOptions, lock: DiskLock, found: Found | undefined) {
     this.#options = options;
     this.#lock = lock;
+    this.#tail = new Tail(options);
+    this.#telling = new Telling(options.clock, () => this.end);
     this.segments = new Segments(options.disk, options.directory, options);
     this.writer = found?.writer ?? options.clock.uuid();
     this.dictionary = new Dictionary(found?.dictionary, options.segmentBytes);
     this.#groupBytesMax = Math.min(limits.groupBytesMax, options.segmentBytes / 2);
-    this.failed = new Promise((resolve) => {
-      this.#tellFailed = resolve;
-    });
     for (const [stream, last] of found?.last ?? []) this.last.set(stream, last);
     for (const [stream, confirmed] of found?.confirmed ?? []) this.confirmed.set(stream, confirmed);
     this.retention = new Retention(this.segments, this.confirmed, options);
@@ -118,29 +117,39 @@ export class Journal {
     // After an unclean end the pages of the last segment may show what the disk lacks.
     const isSafe = found.isClean || (await this.segments.replaceSuspect(segment, offset));
     if (!isSafe) throw this.segments.full();
-    this.#file = disk.open(segmentPath(directory, segment), 'write');
+    const file = disk.open(segmentPath(directory, segment), 'write');
     // Whoever wrote the end may have died before its sync: what follows builds on it (P17).
-    if (found.isClean) writeAgain(this.#file, offset - blockBytes(0), offset);
+    if (found.isClean) writeAgain(file, offset - blockBytes(0), offset);
+    this.#tail.goOn(file, found.end);
     this.#salt = found.segments.at(-1)?.salt ?? 0;
     this.#group = found.group;
-    this.#end = found.end;
     // Nothing is trimmed yet: whoever opens has not taken over what the old segments know.
     void this.segments.prepare().catch((error: unknown) => this.#fail(error, []));
   }
 
   listen(events: JournalEvents): void {
-    this.#onSynced = events.onSynced;
+    this.#telling.onSynced = events.onSynced;
     this.retention.beforeDrop = events.beforeDrop;
+  }
+
+  /** Resolves with the reason once the journal has failed. */
+  get failed(): Promise<HoldfastError> {
+    return this.#failure.told;
   }
 
   /** Up to where the journal is durable. */
   get end(): Position {
-    return this.#end;
+    return this.#tail.end;
   }
 
   /** Bytes of rows that wait for their sync. */
   get pendingBytes(): number {
     return this.#queue.bytes;
+  }
+
+  /** How long the disk has been syncing while others wait, milliseconds; 0 where it is not. */
+  get syncingMs(): number {
+    return this.#tail.syncingMs;
   }
 
   get state() {
@@ -162,7 +171,7 @@ export class Journal {
    * 'not written'), HF_JOURNAL_FULL, HF_TOO_LARGE or HF_DRAINING.
    */
   submit(parcel: Parcel): Promise<Placed> {
-    if (this.#state !== 'running') return Promise.reject(this.#refusal());
+    if (this.#state !== 'running' || this.#isClosing) return Promise.reject(this.#refusal());
     const bytesBound = groupBytesBound([parcel]);
     if (bytesBound > this.#groupBytesMax) {
       const message = `The request takes ${bytesBound} bytes; ${this.#groupBytesMax} fit at once.`;
@@ -171,19 +180,23 @@ export class Journal {
     return new Promise((resolve, reject) => {
       this.#queue.push({ parcel, bytesBound, resolve, reject });
       // Alone after a pause, a write goes straight through on its caller's turn.
-      if (this.#isIdle()) this.#flush();
+      if (this.#isFree && this.#tail.isRested) this.#flush();
       else this.#schedule();
     });
   }
 
-  /** Nothing waits, and the last sync is longer ago than it took. */
-  #isIdle(): boolean {
-    if (this.#isScheduled || this.#isRolling || this.#queue.length > 1) return false;
-    return this.#options.clock.monotonicMs() - this.#syncedAtMs > 2 * this.#syncMs;
+  /** Nothing is going on: what is appended now meets nobody. */
+  get #isFree(): boolean {
+    return !this.#isScheduled && !this.#isBusy;
+  }
+
+  /** Nothing can be appended now; who ends that goes on with what waits. */
+  get #isBusy(): boolean {
+    return this.#isRolling || this.#isSyncing;
   }
 
   #schedule(): void {
-    if (this.#isScheduled || this.#isRolling) return;
+    if (!this.#isFree) return;
     this.#isScheduled = true;
     this.#options.clock.soon(() => {
       this.#isScheduled = false;
@@ -192,89 +205,89 @@ export class Journal {
   }
 
   #flush(): void {
-    while (this.#queue.length > 0 && this.#state === 'running' && !this.#isRolling) {
+    while (this.#queue.length > 0 && this.#state === 'running' && !this.#isBusy) {
       const { taken, bytes } = this.#queue.take(this.#groupBytesMax);
       const dictionary = this.dictionary.untold;
       const more = dictionary ? JSON.stringify(dictionary).length * 4 : 0;
-      if (this.#end.offset + bytes + more > this.#options.segmentBytes) {
+      if (this.end.offset + bytes + more > this.#options.segmentBytes) {
         this.#queue.putBack(taken);
         this.#roll();
         continue;
       }
-      this.#append(taken, dictionary);
+      const isAlone = taken.length === 1 && this.#tail.isRested;
+      const group = this.#form(taken, dictionary);
+      if (isAlone || !this.#tail.paysAside) this.#append(group);
+      else void this.#appendAside(group);
     }
   }
 
   #place(): GroupPlace {
     return {
-      segment: this.#end.segment,
+      segment: this.end.segment,
       salt: this.#salt,
       group: this.#group + 1,
-      durable: this.#end,
+      durable: this.end,
       wallMs: this.#options.clock.wallMs(),
       last: this.last,
     };
   }
 
-  #append(taken: readonly Waiting[], dictionary: object | undefined): void {
-    const parcels = taken.map((waiting) => waiting.parcel);
+  #form(taken: readonly Waiting[], dictionary: object | undefined): WaitingGroup {
     const place = { ...this.#place(), ...(dictionary ? { dictionary } : {}) };
+    const parcels = taken.map(({ parcel }) => parcel);
     const formed = formGroup(parcels, place, this.#out);
+    // More may become known while it is synced; where that fails, nothing is told any more.
+    this.dictionary.told();
+    return { taken, formed };
+  }
+
+  #append(group: WaitingGroup): void {
     try {
-      this.#write(formed.length);
+      this.#tail.append(this.#out.bytes.subarray(0, group.formed.length));
     } catch (error) {
-      this.#fail(error, taken);
+      this.#fail(error, group.taken);
       return;
     }
+    this.#acknowledge(group);
+  }
+
+  /** Others are taken in meanwhile, and go together in the next group. */
+  async #appendAside(group: WaitingGroup): Promise<void> {
+    this.#isSyncing = true;
+    try {
+      await this.#tail.appendAside(this.#out.bytes.subarray(0, group.formed.length));
+    } catch (error) {
+      this.#fail(error, group.taken);
+      return;
+    } finally {
+      this.#isSyncing = false;
+    }
+    this.#acknowledge(group);
+    if (this.#queue.length > 0) this.#schedule();
+  }
+
+  #acknowledge({ taken, formed }: WaitingGroup): void {
+    this.#queue.done(taken);
     this.#group++;
     this.#isUnmarked = true;
-    this.dictionary.told();
+    for (const [stream, last] of formed.last) this.last.get(stream)?.set(last);
     this.#options.metrics.journalGroupRows.observe(formed.rows);
-    const streams = new Set<number>();
     const own = this.segments.list.at(-1);
     assert(own, 'a running journal has a segment');
     for (const [stream, bytes] of formed.bytesOf) addBytes(own.bytesOf, stream, bytes);
     own.request = formed.request ?? own.request;
-    taken.forEach(({ parcel, resolve }, i) => {
-      const placed = formed.placed[i];
-      assert(placed, 'every parcel was placed');
-      streams.add(parcel.stream);
-      resolve(placed);
-    });
-    this.#tell(streams);
-  }
-
-  /** Tells of what was synced, after who waited for it has gone on. */
-  #tell(streams: ReadonlySet<number>): void {
-    for (const stream of streams) this.#synced.add(stream);
-    if (this.#isTelling) return;
-    this.#isTelling = true;
-    this.#options.clock.soon(() => {
-      this.#isTelling = false;
-      this.#onSynced(this.#synced, this.#end);
-      this.#synced = new Set();
-    });
-  }
-
-  /** Writes and syncs the first `length` bytes of the group buffer behind the end. */
-  #write(length: number): void {
-    const { clock, metrics } = this.#options;
-    assert(this.#file, 'a running journal has a segment');
-    writeAll(this.#file, this.#out.bytes.subarray(0, length), this.#end.offset);
-    const begunMs = clock.monotonicMs();
-    this.#file.sync();
-    this.#syncedAtMs = clock.monotonicMs();
-    this.#syncMs = this.#syncedAtMs - begunMs;
-    metrics.journalSyncSeconds.observe(this.#syncMs / 1000);
-    this.#end = { segment: this.#end.segment, offset: this.#end.offset + length };
+    assert.equal(formed.placed.length, taken.length, 'every parcel was placed');
+    for (const [i, placed] of formed.placed.entries()) taken[i]?.resolve(placed);
+    this.#telling.add(formed.last.keys());
   }
 
   /** A block of its own that holds nothing: a witness that all before it was flushed. */
   #writeEmpty(kind: BlockKind): void {
-    const hasRoom = this.#end.offset + blockBytes(0) <= this.#options.segmentBytes;
+    const hasRoom = this.end.offset + blockBytes(0) <= this.#options.segmentBytes;
     if (this.#state !== 'running' || !hasRoom) return;
     try {
-      this.#write(formNote(kind, this.#place(), this.#out));
+      const length = formNote(kind, this.#place(), this.#out);
+      this.#tail.append(this.#out.bytes.subarray(0, length));
       this.#group++;
     } catch (error) {
       this.#fail(error, []);
@@ -283,20 +296,15 @@ export class Journal {
 
   #fail(cause: unknown, inGroup: readonly Waiting[]): void {
     this.#state = 'failed';
-    const why = cause instanceof Error ? cause.message : String(cause);
-    const failure = (outcome: Outcome) =>
-      new HoldfastError('HF_JOURNAL_FAILED', `The journal failed for good: ${why}.`, {
-        cause,
-        outcome,
-      });
-    this.#failure = failure('not written');
-    for (const waiting of inGroup) waiting.reject(failure('unknown'));
-    this.#queue.reject(this.#failure);
-    this.#tellFailed(failure('unknown'));
+    const failure = this.#failure.begin(cause);
+    this.#queue.done(inGroup);
+    for (const { reject } of inGroup) reject(failure('unknown'));
+    this.#queue.reject(failure('not written'));
+    this.#failure.tell();
   }
 
   #refusal(): HoldfastError {
-    return this.#failure ?? new HoldfastError('HF_DRAINING', 'The journal is closed.');
+    return this.#failure.refusal ?? new HoldfastError('HF_DRAINING', 'The journal is closed.');
   }
 
   /** Goes on in the next segment, now or when a spare is ready; else refuses who waits. */
@@ -333,17 +341,10 @@ export class Journal {
 
   /** False: there is no room for it now, and all is as it was. */
   #beginSegment(): boolean {
-    const number = this.#end.segment + 1;
+    const number = this.end.segment + 1;
     const marks = streamMarks(this.last, this.confirmed);
-    const before = this.segments.list.at(-1);
-    const body: CheckpointNote = {
-      writer: this.writer,
-      dictionary: this.dictionary.whole(),
-      marks,
-      oldest: this.segments.list[0]?.number ?? number,
-      bytes: this.#options.segmentBytes,
-      ...(before ? { sealed: sealedNote(before) } : {}),
-    };
+    const dictionary = this.dictionary.whole();
+    const body = this.segments.checkpoint(number, { writer: this.writer, dictionary, marks });
     const salt = this.#options.clock.random32();
     const place = { ...this.#place(), segment: number, salt, body };
     const length = formNote(blockKind.checkpoint, place, this.#out);
@@ -351,19 +352,17 @@ export class Journal {
     const segment = newSegment({ ...place, number, marks });
     const file = this.segments.begin(segment, this.#out.bytes.subarray(0, length));
     if (!file) return false;
-    this.#file?.close();
-    this.#file = file;
+    this.#tail.goOn(file, { segment: number, offset: length });
     this.#salt = salt;
     this.dictionary.told();
     this.#group++;
-    this.#end = { segment: number, offset: length };
     void this.#prepareSpare();
     return true;
   }
 
   /** Gives the last group a witness: damage to it is told from a write that a crash cut short. */
   mark(): void {
-    if (!this.#isUnmarked || this.#queue.length > 0 || this.#isRolling) return;
+    if (!this.#isUnmarked || this.#queue.length > 0 || this.#isBusy) return;
     this.#isUnmarked = false;
     this.#writeEmpty(blockKind.mark);
   }
@@ -374,7 +373,7 @@ export class Journal {
     if (this.segments.shortage !== undefined) {
       await this.#prepareSpare();
       // Tried again also where nobody writes: else it would be called full for as long.
-      if (this.state === 'running' && this.segments.isRefused && this.#isIdle()) this.#roll();
+      if (this.state === 'running' && this.segments.isRefused && this.#isFree) this.#roll();
       return;
     }
     try {
@@ -386,14 +385,15 @@ export class Journal {
 
   /** Marks a clean end and lets go of the directory; what was submitted is answered first. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     // A spare in the making would meet the next owner, who clears unfinished ones away.
-    while (this.#isRolling || this.#queue.length > 0 || this.segments.isPreparing) {
+    while (this.#isBusy || this.#queue.length > 0 || this.segments.isPreparing) {
       this.#schedule();
       await this.#options.clock.sleep(1);
     }
     this.#writeEmpty(blockKind.end);
     if (this.#state === 'running') this.#state = 'closed';
-    this.#file?.close();
+    this.#tail.close();
     this.#lock.release();
   }
 }

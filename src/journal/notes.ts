@@ -83,6 +83,8 @@ export interface LoadMark {
   readonly lines: number;
   /** CSV column names once the header was read. */
   readonly columns?: readonly string[];
+  /** The offset lies inside a line that was refused already; where it is in quotes, they are open. */
+  readonly skipping?: 'plain' | 'quoted';
   readonly milliseconds: number;
   readonly isLast: boolean;
 }

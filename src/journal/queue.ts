@@ -1,6 +1,6 @@
 // The parcels that wait for the next group, in the order in which they came.
 import type { HoldfastError } from '../errors.ts';
-import type { Parcel, Placed } from './group.ts';
+import type { FormedGroup, Parcel, Placed } from './group.ts';
 
 export interface Waiting {
   readonly parcel: Parcel;
@@ -10,12 +10,18 @@ export interface Waiting {
   readonly reject: (error: HoldfastError) => void;
 }
 
+/** What goes to the disk by one write and one sync, and who waits for it. */
+export interface WaitingGroup {
+  readonly taken: readonly Waiting[];
+  readonly formed: FormedGroup;
+}
+
 /** Request ids leave room for this many in a group. */
 const parcelsMax = 65_535;
 
 export class Queue {
   #waiting: Waiting[] = [];
-  /** Bytes of the rows that wait. */
+  /** Bytes of the rows that wait, or are on their way to the disk. */
   bytes = 0;
 
   get length(): number {
@@ -37,22 +43,24 @@ export class Queue {
       bytes += bytesBound;
       count++;
     }
-    const taken = this.#waiting.splice(0, count);
-    for (const { parcel } of taken) this.bytes -= parcel.rows.length;
-    return { taken, bytes };
+    return { taken: this.#waiting.splice(0, count), bytes };
   }
 
   /** They come first again. */
   putBack(taken: readonly Waiting[]): void {
     this.#waiting.unshift(...taken);
-    for (const { parcel } of taken) this.bytes += parcel.rows.length;
+  }
+
+  /** They are on the disk, or never will be. */
+  done(taken: readonly Waiting[]): void {
+    for (const { parcel } of taken) this.bytes -= parcel.rows.length;
   }
 
   /** Nobody waits any more. */
   reject(error: HoldfastError): void {
     const refused = this.#waiting;
     this.#waiting = [];
-    this.bytes = 0;
+    this.done(refused);
     for (const waiting of refused) waiting.reject(error);
   }
 }

@@ -39,9 +39,10 @@ export class Requests {
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   /** Journaled, not yet in the database. */
-  #fresh = new Map<number, KeptRequest>();
-  #freshKeys = new Map<string, number>();
+  readonly #fresh = new Map<number, KeptRequest>();
+  readonly #freshKeys = new Map<string, number>();
   #settled = new Map<number, EndCounts>();
+  #lastAdded = -1;
   readonly #keptMax: number;
   #count: number;
   #keyed: number;
@@ -81,6 +82,7 @@ export class Requests {
   /** Takes a request that is durable in the journal. */
   add(note: RequestNote): void {
     this.#fresh.set(note.id, note);
+    this.#lastAdded = Math.max(this.#lastAdded, note.id);
     if (note.key !== undefined) this.#freshKeys.set(`${note.stream} ${note.key}`, note.id);
   }
 
@@ -176,29 +178,47 @@ export class Requests {
     return this.#fresh.size + this.#settled.size;
   }
 
-  /** Everything added so far is durable in the database when it returns. */
-  flush(): void {
-    if (this.freshCount === 0) return;
+  /** The last request that was added; -1 where there was none. */
+  get lastAdded(): number {
+    return this.#lastAdded;
+  }
+
+  /** Everything added so far, or up to that request, is durable in the database when it returns. */
+  flush(upTo = this.#lastAdded): void {
+    const due = this.#freshUpTo(upTo);
+    if (due.length + this.#settled.size === 0) return;
     this.#database.exec('BEGIN');
     try {
-      this.#writeAll();
+      this.#write(due);
       this.#database.exec('COMMIT');
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
       throw error;
     }
-    for (const id of this.#fresh.keys()) this.#taken = Math.max(this.#taken, id);
-    this.#count += this.#fresh.size;
-    this.#keyed += this.#freshKeys.size;
-    this.#fresh = new Map();
-    this.#freshKeys = new Map();
+    for (const { id, stream, key } of due) {
+      this.#taken = Math.max(this.#taken, id);
+      this.#fresh.delete(id);
+      if (key === undefined) continue;
+      this.#freshKeys.delete(`${stream} ${key}`);
+      this.#keyed++;
+    }
+    this.#count += due.length;
     this.#settled = new Map();
   }
 
-  #writeAll(): void {
+  #freshUpTo(id: number): KeptRequest[] {
+    const due: KeptRequest[] = [];
+    for (const request of this.#fresh.values()) {
+      if (request.id > id) break;
+      due.push(request);
+    }
+    return due;
+  }
+
+  #write(due: readonly KeptRequest[]): void {
     let taken = this.#taken;
     const insert = this.#prepared('INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
-    for (const note of this.#fresh.values()) {
+    for (const note of due) {
       const { counts, ...body } = note;
       insert.run(
         note.id,

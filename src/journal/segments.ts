@@ -7,7 +7,7 @@ import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import { isShortage } from './disk-failure.ts';
 import { segmentPath, spareNumbers, sparePath } from './files.ts';
-import type { SealedNote, StreamMark } from './notes.ts';
+import type { CheckpointNote, SealedNote, StreamMark } from './notes.ts';
 
 export interface Segment {
   readonly number: number;
@@ -34,7 +34,7 @@ export const newSegment = ({ number, salt, wallMs, marks }: SegmentBeginning): S
 });
 
 /** What its successor says of a segment. */
-export const sealedNote = ({ salt, bytesOf, request }: Segment): SealedNote => ({
+const sealedNote = ({ salt, bytesOf, request }: Segment): SealedNote => ({
   salt,
   bytesOf: [...bytesOf],
   request,
@@ -172,6 +172,20 @@ export class Segments {
       .list(this.#directory)
       .some((name) => join(this.#directory, name) === path);
     if (isThere) this.#disk.remove(path);
+  }
+
+  /** What the checkpoint of a next segment says. */
+  checkpoint(
+    number: number,
+    of: Pick<CheckpointNote, 'writer' | 'dictionary' | 'marks'>,
+  ): CheckpointNote {
+    const before = this.list.at(-1);
+    return {
+      ...of,
+      oldest: this.list[0]?.number ?? number,
+      bytes: this.#options.segmentBytes,
+      ...(before ? { sealed: sealedNote(before) } : {}),
+    };
   }
 
   /**

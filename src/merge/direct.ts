@@ -1,5 +1,6 @@
 // The direct route: a batch's transaction writes the table, so what a loader has sent is settled.
 import type { Confirming } from '../confirm.ts';
+import { checkRequired } from '../target/required.ts';
 import type { LaneState, MergeResult, Rung, Session, StreamId } from '../target/target.ts';
 import type { Batch } from './batch.ts';
 import type { LedgerRow } from './ledger.ts';
@@ -24,7 +25,14 @@ export class DirectRoute implements LoaderRoute {
     return this.#parts.confirming.isIdle;
   }
 
-  send(session: Session, batch: Batch, rung: Rung): Promise<MergeResult> {
+  async send(session: Session, batch: Batch, rung: Rung): Promise<MergeResult> {
+    const { table, journaled, columnSets } = batch;
+    for (const set of columnSets) {
+      checkRequired(
+        table,
+        set.flatMap((place) => journaled.columns[place]?.name ?? []),
+      );
+    }
     return session.merge(batch, rung);
   }
 

@@ -272,7 +272,11 @@ function targetRefusal(error: TargetError): HoldfastError {
   const code = error.code === '' ? '' : ` (${error.code})`;
   if (error.kind === 'moved') return new HoldfastError('HF_NOT_FOUND', `${error.message}${code}`);
   const later = passing.has(error.kind) ? { retryAfterSeconds: 1 } : {};
-  return new HoldfastError('HF_TARGET', `${error.message}${code}`, { cause: error, ...later });
+  // What was asked for may have been done: its answer is what is missing.
+  const isOpen = error.kind === 'ambiguous' || error.kind === 'lost';
+  const outcome = isOpen ? ({ outcome: 'unknown' } as const) : {};
+  const details = { cause: error, ...later, ...outcome };
+  return new HoldfastError('HF_TARGET', `${error.message}${code}`, details);
 }
 
 /** A batch of one row without slices: what `Session.replay` takes. */

@@ -39,7 +39,7 @@ import { Places } from './places.ts';
 import { addProbeRoutes } from './probes.ts';
 import { addOptionsRoute, addReceiptRoute, addStatusRoutes, addVerifyRoute } from './reads.ts';
 import { addRecordsRoute } from './records.ts';
-import { knownError, refusalBody, statusOf } from './refusal.ts';
+import { knownError, outcomeOf, refusalBody, statusOf } from './refusal.ts';
 import { sharedSchemas } from './schemas.ts';
 
 declare module 'fastify' {
@@ -216,8 +216,9 @@ function refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): F
   if (known.retryAfterSeconds !== undefined) {
     reply.header('retry-after', String(Math.ceil(known.retryAfterSeconds)));
   }
+  const outcome = outcomeOf(known, request.headers['idempotency-key'] !== undefined);
   return reply
     .code(statusOf(known))
     .type('application/json; charset=utf-8')
-    .send(JSON.stringify(refusalBody(known, request.id)));
+    .send(JSON.stringify({ ...refusalBody(known, request.id), outcome }));
 }

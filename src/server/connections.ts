@@ -99,13 +99,21 @@ function clientError(code: string | undefined): readonly [string, HoldfastError]
 /** Refuses in the same shape as every route, then ends the connection. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   const answer = answering.get(socket);
-  const isInTheMiddle = answer?.headersSent === true && !answer.writableEnded;
-  if (!socket.writable || error.code === 'ECONNRESET' || isInTheMiddle) {
+  const isInHand = answer !== undefined && !answer.writableEnded;
+  if (!socket.writable || error.code === 'ECONNRESET' || (isInHand && answer.headersSent)) {
     socket.destroy();
     return;
   }
+  // What came behind a whole request is no part of it: its own answer is the last one here.
+  if (isInHand && answer.req.complete) {
+    answer.setHeader('connection', 'close');
+    answer.once('finish', () => socket.destroySoon());
+    return;
+  }
   const [line, refusal] = clientError(error.code);
-  const body = JSON.stringify(refusalBody(refusal, ''));
+  // Of a load that is cut short, some may be written.
+  const outcome = isInHand ? 'unknown' : refusal.outcome;
+  const body = JSON.stringify({ ...refusalBody(refusal, ''), outcome });
   const head = [
     `HTTP/1.1 ${line === '' ? `${statusOf(refusal)} ${refusal.code}` : line}`,
     'content-type: application/json; charset=utf-8',

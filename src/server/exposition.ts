@@ -100,7 +100,11 @@ function processText({ status, metrics, answers, bodyBytes }: Observed): string 
     family('journal_full', ['gauge', '1 where it is full.'], single(Number(journal.full))),
     family('target_reachable', ['gauge', '1 where it is.'], single(Number(target.reachable))),
     contentionText(target.contention),
-    histogram('journal_sync_seconds', 'Time of one sync.', metrics.journalSyncSeconds),
+    histogram(
+      'journal_sync_seconds',
+      'From asking for a sync to knowing its end.',
+      metrics.journalSyncSeconds,
+    ),
     histogram('journal_group_rows', 'Rows that shared a sync.', metrics.journalGroupRows),
     histogram('merge_batch_rows', 'Rows that shared a transaction.', metrics.mergeBatchRows),
     histogram('merge_seconds', 'Time of one transaction.', metrics.mergeSeconds),

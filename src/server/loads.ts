@@ -5,13 +5,14 @@ import { PassThrough } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
 import { HoldfastError } from '../errors.ts';
+import { beingSent } from '../load.ts';
 import type { LoadOptions } from '../types.ts';
 import { accessOf, assertMayUse } from './access.ts';
 import { streamBody } from './body.ts';
 import type { Parts } from './parts.ts';
 import { csvOptions } from './records.ts';
 import { knownError, refusalBody } from './refusal.ts';
-import { loadBody, loadParams, loadState, responses, streamParams } from './schemas.ts';
+import { loadBody, loadParams, loadQuery, loadState, responses, streamParams } from './schemas.ts';
 import type { BegunLoad } from './served.ts';
 
 interface KnownLoad extends BegunLoad {
@@ -21,6 +22,7 @@ interface KnownLoad extends BegunLoad {
 
 type BeginRoute = { Params: Static<typeof streamParams>; Body: Static<typeof loadBody> };
 type LoadRoute = { Params: Static<typeof loadParams> };
+type SendRoute = LoadRoute & { Querystring: Static<typeof loadQuery> };
 const loadsMax = 1024;
 
 /** The loads that were begun here. After a restart a client begins again, which resumes. */
@@ -46,7 +48,7 @@ export class Loads {
 }
 
 export function addSendRoutes(app: FastifyInstance, parts: Parts, loads: Loads): void {
-  app.post<LoadRoute>(
+  app.post<SendRoute>(
     '/v1/loads/:load',
     {
       config: { rights: ['write'], isEndless: true },
@@ -56,16 +58,17 @@ export function addSendRoutes(app: FastifyInstance, parts: Parts, loads: Loads):
           'Answers lines of JSON: {"progress":{"bytes","accepted"}} as rows are written, and at ' +
           'the end {"result":…} or {"error":…}. After an error begin the load again: it resumes.',
         params: loadParams,
+        querystring: loadQuery,
         body: { content: { 'application/octet-stream': { schema: {} } } },
         response: responses(
           { 200: { content: { 'application/x-ndjson': { schema: { type: 'string' } } } } },
-          ['HF_NOT_FOUND', 'HF_MEDIA_TYPE'],
+          ['HF_NOT_FOUND', 'HF_LOAD_MOVED', 'HF_MEDIA_TYPE'],
         ),
       },
     },
     async (request, reply) => {
       const load = await ownLoad(request, loads, parts);
-      if (load.sending) throw new HoldfastError('HF_USAGE', 'The load is being sent already.');
+      if (load.sending) throw beingSent();
       return send(load, { request, reply, parts });
     },
   );
@@ -130,7 +133,7 @@ function loadOptions(body: Static<typeof loadBody>): LoadOptions {
 
 /** The load of the path; HF_NOT_FOUND also where the token has no right to its stream. */
 async function ownLoad(
-  request: FastifyRequest<LoadRoute>,
+  request: FastifyRequest<{ Params: Static<typeof loadParams> }>,
   loads: Loads,
   { holdfast }: Parts,
 ): Promise<KnownLoad> {
@@ -145,7 +148,7 @@ async function ownLoad(
 }
 
 interface Exchange {
-  readonly request: FastifyRequest<LoadRoute>;
+  readonly request: FastifyRequest<SendRoute>;
   readonly reply: FastifyReply;
   readonly parts: Parts;
 }
@@ -164,14 +167,17 @@ function send(load: KnownLoad, exchange: Exchange): FastifyReply {
     if (!lines.writableNeedDrain) lines.write(`${JSON.stringify({ progress })}\n`);
   };
   const options = { ...load.options, signal: stop.signal, onProgress };
+  const from = { ...load.state, offset: request.query.offset };
   const ended = parts.holdfast
-    .continueLoad(load.state, input, options)
+    .continueLoad(from, input, options)
     .then(
       (result) => ({ result }),
       (error: unknown) => ({ error: loadRefusal(error, { request, accepted }) }),
     )
     .then(async (line) => {
       parts.closing.removeEventListener('abort', onClosing);
+      // Where it was ended by others, it still waits for bytes.
+      stop.abort(draining());
       await input.return();
       delete load.sending;
       lines.end(`${JSON.stringify(line)}\n`);

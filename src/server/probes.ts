@@ -1,5 +1,6 @@
 // What machines ask: is it alive, does it take writes, how is it doing.
 import type { FastifyInstance } from 'fastify';
+import { limits } from '../limits.ts';
 import { accessOf } from './access.ts';
 import { exposition, expositionType } from './exposition.ts';
 import type { Parts } from './parts.ts';
@@ -39,6 +40,7 @@ export function addProbeRoutes(app: FastifyInstance, parts: Parts): void {
         ...(state === 'running' ? [] : [state]),
         ...(isDraining ? ['draining'] : []),
         ...(journal.full ? ['journal full'] : []),
+        ...(journal.syncingMs > limits.syncMsMax ? ['journal waits for its disk'] : []),
       ];
       const ready = reasons.length === 0;
       const { reachable } = target;

@@ -6,7 +6,8 @@ import type { Static } from 'typebox';
 import type { CsvOptions } from '../accept/rows.ts';
 import { HoldfastError } from '../errors.ts';
 import type { EndCounts } from '../merge/ledger.ts';
-import type { Format, Receipt, WriteBytesOptions } from '../types.ts';
+import type { Format, WriteBytesOptions } from '../types.ts';
+import type { WaitingReceipt } from '../writing.ts';
 import { readBody } from './body.ts';
 import type { Parts } from './parts.ts';
 import { refusalBody, statusOf } from './refusal.ts';
@@ -59,7 +60,14 @@ export function addRecordsRoute(app: FastifyInstance, parts: Parts): void {
   );
 }
 
-async function written(request: FastifyRequest<RecordsRoute>, parts: Parts): Promise<Receipt> {
+async function written(
+  request: FastifyRequest<RecordsRoute>,
+  parts: Parts,
+): Promise<WaitingReceipt> {
+  const { headersDistinct } = request.raw;
+  if ((headersDistinct['idempotency-key']?.length ?? 0) > 1) {
+    throw new HoldfastError('HF_USAGE', 'More than one Idempotency-Key was given.');
+  }
   const options = writeOptions(request.headers, request.query);
   const bytes = await readBody(request.raw, parts.bodies);
   try {
@@ -106,7 +114,7 @@ interface Exchange {
   readonly parts: Parts;
 }
 
-async function answer(receipt: Receipt, exchange: Exchange): Promise<FastifyReply> {
+async function answer(receipt: WaitingReceipt, exchange: Exchange): Promise<FastifyReply> {
   const { request, reply, parts } = exchange;
   const { ack = 'journaled', timeout = waitMsDefault } = request.query;
   const body = {
@@ -116,9 +124,9 @@ async function answer(receipt: Receipt, exchange: Exchange): Promise<FastifyRepl
     ...(receipt.rejected.length > 0 && { rejected: receipt.rejected }),
   };
   if (ack === 'journaled') return reply.code(202).send(body);
-  const end = receipt[ack];
+  const patience = { ms: timeout, closed: parts.closed, response: reply.raw };
   try {
-    const counts = await reached(end, { ms: timeout, closed: parts.closed, response: reply.raw });
+    const counts = await reached(receipt, ack, patience);
     return reply.code(200).send({ ...body, counts });
   } catch (error) {
     // Nobody will know: asking again does not help.
@@ -138,7 +146,12 @@ interface Patience {
 }
 
 /** `end`, unless time, the server or the caller runs out first: then it rejects and says which. */
-function reached(end: Promise<EndCounts>, { ms, closed, response }: Patience): Promise<EndCounts> {
+function reached(
+  receipt: WaitingReceipt,
+  level: 'settled' | 'confirmed',
+  { ms, closed, response }: Patience,
+): Promise<EndCounts> {
+  const given = new AbortController();
   return new Promise((resolve, reject) => {
     const onTime = () => giveUp(`not within ${ms} ms.`);
     const onClosed = () => giveUp('this process is shutting down.');
@@ -152,10 +165,11 @@ function reached(end: Promise<EndCounts>, { ms, closed, response }: Patience): P
     const giveUp = (why: string) => {
       stop();
       reject(new Error(why));
+      given.abort();
     };
     closed.addEventListener('abort', onClosed);
     response.once('close', onGone);
-    end.finally(stop).then(resolve, reject);
+    receipt.reached(level, given.signal).finally(stop).then(resolve, reject);
     if (closed.aborted) onClosed();
   });
 }

@@ -93,6 +93,9 @@ export const streamParams = Type.Object({
 });
 export const receiptParams = Type.Object({ receipt: Type.String({ maxLength: 512 }) });
 export const loadParams = Type.Object({ load: Type.String({ maxLength: 512 }) });
+export const loadQuery = Type.Object({
+  offset: Type.Integer({ minimum: 0, description: 'The byte at which the body begins.' }),
+});
 export const deadLetterParams = Type.Object({ id: Type.String({ maxLength: 2048 }) });
 
 const delimiter = Type.String({ minLength: 1, maxLength: 1, description: 'CSV: one character.' });
@@ -175,6 +178,7 @@ export const statusAnswer = Type.Object({
     bytes: Type.Integer(),
     bytesMax: Type.Integer(),
     full: Type.Boolean(),
+    syncingMs: Type.Number({ description: 'How long its disk has been syncing.' }),
   }),
   target: Type.Object({
     url: Type.String(),

@@ -1,6 +1,9 @@
 // What the routes ask of a Holdfast: of one on their own thread, or of one on another (threads/).
+
+import type { Opened } from '../holdfast.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Holdfast, LoadOptions, LoadState } from '../types.ts';
+import type { WaitingReceipt } from '../writing.ts';
 
 /** What a server counts of its own requests. */
 export interface Answered {
@@ -18,7 +21,6 @@ export interface BegunLoad {
 }
 
 type Same =
-  | 'writeBytes'
   | 'beginLoad'
   | 'continueLoad'
   | 'receipt'
@@ -28,6 +30,7 @@ type Same =
   | 'deadLetters';
 
 export interface Served extends Pick<Holdfast, Same> {
+  writeBytes(...args: Parameters<Holdfast['writeBytes']>): Promise<WaitingReceipt>;
   health(): Promise<ReturnType<Holdfast['health']>>;
   reportedLoad(load: string): Promise<void>;
   /** A load that was begun at another server in front of the same Holdfast. */
@@ -37,7 +40,7 @@ export interface Served extends Pick<Holdfast, Same> {
 }
 
 /** A Holdfast on this thread, with one server in front of it. */
-export const served = (holdfast: Holdfast): Served => ({
+export const served = (holdfast: Opened): Served => ({
   writeBytes: (...args) => holdfast.writeBytes(...args),
   beginLoad: (...args) => holdfast.beginLoad(...args),
   continueLoad: (...args) => holdfast.continueLoad(...args),

@@ -7,10 +7,10 @@ import { setMaxListeners } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { HoldfastError } from '../errors.ts';
+import type { Opened } from '../holdfast.ts';
 import { limits } from '../limits.ts';
 import { defaults } from '../options.ts';
 import { isLoopback } from '../options-rules.ts';
-import type { Holdfast } from '../types.ts';
 import { type AppOptions, buildApp } from './app.ts';
 import { BodyMemory } from './body.ts';
 import type { Parts } from './parts.ts';
@@ -38,10 +38,8 @@ const lastAnswersMs = 500;
 const drainMsDefault = limits.drainMsMax / 2;
 
 /** Listens. Rejects with HF_USAGE where an option is wrong or the address cannot be had. */
-export const startServer = (
-  holdfast: Holdfast,
-  options: StartOptions = {},
-): Promise<RunningServer> => listen(served(holdfast), options);
+export const startServer = (holdfast: Opened, options: StartOptions = {}): Promise<RunningServer> =>
+  listen(served(holdfast), options);
 
 /** The same, wherever the Holdfast is; one of `many` that share the port and the memory. */
 export async function listen(
@@ -62,7 +60,7 @@ export async function listen(
     bodies: {
       bytesMax: bodyBytesMax,
       msMax: requestMsMax,
-      memory: new BodyMemory(limits.memoryBytesMax / many),
+      memory: new BodyMemory(Math.max(limits.memoryBytesMax / many, bodyBytesMax)),
     },
     closing: closing.signal,
     closed: closed.signal,

@@ -2,7 +2,7 @@
 // may provide different columns, and a column may have had another type: the staging table has a
 // field for each (column, type) that was ever staged, and numbers the sets of fields that rows
 // provide. A layout only grows, so that whoever knows an older one may go on using it.
-import type { Column, ColumnType, Table } from '../accept/columns.ts';
+import type { Column, Table } from '../accept/columns.ts';
 import type { ColumnSet } from '../accept/row-buffer.ts';
 
 export interface Field {
@@ -18,19 +18,19 @@ export interface Layout {
   readonly sets: readonly (readonly number[])[];
 }
 
-/** How a dialect keeps a type in its staging tables: types of one mark can share a field. */
-export type MarkOf = (type: ColumnType) => string;
+/** All that decides how a field is read and judged, in one spelling: JSON may have moved its keys. */
+function meaningOf({ type, sqlType, nullable }: Column): string {
+  return JSON.stringify([sqlType, nullable, JSON.stringify(type, Object.keys(type).sort())]);
+}
 
 /** The fields of a column set, as places in the layout; undefined where one of them is missing. */
 function placesOf(
   { fields }: Pick<Layout, 'fields'>,
   columns: readonly Column[],
-  markOf: MarkOf,
 ): number[] | undefined {
   const places = columns.map((column) =>
     fields.findIndex(
-      (field) =>
-        field.column.name === column.name && markOf(field.column.type) === markOf(column.type),
+      (field) => field.column.name === column.name && meaningOf(field.column) === meaningOf(column),
     ),
   );
   return places.includes(-1) ? undefined : places;
@@ -43,9 +43,8 @@ const columnsOf = (journaled: Table, set: ColumnSet): Column[] =>
 export function setIndex(
   layout: Layout,
   rows: { readonly journaled: Table; readonly set: ColumnSet },
-  markOf: MarkOf,
 ): number {
-  const places = placesOf(layout, columnsOf(rows.journaled, rows.set), markOf);
+  const places = placesOf(layout, columnsOf(rows.journaled, rows.set));
   return places ? layout.sets.findIndex((known) => known.join() === places.join()) : -1;
 }
 
@@ -53,18 +52,17 @@ export function setIndex(
 export function extended(
   layout: Layout,
   rows: { readonly journaled: Table; readonly sets: readonly ColumnSet[] },
-  markOf: MarkOf,
 ): Layout {
   let grown = layout;
   for (const set of rows.sets) {
-    if (setIndex(grown, { journaled: rows.journaled, set }, markOf) >= 0) continue;
+    if (setIndex(grown, { journaled: rows.journaled, set }) >= 0) continue;
     const columns = columnsOf(rows.journaled, set);
     const fields = [...grown.fields];
     for (const column of columns) {
-      if (placesOf({ fields }, [column], markOf)) continue;
+      if (placesOf({ fields }, [column])) continue;
       fields.push({ name: fieldName(column.name, fields), column });
     }
-    const places = placesOf({ fields }, columns, markOf) ?? [];
+    const places = placesOf({ fields }, columns) ?? [];
     grown = { fields, sets: [...grown.sets, places] };
   }
   return grown;

@@ -37,6 +37,8 @@ export class AcceptWorker {
   readonly #calls: Calls;
   /** Loads whose bytes come from this worker's clients. */
   readonly #loads = new Map<number, AbortController>();
+  /** What its clients wait for. */
+  readonly #waits = new Map<number, AbortController>();
   #isStopping = false;
   #isDead = false;
 
@@ -92,6 +94,7 @@ export class AcceptWorker {
     const death = new HoldfastError('HF_BUG', `An accept worker ended: ${why}.`);
     this.#calls.end(death);
     for (const stop of this.#loads.values()) stop.abort(death);
+    for (const stop of this.#waits.values()) stop.abort(death);
     if (!this.#isStopping) this.#holdfast.fail(death);
   }
 
@@ -106,7 +109,9 @@ export class AcceptWorker {
     return {
       parcel: (bytes: Uint8Array) => void this.#write(readParcel(bytes, 0)),
       known: (...args: Parameters<typeof desk.known>) => desk.known(...args),
-      reached: (...args: Parameters<typeof desk.reached>) => desk.reached(...args),
+      reached: (wait: number, receipt: string, level: 'settled' | 'confirmed') =>
+        this.#reach(wait, receipt, level),
+      leave: (wait: number) => this.#waits.get(wait)?.abort(),
       refused: (...args: Parameters<typeof desk.refused>) => desk.refused(...args),
       receipt: (id: string) => holdfast.receipt(id),
       status: () => holdfast.status(),
@@ -122,6 +127,17 @@ export class AcceptWorker {
       stopLoad: (sending: number) => this.#loads.get(sending)?.abort(),
       reportedLoad: (load: string) => this.#shared.reported(load),
     };
+  }
+
+  /** Waits for a level, until the worker's client has given that up. */
+  async #reach(wait: number, receipt: string, level: 'settled' | 'confirmed') {
+    const stop = new AbortController();
+    this.#waits.set(wait, stop);
+    try {
+      return await this.#holdfast.desk.reached(receipt, level, stop.signal);
+    } finally {
+      this.#waits.delete(wait);
+    }
   }
 
   /** A load whose bytes are asked of the worker, chunk after chunk. */

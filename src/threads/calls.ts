@@ -14,6 +14,8 @@ interface Failure {
   readonly code: ErrorCode;
   readonly message: string;
   readonly details: ErrorDetails;
+  /** Of what nobody foresaw; for the log, and for nobody else. */
+  readonly stack?: string;
 }
 
 /** `id` 0: a notice. */
@@ -42,12 +44,17 @@ function toFailure(error: unknown): Failure {
     const later = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
     return { code, message, details: { outcome, ...listed, ...later } };
   }
-  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { code: 'HF_BUG', message, details: {} };
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const message = 'Something failed here that must not; the log has it.';
+  return { code: 'HF_BUG', message, details: {}, stack };
 }
 
-const fromFailure = ({ code, message, details }: Failure): HoldfastError =>
-  new HoldfastError(code, message, details);
+function fromFailure({ code, message, details, stack }: Failure): HoldfastError {
+  if (stack === undefined) return new HoldfastError(code, message, details);
+  const cause = new Error(message);
+  cause.stack = stack;
+  return new HoldfastError(code, message, { ...details, cause });
+}
 
 export class Calls {
   readonly #port: Port;

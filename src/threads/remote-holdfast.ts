@@ -6,9 +6,10 @@ import { SpareRows } from '../accept/spare-rows.ts';
 import type { Accepted, Readable } from '../accept-desk.ts';
 import { HoldfastError } from '../errors.ts';
 import type { EndCounts } from '../merge/ledger.ts';
+import { digestOfBytes } from '../request-digest.ts';
 import type { Answered, Served } from '../server/served.ts';
-import type { Holdfast, LoadOptions, LoadResult, LoadState, Receipt } from '../types.ts';
-import { sha256 } from '../writing.ts';
+import type { Holdfast, LoadOptions, LoadResult, LoadState } from '../types.ts';
+import type { WaitingReceipt } from '../writing.ts';
 import type { Calls } from './calls.ts';
 import type { ParcelSender } from './parcel-sender.ts';
 
@@ -33,6 +34,7 @@ export class RemoteHoldfast implements Served {
   readonly #readings = new Map<string, Reading>();
   readonly #sendings = new Map<number, Sending>();
   #nextSending = 1;
+  #nextWait = 1;
   readonly #onRefused: OnRefused = (code, count) => this.#calls.tell('refused', code, count);
 
   constructor(calls: Calls, sender: ParcelSender) {
@@ -48,7 +50,7 @@ export class RemoteHoldfast implements Served {
   async writeBytes(...[stream, bytes, options]: Parameters<Holdfast['writeBytes']>) {
     const { reader, table } = this.#reading(stream);
     const { idempotencyKey: key } = options;
-    const by = key === undefined ? undefined : { key, digest: sha256(bytes) };
+    const by = key === undefined ? undefined : { key, digest: digestOfBytes(bytes, options) };
     // Known rows are not decoded again: the table may have changed since.
     const known = by && ((await this.#calls.call('known', stream, by)) as Accepted | undefined);
     if (known) return this.#receipt(stream, known);
@@ -71,9 +73,18 @@ export class RemoteHoldfast implements Served {
     throw new HoldfastError('HF_UNKNOWN_STREAM', `No stream "${stream}"; there are: ${known}.`);
   }
 
-  #receipt(stream: string, accepted: Accepted): Receipt {
-    const reached = (level: 'settled' | 'confirmed'): Promise<EndCounts> =>
-      this.#calls.call('reached', accepted.id, level) as Promise<EndCounts>;
+  #receipt(stream: string, accepted: Accepted): WaitingReceipt {
+    const reached = async (
+      level: 'settled' | 'confirmed',
+      signal?: AbortSignal,
+    ): Promise<EndCounts> => {
+      const wait = this.#nextWait++;
+      const answer = this.#calls.call('reached', wait, accepted.id, level) as Promise<EndCounts>;
+      const leave = (): void => this.#calls.tell('leave', wait);
+      signal?.addEventListener('abort', leave);
+      if (signal?.aborted) leave();
+      return answer.finally(() => signal?.removeEventListener('abort', leave));
+    };
     return {
       ...accepted,
       stream,
@@ -83,6 +94,7 @@ export class RemoteHoldfast implements Served {
       get confirmed() {
         return reached('confirmed');
       },
+      reached,
     };
   }
 

@@ -2,6 +2,7 @@
 // its bytes to another, or send them anew while its dead connection still hangs at a third: what a
 // server on one thread knows by itself stands here.
 import { HoldfastError } from '../errors.ts';
+import { beingSent } from '../load.ts';
 import type { BegunLoad } from '../server/served.ts';
 import type { Holdfast, LoadOptions, LoadResult, LoadState } from '../types.ts';
 
@@ -52,6 +53,8 @@ export class SharedLoads {
     by: { readonly options: LoadOptions; readonly stop: AbortController },
   ): Promise<LoadResult> {
     const { options, stop } = by;
+    // Another worker's client: to take the load over it must begin it again.
+    if (this.#sending.has(state.load)) throw beingSent();
     const running = this.#holdfast.continueLoad(state, input, { ...options, signal: stop.signal });
     const own = { stop, ended: running.catch(() => undefined) };
     this.#sending.set(state.load, own);

@@ -223,17 +223,23 @@ export class SimulatedDisk implements Disk {
       if (!isOpen) throw failure('EBADF', operation, path);
       return fault;
     };
+    const sync = (): void => {
+      const fault = begin('sync');
+      if (fault === 'EIO') file.loseUnsynced(this.#halfLost(path));
+      if (fault && faultsOf('sync').includes(fault)) throw failure(fault, 'sync', path);
+      file.sync();
+    };
     return {
       write: (bytes, position) => {
         const fault = begin('write', { position, length: bytes.length });
         if (mode === 'read') throw failure('EBADF', 'write', path);
         return this.#write(file, { bytes, position, path, fault });
       },
-      sync: () => {
-        const fault = begin('sync');
-        if (fault === 'EIO') file.loseUnsynced(this.#halfLost(path));
-        if (fault && faultsOf('sync').includes(fault)) throw failure(fault, 'sync', path);
-        file.sync();
+      sync,
+      syncAside: async () => {
+        // Others run, and may die, while it is under way.
+        await this.#takeTime();
+        sync();
       },
       read: (into, position) => {
         const fault = begin('read', { position, length: into.length });

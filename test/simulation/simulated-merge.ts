@@ -1,6 +1,6 @@
 // The transactions of a simulated target on the direct route, row by row and by the stream's rules.
 
-import { renderRow } from '../../src/accept/render.ts';
+import { renderRow } from '../../src/accept/json-text.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../src/merge/batch.ts';
 import { ledgerRows, withEnd } from '../../src/merge/ledger.ts';
 import { checkKey } from '../../src/target/key.ts';

@@ -1,11 +1,12 @@
 // One row finds its end in a table of the simulated target, by the stream's rules.
 import assert from 'node:assert/strict';
 import type { Column } from '../../src/accept/columns.ts';
-import { eachField, fieldValue, type TupleBytes, tupleBytes } from '../../src/accept/render.ts';
+import { fieldValue, type TupleBytes, tupleBytes } from '../../src/accept/render.ts';
 import type { ColumnSet } from '../../src/accept/row-buffer.ts';
 import type { RowCode } from '../../src/errors.ts';
 import { type Batch, type MergeRules, type RowEnd, rowEnd } from '../../src/merge/batch.ts';
 import { type Rung, TargetError } from '../../src/target/target.ts';
+import { eachField } from '../support/fields.ts';
 import {
   type Cell,
   cellText,

@@ -1,7 +1,8 @@
 // The staging table of a stream in the simulated target (L2): the rows of each batch as the journal
 // had them, lane by lane, and the days that they lie in.
 import type { Table } from '../../src/accept/columns.ts';
-import { renderRow, type TupleBytes, tupleBytes } from '../../src/accept/render.ts';
+import { renderRow } from '../../src/accept/json-text.ts';
+import { type TupleBytes, tupleBytes } from '../../src/accept/render.ts';
 import type { ColumnSet } from '../../src/accept/row-buffer.ts';
 import type { Batch } from '../../src/merge/batch.ts';
 import type {

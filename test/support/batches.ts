@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import type { Table } from '../../src/accept/columns.ts';
 import { compileRows } from '../../src/accept/compile.ts';
-import { eachField, tupleBytes } from '../../src/accept/render.ts';
+import { tupleBytes } from '../../src/accept/render.ts';
 import { RowBuffer } from '../../src/accept/row-buffer.ts';
 import type { Row } from '../../src/accept/rows.ts';
 import type { RowCode } from '../../src/errors.ts';
 import type { Batch, MergeRules, Slice, Undecoded } from '../../src/merge/batch.ts';
+import { eachField } from './fields.ts';
 
 /** A record whose line never decoded. */
 export class NotDecoded {

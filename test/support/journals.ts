@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { RowBuffer } from '../../src/accept/row-buffer.ts';
 import { systemClock } from '../../src/clock.ts';
-import { type Disk, systemDisk } from '../../src/disk.ts';
+import { type Disk, type DiskFile, systemDisk } from '../../src/disk.ts';
 import type { Parcel } from '../../src/journal/group.ts';
 import type { Journal } from '../../src/journal/journal.ts';
 import type { JournalOptions } from '../../src/journal/options.ts';
@@ -49,6 +49,13 @@ export function parcelOf(journal: Journal, count: number, name = 's'): Parcel {
   const shapes = rows.columnSets.map((set) => journal.dictionary.shape(entry.id, set));
   return { stream: stream.id, lanes: 4, rows, shapes, undecoded: [], keep: {} };
 }
+
+/** A file that is synced so, whichever way it is asked to. */
+export const syncedBy = (file: DiskFile, sync: () => void): DiskFile => ({
+  ...file,
+  sync,
+  syncAside: async () => sync(),
+});
 
 /** A disk that lets a test step in before the real call. */
 export const diskWith = (changed: Partial<Disk>): Disk => ({ ...systemDisk, ...changed });

@@ -1,7 +1,7 @@
 // Tables and readers for the tests of accept: a table in a line, rows in, JSON text and codes out.
 import type { Column, ColumnType, Table } from '../../src/accept/columns.ts';
 import { compileRows } from '../../src/accept/compile.ts';
-import { renderRow } from '../../src/accept/render.ts';
+import { renderRow } from '../../src/accept/json-text.ts';
 import { RowBuffer } from '../../src/accept/row-buffer.ts';
 import type { ReadResult, RowReader, RowRules } from '../../src/accept/rows.ts';
 

@@ -9,15 +9,15 @@ import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
 import type { TestContext } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
 import { type Disk, systemDisk } from '../../src/disk.ts';
+import type { Opened } from '../../src/holdfast.ts';
 import { open } from '../../src/holdfast.ts';
 import type { JournalOptions, ServerOptions, StreamOptions } from '../../src/options.ts';
 import type { RunningServer, StartOptions } from '../../src/server/server.ts';
 import { startServing } from '../../src/serving.ts';
-import type { Holdfast } from '../../src/types.ts';
 
 export interface Rig {
   readonly folder: string;
-  holdfast: Holdfast;
+  holdfast: Opened;
   server: RunningServer;
   /** Closes both and opens them again on the same folder; `between` the two. */
   restart(between?: () => void): Promise<void>;

@@ -4,7 +4,7 @@
 // others are compared with what it left in the table. Keys that are there are looked up first, so
 // that no id is used up for them.
 import assert from 'node:assert/strict';
-import { renderRow } from '../../accept/render.ts';
+import { renderRow } from '../../accept/json-text.ts';
 import { type Batch, type OnConflict, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { isolate } from '../../merge/isolate.ts';
 import { TargetError } from '../target.ts';

@@ -3,13 +3,14 @@
 // parameters, so the bound of 65,535 placeholders does not come in.
 import type { Column } from '../../accept/columns.ts';
 import { tupleBytes } from '../../accept/render.ts';
+import { TextBuffer } from '../../accept/text-buffer.ts';
+import { fieldBytesMax } from '../../accept/text-fields.ts';
 import type { Batch } from '../../merge/batch.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { classify, errnoName } from './errnos.ts';
-import { compileTuple, type Form, fieldBytesMax } from './fields.ts';
+import { compileTuple, type Form } from './fields.ts';
 import { list, name } from './text.ts';
-import { TextBuffer } from './text-buffer.ts';
 
 /** Large enough that the calls for each chunk do not count. */
 const chunkBytes = 128 * 1024;
@@ -88,11 +89,7 @@ function* inserts(
   for (const row of rows) {
     const room = roomOf(batch, row, sink);
     if (out.at > 0 && out.at + room > bytesMax) yield taken(Math.max(chunkBytes, room));
-    if (out.at + room > out.bytes.length) {
-      const before = out.take(Math.max(2 * out.bytes.length, out.at + room));
-      before.copy(out.bytes);
-      out.at = before.length;
-    }
+    out.reserve(room);
     out.byte(out.at === 0 ? 0x20 : 0x2c);
     out.byte(0x28);
     write(out, row);

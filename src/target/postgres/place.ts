@@ -2,7 +2,7 @@
 // refuses. One bad row never blocks or drops its neighbours; all of it stays in the open
 // transaction.
 import assert from 'node:assert/strict';
-import { renderRow } from '../../accept/render.ts';
+import { renderRow } from '../../accept/json-text.ts';
 import { type Batch, type OnConflict, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { isolate } from '../../merge/isolate.ts';
 import { TargetError } from '../target.ts';

@@ -1,6 +1,6 @@
 // The transaction of a batch: guard, rows, dead letters, ledger, watermarks, COMMIT. PROTOCOL P1,
 // P5 to P8 and P10 say what it must never get wrong.
-import { renderRow } from '../../accept/render.ts';
+import { renderRow } from '../../accept/json-text.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { type MergeResult, type Rung, TargetError, verdict } from '../target.ts';
 import { Refused } from './bind.ts';

@@ -50,11 +50,6 @@ export interface PlanOf {
 export function makePlan({ journaled, table, isStrict, rules }: PlanOf, set: ColumnSet): Plan {
   const columns = set.flatMap((place) => journaled.columns[place] ?? []);
   const targets = columns.map((column) => ({ column, now: columnNow(table, column) }));
-  const absent = table.columns.find(
-    ({ name, writable, hasDefault }) =>
-      writable && !hasDefault && !columns.some((column) => column.name === name),
-  );
-  if (absent) throw hold(table, `column ${absent.name} is required now and the rows lack it`);
   checkKey({ table, rules });
   const parts: Parts = {
     table: quoted(bareName(table.name)),

@@ -1,5 +1,6 @@
 // Duplicates among the rows that wait for their merge: rows with the key and the content of another
-// one of them. Which one stays is what a merge would have decided: the first of a key's equal rows,
+// one of them, from the same writer: those of several are merged in the order of their times, which
+// is not known here. Which one stays is what a merge would have decided: the first of a key's equal rows,
 // or under `update` the last. The others are taken out and booked as duplicates, in the transaction
 // that holds the claim on their lane. Needs window functions (MariaDB 10.2, MySQL 8).
 import { rowEnd } from '../../../merge/batch.ts';
@@ -36,10 +37,16 @@ async function seek(
 
 const keyNames = ({ keys }: Sought): string[] => keys.map((field) => `s.${name(field.name)}`);
 
-/** Values one after another, each told apart from the next and from null. */
+/**
+ * Values one after another, each told apart from the next and from null. NULL where together they
+ * are larger than max_allowed_packet.
+ */
 const together = (fields: readonly string[]): string =>
   `CONCAT(${fields
-    .map((field) => `COALESCE(CONCAT(LENGTH(${field}), ':', CAST(${field} AS BINARY)), '-')`)
+    .map(
+      (field) =>
+        `IF(${field} IS NULL, '-', CONCAT(LENGTH(${field}), ':', CAST(${field} AS BINARY)))`,
+    )
     .join()})`;
 
 /** Records of a source that wait: all behind what is settled. */
@@ -84,10 +91,11 @@ function copies(of: Sought, some: readonly Source[], where = ''): string {
   return `SELECT source, sequence, ${numbered} FROM (
       SELECT s.holdfast_source AS source, s.holdfast_sequence AS sequence,
         ${keys.map((key, i) => `${key} AS k${i}`).join()},
-        ROW_NUMBER() OVER (PARTITION BY ${content}
-          ORDER BY s.holdfast_source ${direction}, s.holdfast_sequence ${direction}) AS place
+        ROW_NUMBER() OVER (PARTITION BY s.holdfast_source, ${content}
+          ORDER BY s.holdfast_sequence ${direction}) AS place
       FROM ${name(stage.staging)} s FORCE INDEX (PRIMARY)
       WHERE (${ranges.join(' OR ')}) AND COALESCE(${keys.join()}) IS NOT NULL
+        AND ${content} IS NOT NULL
         AND s.holdfast_set < ${stage.layout.sets.length} ${where}) c
     WHERE place > 1`;
 }

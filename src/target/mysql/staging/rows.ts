@@ -6,6 +6,7 @@
 // number, and the lanes of one number differ only in their writers.
 import { isolate } from '../../../merge/isolate.ts';
 import { checkKey } from '../../key.ts';
+import { checkRequired } from '../../required.ts';
 import { columnsOfSet, type Field } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
@@ -150,6 +151,7 @@ export async function insertStraight(connection: Connection, of: StagedRows): Pr
 function insertSet({ stream, stage, taken }: StagedRows, set: number): string {
   const fields = columnsOfSet(stage.layout, set);
   const names = fields.map(({ column }) => columnNow(stream.table, column).name);
+  checkRequired(stream.table, names);
   const values = fields.map((field) => stagedField(field.name));
   const order = stream.rules.key.flatMap((column) => {
     const field = fields.find((one) => one.column.name === column);
@@ -230,6 +232,7 @@ export class StagedStage {
       .map(([wave, { set, ords }]) => {
         const fields = columnsOfSet(stage.layout, set);
         const columns = fields.map(({ column }) => columnNow(stream.table, column).name);
+        checkRequired(stream.table, columns);
         const isWhole = stream.rules.key.every((column) => columns.includes(column));
         return {
           wave,

@@ -15,7 +15,7 @@ import { insertRows, loadRows, type Sink } from '../rows.ts';
 import type { Ways } from '../stage.ts';
 import { bytes, literal, name } from '../text.ts';
 import { rawType } from './raw.ts';
-import { holdRules, type KnownStage, markOf, openStage } from './table.ts';
+import { holdRules, type KnownStage, openStage } from './table.ts';
 
 /** What a session remembers of a stream's staging table. */
 export interface StageKnown {
@@ -43,7 +43,7 @@ export async function stage(
 ): Promise<{ readonly position: string }> {
   const { known, stream, ways } = of;
   const rows = { journaled: batch.journaled, sets: usedSets(batch) };
-  if (extended(known.stage.layout, rows, markOf) !== known.stage.layout) {
+  if (extended(known.stage.layout, rows) !== known.stage.layout) {
     known.stage = await openStage(connection, stream, rows);
   }
   try {
@@ -96,7 +96,7 @@ function sinkOf(
   { known, day }: { readonly known: StageKnown; readonly day: number },
 ): Sink {
   const { staging, layout } = known.stage;
-  const number = setIndex(layout, { journaled: batch.journaled, set }, markOf);
+  const number = setIndex(layout, { journaled: batch.journaled, set });
   const columns = set.flatMap((place) => {
     const column = batch.journaled.columns[place];
     return column ? [{ column, now: rawColumn(column) }] : [];

@@ -7,15 +7,12 @@
 // A named lock keeps two processes from doing it at once; where it does not reach (another node of
 // a cluster) the last step finds that the layout is not the one that it began with.
 import { createHash } from 'node:crypto';
-import type { ColumnType } from '../../../accept/columns.ts';
 import { extended, type Layout } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { blameless, TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import { literal, name } from '../text.ts';
 import { rawType } from './raw.ts';
-
-export const markOf = (type: ColumnType): string => rawType(type);
 
 const prefix = 'holdfast_stage_';
 const nameMax = 64;
@@ -123,7 +120,7 @@ export function openStage(
     const row = await stageRow(connection, stream);
     if (!isSame(row, stream)) await takeRules(connection, stream);
     const known = toStage(row);
-    const layout = rows ? extended(known.layout, rows, markOf) : known.layout;
+    const layout = rows ? extended(known.layout, rows) : known.layout;
     await makeTable(connection, { ...known, layout });
     if (layout === known.layout) return known;
     const [moved] = await connection.script(

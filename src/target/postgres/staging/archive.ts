@@ -1,5 +1,5 @@
 // Rows of a partition, page by page in the order of their place, as JSON text.
-import { renderRow } from '../../../accept/render.ts';
+import { renderRow } from '../../../accept/json-text.ts';
 import { columnsOfSet, type Field, type Layout } from '../../staged-layout.ts';
 import type { ArchivePage } from '../../staging.ts';
 import type { Connection } from '../connection.ts';

@@ -1,5 +1,6 @@
 // Duplicates among the rows that wait for their merge: rows with the key and the content of another
-// one of them. Which one stays is what a merge would have decided: the first of a key's equal rows,
+// one of them, from the same writer: those of several are merged in the order of their times, which
+// is not known here. Which one stays is what a merge would have decided: the first of a key's equal rows,
 // or under `update` the last. The others are taken out and booked as duplicates, in the transaction
 // that holds the claim on their lane.
 
@@ -45,8 +46,8 @@ function copies(stage: KnownStage, stream: StagedStream, rows: string): string {
   const keys = keyNames(stage.layout, stream);
   const direction = stream.rules.onConflict === 'update' ? 'DESC' : 'ASC';
   return `SELECT *, row_number() OVER (
-      PARTITION BY ${[...keys, 'holdfast_set', ...fields].join(', ')}
-      ORDER BY holdfast_source ${direction}, holdfast_sequence ${direction}) - 1 AS copy
+      PARTITION BY ${[...keys, 'holdfast_source', 'holdfast_set', ...fields].join(', ')}
+      ORDER BY holdfast_sequence ${direction}) - 1 AS copy
     FROM (${rows}) w WHERE num_nulls(${keys.join(', ')}) < ${keys.length}`;
 }
 

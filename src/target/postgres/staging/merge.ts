@@ -1,7 +1,7 @@
 // The transaction of a merge (L2 to L3): claims, what waits under them, rows, and the books of all
 // of it together. Nothing is decided from memory: a merge that comes late, twice or after a crash
 // finds `settled` where the last one left it.
-import { renderRow } from '../../../accept/render.ts';
+import { renderRow } from '../../../accept/json-text.ts';
 import { rowEnd } from '../../../merge/batch.ts';
 import { booked } from '../../../merge/ledger.ts';
 import type { MergedTurn, MergeTurn } from '../../staging.ts';

@@ -1,6 +1,7 @@
 // The staged rows of taken batches on their way into the table: straight, by one INSERT … SELECT
 // for each set of columns, or by way of temporary tables, where each finds its own end.
 import { rowEnd } from '../../../merge/batch.ts';
+import { checkRequired } from '../../required.ts';
 import { columnsOfSet, type Field } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
@@ -73,6 +74,10 @@ export async function insertStraight(
   const casts = await castTypes(connection, stream.table.name);
   const inserts = sets.map((set) => {
     const fields = columnsOfSet(stage.layout, set);
+    checkRequired(
+      stream.table,
+      fields.map(({ column }) => column.name),
+    );
     partsOf(stream.table, partOf(rows, fields, new Map()));
     const values = fields.map(
       ({ name: field, column }) =>
@@ -132,6 +137,10 @@ export async function placeStaged(
   const first: { readonly part: Part; readonly fields: readonly Field[] }[] = [];
   for (const set of sets.keys()) {
     const fields = columnsOfSet(stage.layout, set);
+    checkRequired(
+      stream.table,
+      fields.map(({ column }) => column.name),
+    );
     const [shape] = partsOf(stream.table, partOf(rows, fields, new Map([[0, []]])));
     if (!shape) continue;
     const { raw, typed } = createTables(stream.table, shape);

@@ -12,7 +12,7 @@ import { begin } from '../lanes.ts';
 import { commitAt } from '../merge.ts';
 import { undecodedLetters } from '../place.ts';
 import { integers, literal, name } from '../text.ts';
-import { type KnownStage, markOf, openStage, rulesOf } from './table.ts';
+import { type KnownStage, openStage, rulesOf } from './table.ts';
 
 /** What a session remembers of a stream's staging table. */
 export interface StageKnown {
@@ -48,7 +48,7 @@ export async function stage(
   { known, ...options }: StageOptions & { readonly known: StageKnown },
 ): Promise<{ readonly position: string }> {
   const rows = { journaled: batch.journaled, sets: usedSets(batch) };
-  if (extended(known.stage.layout, rows, markOf) !== known.stage.layout) {
+  if (extended(known.stage.layout, rows) !== known.stage.layout) {
     known.stage = await openStage(connection, options.stream, rows);
   }
   try {
@@ -87,7 +87,7 @@ async function copyRows(
   for (const [index, set] of batch.columnSets.entries()) {
     const rows = rowsOfSet(batch, index);
     if (rows.length === 0) continue;
-    const number = setIndex(layout, { journaled: batch.journaled, set }, markOf);
+    const number = setIndex(layout, { journaled: batch.journaled, set });
     const fields = columnsOfSet(layout, number).map((field) => name(field.name));
     const columns = [...ownFields, ...fields].join(', ');
     const prefix = placeOf(batch, number, known.sources);

@@ -10,7 +10,7 @@ import { begin } from '../lanes.ts';
 import { rawType } from '../temporary.ts';
 import { literal, name } from '../text.ts';
 
-export const markOf = (type: ColumnType): string => rawType(type, true);
+const markOf = (type: ColumnType): string => rawType(type, true);
 
 const prefix = 'holdfast_stage_';
 /** A name has 63 bytes, and a partition's ends in `_p20261231`. */
@@ -72,7 +72,7 @@ export async function openStage(
     if (!row) throw new TargetError('transient', '', 'The row of the staging table is gone.');
     if (row['isSame'] !== true) await takeRules(connection, stream);
     const known = toStage(row);
-    const layout = rows ? extended(known.layout, rows, markOf) : known.layout;
+    const layout = rows ? extended(known.layout, rows) : known.layout;
     await makeTable(connection, { ...known, layout }, known.layout.fields.length);
     await makePartitions(connection, known.staging, stream.isLogged);
     if (layout !== known.layout) {

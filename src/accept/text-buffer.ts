@@ -1,5 +1,5 @@
 // Bytes of text in the making: numbers, times and escaped texts, written without an object for any
-// of them. Who writes has reserved the room before; nothing here checks it.
+// of them. Who writes has reserved the room before; nothing else here checks it.
 
 const zero = 0x30;
 
@@ -35,6 +35,14 @@ export class TextBuffer {
     return taken;
   }
 
+  /** Makes room for `more` bytes. May replace `bytes`. */
+  reserve(more: number): void {
+    if (this.at + more <= this.bytes.length) return;
+    const before = this.take(Math.max(2 * this.bytes.length, this.at + more));
+    before.copy(this.bytes);
+    this.at = before.length;
+  }
+
   byte(value: number): void {
     this.bytes[this.at++] = value;
   }
@@ -42,6 +50,19 @@ export class TextBuffer {
   /** ASCII. */
   ascii(text: string): void {
     for (let i = 0; i < text.length; i++) this.bytes[this.at++] = text.charCodeAt(i);
+  }
+
+  /** Any text; makes room for itself. */
+  utf8(text: string): void {
+    this.reserve(3 * text.length);
+    this.at += this.bytes.write(text, this.at);
+  }
+
+  copy(from: Uint8Array, start = 0, end = from.length): void {
+    const { bytes, at } = this;
+    if (end - start > 32) bytes.set(from.subarray(start, end), at);
+    else for (let i = start; i < end; i++) bytes[at + i - start] = from[i] ?? 0;
+    this.at = at + end - start;
   }
 
   four(value: number): void {
