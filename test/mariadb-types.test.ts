@@ -75,7 +75,7 @@ test('labels of an enum are told as they are, and stored', async () => {
 test('what a column would change is refused before it is journaled', async () => {
   await rig.sql(`CREATE TABLE narrow (t tinyint, u smallint unsigned, m mediumint unsigned,
     d decimal(5,2) unsigned, y year, ts timestamp NULL, tt tinytext, b binary(3), vb varbinary(2),
-    bits bit(3), yes boolean, f float unsigned)`);
+    bits bit(3), yes boolean, f float unsigned, single float(12,2), whole double(18,2))`);
   const { table } = await rig.stream('narrow');
   const refusals: readonly (readonly [string, string])[] = [
     ['"t":128', 'out-of-range'],
@@ -94,6 +94,12 @@ test('what a column would change is refused before it is journaled', async () =>
     ['"bits":8', 'out-of-range'],
     ['"yes":"maybe"', 'wrong-type'],
     ['"f":-1', 'out-of-range'],
+    // A float has 24 bits: it would be 1234567.88.
+    ['"single":1234567.89', 'inexact'],
+    ['"single":16777217', 'inexact'],
+    ['"single":0.001', 'inexact'],
+    ['"single":17179869184.00', 'out-of-range'],
+    ['"whole":1234567890123456.78', 'inexact'],
   ];
   for (const [member, code] of refusals) {
     const { refused } = readLines(table, `{${member}}\n`);
@@ -101,8 +107,10 @@ test('what a column would change is refused before it is journaled', async () =>
   }
   const taken = '{"yes":true,"bits":7,"y":1901,"d":999.99,"b":"AAAA"}\n{"yes":-128}\n';
   assert.deepEqual(readLines(table, taken).refused, []);
-  const rounded = readLines(table, '{"b":"AQ=="}\n', { inexact: 'round' });
-  assert.deepEqual(rounded.rows, ['{"b":"AQAA"}']);
+  const rounded = readLines(table, '{"b":"AQ=="}\n{"single":1234567.89}\n', { inexact: 'round' });
+  assert.deepEqual(rounded.rows, ['{"b":"AQAA"}', '{"single":1234567.88}']);
+  const kept = ['0.10', '131071.99', '-8388607.50', '1234567.00'].map((text) => `{"single":${text}}`);
+  assert.deepEqual(readLines(table, kept.join('\n')).rows, kept);
 });
 
 test('a row that no packet could carry is refused at accept, and the largest goes in', async () => {

@@ -239,7 +239,8 @@ test('digits and spaces that an altered column cuts are refused, notes or not (P
 
 test('an altered column that changes values without a word holds the stream (P5)', async () => {
   await rig.sql(`CREATE TABLE turns (id int PRIMARY KEY, i smallint, w bit(12), n bit(3), y int,
-    x double, t datetime(6), b varbinary(5), e varchar(5), d decimal(20, 10), f float)`);
+    x double, t datetime(6), b varbinary(5), e varchar(5), d decimal(20, 10), f float,
+    p double(10, 4), l enum('1', '2'), at timestamp NULL, c int)`);
   const stream = await rig.stream('turns');
   const alter = async (text: string) => {
     await rig.sql(`ALTER TABLE turns ${text}`);
@@ -254,6 +255,12 @@ test('an altered column that changes values without a word holds the stream (P5)
     ['MODIFY b binary(5)', { b: Uint8Array.of(1) }],
     ["MODIFY e enum('a', 'b')", { e: '2' }],
     ['MODIFY d double', { d: '1234567890.0123456789' }],
+    ['MODIFY d float(20, 10)', { d: '1234567.89' }],
+    ['MODIFY p double(10, 2)', { p: '1.2345' }],
+    ['MODIFY p float(10, 4)', { p: '1234.5678' }],
+    ["MODIFY l enum('paid', 'refused')", { l: '2' }],
+    ['MODIFY at timestamp NOT NULL', { at: null }],
+    ['MODIFY c int NOT NULL UNIQUE AUTO_INCREMENT', { c: null }],
   ] as const;
   for (const [how, row] of turns) {
     const now = await alter(how);
@@ -261,7 +268,7 @@ test('an altered column that changes values without a word holds the stream (P5)
       await assert.rejects(stream.merge(rung, [{ id: 1n, ...row }], now), fails('hold'), how);
     }
   }
-  const wider = await alter('MODIFY n bit(20), MODIFY f double');
+  const wider = await alter('MODIFY n bit(20), MODIFY f double, DROP at, DROP c');
   assert.deepEqual(await stream.merge('optimistic', [{ id: 1n, n: 5n, f: 1.5 }], wider), [
     'merged',
   ]);
