@@ -104,3 +104,7 @@ export interface Table {
   /** How large a row's tuple may be, where the target has a bound for what it takes at once. */
   readonly rowBytesMax?: number;
 }
+
+/** The largest line that the target takes as a dead letter: no larger than a row. */
+export const letterBytesMax = ({ rowBytesMax = Number.POSITIVE_INFINITY }: Table): number =>
+  rowBytesMax;
