@@ -119,6 +119,10 @@ const floors = {
   'confirmed requests that a failover met': 0.02,
   twins: 0.05,
   loads: 0.2,
+  'loads sent from beyond where they stand': 0.05,
+  'loads cut in the middle of a line': 0.1,
+  'loads with two senders': 0.05,
+  'loads given up: not written': 0.01,
   'dead letters': 0.5,
   'keys refused to other rows': 0.1,
   'calls struck: ambiguous, committed': 0.02,
@@ -134,6 +138,8 @@ const floors = {
 
 /** What so few seeds see that a short run may miss it. */
 const rareFloors = {
+  'loads sent from before where they stand': 0.01,
+  'loads given up: unknown': 0.005,
   'rings that were full': 0.004,
   'threads that stalled: accept worker': 0.01,
   'threads that died: loader': 0.005,

@@ -1,14 +1,15 @@
 // The clients of a simulation: each sends its requests one after another to whatever process lives,
 // sends again what it may, and remembers what it was told. What it was told is all the judge knows.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import type { Row } from '../../src/accept/rows.ts';
-import { errorTable, HoldfastError } from '../../src/errors.ts';
+import { errorTable, HoldfastError, type Outcome } from '../../src/errors.ts';
 import type { Holdfast, Receipt, WriteOptions } from '../../src/types.ts';
 import { Random } from '../../test/simulation/random.ts';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { Violation } from '../oracle.ts';
+import { LoadSender, Slipped } from './loads.ts';
 import type { Plan, RequestPlan, RowPlan } from './plan.ts';
+import type { LoadPlan } from './slips.ts';
 import type { Door } from './threads.ts';
 
 /** What became of a request, as its client knows it. */
@@ -121,28 +122,18 @@ export class Clients {
 
   async #sendUntilKnown(request: RequestPlan): Promise<Fate> {
     const { clock, see, served } = this.#parts;
-    const isRepeatable = request.key !== undefined || request.isLoad;
     for (let tries = 0; ; tries++) {
       const server = await served();
-      const { isGone } = server;
       this.inFlight++;
       try {
-        const isKnown = await this.#heard(server, request, this.#send(request, server));
+        const isKnown = await this.#heard(server, request, this.#send(request, server, tries));
         if (isKnown) see('requests known again');
         if (request.isUnheard && tries === 0) throw new Gone();
         await this.#abuse(request, server);
         return 'acknowledged';
       } catch (error) {
-        // What a dead process still says is not heard.
-        const isTold = error instanceof HoldfastError && !isGone();
-        if (!isTold && !isGone() && !(error instanceof Unheard)) throw error;
-        // What is settled was journaled, whatever came in its way: that is told, too.
-        const outcome = isTold ? error.outcome : 'unknown';
-        if (outcome === 'written' && !request.isLoad) return 'acknowledged';
-        // The client's own fault: the simulation's, then.
-        if (isTold && errorTable[error.code].kind === 'caller') throw error;
-        if (!isRepeatable && outcome === 'unknown') return 'unknown';
-        if (!isRepeatable && tries > 3) return 'not written';
+        const fate = this.#fateAfter(error, request, { tries, isGone: server.isGone() });
+        if (fate) return fate;
       } finally {
         this.inFlight--;
       }
@@ -150,11 +141,38 @@ export class Clients {
     }
   }
 
+  /** Undefined where it is sent again. Throws what no process may say. */
+  #fateAfter(
+    error: unknown,
+    request: RequestPlan,
+    { tries, isGone }: { readonly tries: number; readonly isGone: boolean },
+  ): Fate | undefined {
+    const isSlip = error instanceof Slipped;
+    // What a dead process still says is not heard.
+    const isTold = (isSlip || error instanceof HoldfastError) && !isGone;
+    if (!isTold && !isGone && !(error instanceof Unheard)) throw error;
+    // What is settled was journaled, whatever came in its way: that is told, too.
+    const outcome = isTold ? error.outcome : 'unknown';
+    if (outcome === 'written' && !request.isLoad) return 'acknowledged';
+    // The client's own fault: the simulation's, then.
+    if (isTold && !isSlip && errorTable[error.code].kind === 'caller') throw error;
+    if (request.load && isTold) return this.#givenUp(request.load, tries, outcome);
+    if (request.key !== undefined || request.isLoad) return undefined;
+    if (outcome === 'unknown') return 'unknown';
+    return tries > 3 ? 'not written' : undefined;
+  }
+
+  #givenUp({ isGivenUp, slips }: LoadPlan, tries: number, outcome: Outcome): Fate | undefined {
+    if (!isGivenUp || tries < slips.length - 1) return undefined;
+    this.#parts.see(`loads given up: ${outcome}`);
+    return outcome === 'not written' ? outcome : 'unknown';
+  }
+
   /** Sends it; whether it was known already. */
-  async #send(request: RequestPlan, server: Served): Promise<boolean> {
+  async #send(request: RequestPlan, server: Served, tries: number): Promise<boolean> {
     const { stream, rows, isSettled, isLoad } = request;
     const sent = rows.map((row) => rowOf(stream, row));
-    if (isLoad) return this.#load(request, sent, server);
+    if (isLoad) return this.#load(request, server, tries);
     const mustSettle = isSettled && !this.isCalm;
     const level = this.#parts.plan.confirm === 'standby' ? 'confirmed' : 'settled';
     const options: WriteOptions = {
@@ -202,20 +220,15 @@ export class Clients {
     return receipt.repeated;
   }
 
-  async #load(request: RequestPlan, sent: readonly Row[], server: Served): Promise<boolean> {
-    const holdfast = (await server.door(request.client)?.enter()) ?? server.holdfast;
-    const bytes = ndjsonOf(sent);
-    const digest = createHash('sha256').update(bytes).digest('hex');
-    const options = { format: 'ndjson', source: { size: bytes.length, digest } } as const;
-    const state = await holdfast.beginLoad(request.stream, options);
-    if (state.result) return true;
-    async function* rest() {
-      yield bytes.subarray(state.offset);
-    }
-    await this.#track(server, holdfast.continueLoad(state, rest(), options));
-    this.#parts.see('loads');
-    this.#parts.onSettled(request, 'settled');
-    return state.offset > 0;
+  async #load(request: RequestPlan, server: Served, tries: number): Promise<boolean> {
+    const { stream, client, rows } = request;
+    const { clock, see, onSettled } = this.#parts;
+    const reach = async () => (await server.door(client)?.enter()) ?? server.holdfast;
+    const track = <T>(answer: Promise<T>) => this.#track(server, answer);
+    const bytes = ndjsonOf(rows.map((row) => rowOf(stream, row)));
+    const isKnown = await new LoadSender({ clock, see, reach, track }, request, bytes).send(tries);
+    onSettled(request, 'settled');
+    return isKnown;
   }
 
   /** What its client gave up may still be journaled: it is in flight, until its answer. */

@@ -5,6 +5,7 @@ import type { Route } from '../../src/target/target.ts';
 import { Random } from '../../test/simulation/random.ts';
 import { type TargetFault, targetFaults } from '../../test/simulation/simulated-call-fault.ts';
 import type { Fault } from '../../test/simulation/simulated-fault.ts';
+import { type LoadPlan, withSlips } from './slips.ts';
 
 type Policy = 'dead-letter' | 'ignore' | 'update' | 'newest';
 
@@ -43,6 +44,8 @@ export interface RequestPlan {
   readonly isSettled?: true;
   /** Sent as a load of NDJSON, which goes on where it was cut off. */
   readonly isLoad?: true;
+  /** How a load is sent; left out: in one piece, as it should be. */
+  readonly load?: LoadPlan;
   /** The first answer does not come through. */
   readonly isUnheard?: true;
   /** Then other rows are sent under its key, which must be refused. */
@@ -352,7 +355,7 @@ export function drawPlan(seed: bigint): Plan {
     confirm: random.chance(0.5) ? 'standby' : 'commit',
     keepsAll: random.chance(0.4),
     latencyMsMax: random.pick([0, 2, 10, 40]),
-    requests: drawRequests(root.fork(2), streams, untilMs),
+    requests: withSlips(root.fork(7), drawRequests(root.fork(2), streams, untilMs)),
     ...(threads ? { threads } : {}),
     events: [...drawEvents(root.fork(3), streams, untilMs), ...events].sort((a, b) => a.at - b.at),
   };
