@@ -53,11 +53,18 @@ export class LoadSender {
   /** The `tries`-th sending, from 0; whether some of it was known. Throws Slipped. */
   async send(tries: number): Promise<boolean> {
     const holdfast = await this.#parts.reach();
-    const state = await this.#begin(holdfast);
-    if (state.result) return true;
-    const slip = this.#plan.slips[tries];
-    if (slip) await this.#slip(holdfast, state, slip);
-    else await this.#continue(holdfast, state);
+    let state: LoadState | undefined;
+    try {
+      state = await this.#begin(holdfast);
+      if (state.result) return true;
+      const slip = this.#plan.slips[tries];
+      if (slip) await this.#slip(holdfast, state, slip);
+      else await this.#continue(holdfast, state);
+    } catch (error) {
+      // What was sent before it began this time is not what it is refused for.
+      if (isRefusal(error) && state?.offset !== 0) throw new Slipped('unknown');
+      throw error;
+    }
     this.#parts.see('loads');
     return state.offset > 0;
   }
@@ -155,10 +162,9 @@ export class LoadSender {
     if (told.some(({ status }) => status === 'fulfilled')) return;
     const outcomes = told.map((one) => {
       const error: unknown = one.status === 'rejected' ? one.reason : undefined;
-      const isOurs = error instanceof HoldfastError;
-      const isFit = isOurs && (error.code === 'HF_LOAD_MOVED' || isOperating(error));
-      if (!isFit) throw error;
-      return error.outcome;
+      const isMoved = error instanceof HoldfastError && error.code === 'HF_LOAD_MOVED';
+      if (isMoved || isRefusal(error)) return error.outcome;
+      throw error;
     });
     // Who is refused for the other's sake says nothing of what the other has written.
     const isWritten = outcomes.some((outcome) => outcome !== 'not written');
@@ -178,4 +184,7 @@ export class LoadSender {
   }
 }
 
-const isOperating = ({ code }: HoldfastError): boolean => errorTable[code].kind !== 'caller';
+/** Nobody is to blame who sent it as he should, or whose slip was seen. */
+const isRefusal = (error: unknown): error is HoldfastError | Slipped =>
+  error instanceof Slipped ||
+  (error instanceof HoldfastError && errorTable[error.code].kind !== 'caller');
