@@ -123,6 +123,8 @@ const floors = {
   'loads cut in the middle of a line': 0.1,
   'loads with two senders': 0.05,
   'loads given up: not written': 0.01,
+  'columns retyped': 0.1,
+  'requests refused by a table that changes': 0.03,
   'dead letters': 0.5,
   'keys refused to other rows': 0.1,
   'calls struck: ambiguous, committed': 0.02,
@@ -138,6 +140,9 @@ const floors = {
 
 /** What so few seeds see that a short run may miss it. */
 const rareFloors = {
+  'columns that became required': 0.03,
+  'columns dropped': 0.03,
+  'columns added anew': 0.03,
   'loads sent from before where they stand': 0.01,
   'loads given up: unknown': 0.005,
   'rings that were full': 0.004,

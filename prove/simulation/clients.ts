@@ -55,9 +55,10 @@ export const isPoison = (note: unknown): boolean =>
   typeof note === 'string' && note.startsWith(poisonMark);
 
 /** The row that is sent. */
-export function rowOf(stream: string, { id, version, bytes, isPoison: isBad }: RowPlan) {
+export function rowOf(stream: string, { id, version, bytes, value, isPoison: isBad }: RowPlan) {
   const note = `${isBad ? poisonMark : 'row'} ${id} of ${stream}, ${version} `;
-  return { id, version, note: note.padEnd(bytes, '.') };
+  const row = { id, version, note: note.padEnd(bytes, '.') };
+  return value === undefined ? row : { ...row, value };
 }
 
 /** No answer came through. */
@@ -68,6 +69,8 @@ class Impatient extends Unheard {}
 export class Clients {
   readonly fates = new Map<RequestPlan, Fate>();
   readonly spans = new Map<RequestPlan, Span>();
+  /** Requests whose client did not wait for an answer. */
+  readonly #abandoned = new Set<RequestPlan>();
   #moments = 0;
   readonly #parts: ClientParts;
   readonly #random: Random;
@@ -154,12 +157,27 @@ export class Clients {
     // What is settled was journaled, whatever came in its way: that is told, too.
     const outcome = isTold ? error.outcome : 'unknown';
     if (outcome === 'written' && !request.isLoad) return 'acknowledged';
+    if (error instanceof Impatient) this.#abandoned.add(request);
+    if (isTold && this.#isUnfit(error, request)) return this.#refused(request);
     // The client's own fault: the simulation's, then.
     if (isTold && !isSlip && errorTable[error.code].kind === 'caller') throw error;
     if (request.load && isTold) return this.#givenUp(request.load, tries, outcome);
     if (request.key !== undefined || request.isLoad) return undefined;
     if (outcome === 'unknown') return 'unknown';
     return tries > 3 ? 'not written' : undefined;
+  }
+
+  /** Its table may not take these rows now, or not yet. */
+  #isUnfit(error: Error, { stream: name }: RequestPlan): boolean {
+    if (!(error instanceof HoldfastError) || error.code !== 'HF_ROWS_REFUSED') return false;
+    return this.#parts.plan.streams.some(({ name: one, value }) => one === name && value);
+  }
+
+  /** Of what is still on its way somewhere else a refusal says nothing. */
+  #refused(request: RequestPlan): Fate {
+    this.#parts.see('requests refused by a table that changes');
+    const copies = this.#parts.plan.threads?.copies ?? 0;
+    return copies > 0 || this.#abandoned.has(request) ? 'unknown' : 'not written';
   }
 
   #givenUp({ isGivenUp, slips }: LoadPlan, tries: number, outcome: Outcome): Fate | undefined {

@@ -43,7 +43,7 @@ function drawSlip(random: Random, kind: Slip['kind']): Slip {
 function drawMore(random: Random, rows: readonly RowPlan[]): RowPlan[] {
   const [first] = rows;
   if (!first) return [];
-  return Array.from({ length: random.pick([0, 4, 12]) }, (_, i) => ({
+  return Array.from({ length: random.pick([0, 4, 8]) }, (_, i) => ({
     id: first.id + 100 + i,
     version: first.version,
     bytes: random.between(1, 60),
@@ -53,9 +53,9 @@ function drawMore(random: Random, rows: readonly RowPlan[]): RowPlan[] {
 /** The requests, with how their loads are sent: most of these go wrong at first. */
 export function withSlips(random: Random, requests: readonly RequestPlan[]): RequestPlan[] {
   return requests.map((request) => {
-    if (!request.isLoad || random.chance(0.3)) return request;
+    if (!request.isLoad || random.chance(0.4)) return request;
     const load: LoadPlan = {
-      chunks: random.pick([1, 3, 10]),
+      chunks: random.pick([1, 3, 8]),
       pauseMs: random.pick([0, 1, 8]),
       slips: random.pick(courses).map((kind) => drawSlip(random, kind)),
       ...(random.chance(0.25) ? { isGivenUp: true as const } : {}),

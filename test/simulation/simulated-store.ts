@@ -22,6 +22,8 @@ export interface SimulatedColumn {
   readonly column: Column;
   /** What an absent column becomes; null by default. */
   readonly value?: Cell;
+  /** Of all that the table ever had; told apart by it where one takes another's name. */
+  readonly number?: number;
 }
 
 export interface SimulatedTable {
@@ -184,7 +186,11 @@ export class SimulatedStore {
 
   fingerprint(name: string): string {
     const { columns, key } = this.table(name);
-    return JSON.stringify([columns.map(({ column }) => [column.name, column.sqlType]), key]);
+    const marks = columns.map(({ column, number }) => {
+      const mark = [column.name, column.sqlType];
+      return number === undefined ? mark : [...mark, number];
+    });
+    return JSON.stringify([marks, key]);
   }
 
   /** Where a row stands in its table; a new place where the table has no key. */
