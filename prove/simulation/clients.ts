@@ -9,6 +9,7 @@ import type { SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { Violation } from '../oracle.ts';
 import { LoadSender, Slipped } from './loads.ts';
 import type { Plan, RequestPlan, RowPlan } from './plan.ts';
+import { type Body, bodyOf, ndjsonOf, otherReading } from './readings.ts';
 import type { LoadPlan } from './slips.ts';
 import type { Door } from './threads.ts';
 
@@ -42,11 +43,16 @@ export interface ClientParts {
   readonly onSettled: (request: RequestPlan, level: 'settled' | 'confirmed') => void;
 }
 
-/** From whom bytes are sent, and how. */
+/** To whom something is sent, and with which options. */
 interface Sending {
   readonly server: Served;
-  readonly client: number;
   readonly options: WriteOptions;
+}
+
+/** What is sent: as rows where it can be, else as bytes that are read like that. */
+interface Sent {
+  readonly rows: readonly Row[];
+  readonly body: Body;
 }
 
 const poisonMark = 'poison';
@@ -197,7 +203,8 @@ export class Clients {
       ...(mustSettle ? { level } : {}),
       atBound: this.#random.chance(0.5) ? 'refuse' : 'wait',
     };
-    const repeated = await this.#write(request, sent, { server, options });
+    const body = bodyOf(sent, request.csv);
+    const repeated = await this.#write(request, { rows: sent, body }, { server, options });
     if (mustSettle) {
       this.#parts.see(`requests ${level}`);
       this.#parts.onSettled(request, level);
@@ -207,27 +214,36 @@ export class Clients {
 
   /** By a call of the core, or as bytes through an accept worker. */
   async #write(
-    { stream, client, key }: Pick<RequestPlan, 'stream' | 'client' | 'key'>,
-    sent: readonly Row[],
-    { server, options }: { readonly server: Served; readonly options: WriteOptions },
+    request: Pick<RequestPlan, 'stream' | 'client' | 'key'>,
+    { rows, body }: Sent,
+    { server, options }: Sending,
   ): Promise<boolean> {
+    const { stream, client, key } = request;
     const keyed = { ...options, ...(key === undefined ? {} : { idempotencyKey: key }) };
     const door = server.door(client);
-    if (door) return this.#writeBytes(stream, ndjsonOf(sent), { server, client, options: keyed });
-    const write = this.#track(server, server.holdfast.write(stream, sent, keyed));
-    const { repeated, settled, confirmed } = await write;
+    if (door) return this.#writeBytes(request, body, { server, options: keyed });
+    const { bytes, reading } = body;
+    const { holdfast } = server;
+    const write =
+      reading.format === 'csv'
+        ? holdfast.writeBytes(stream, bytes, { ...keyed, ...reading })
+        : holdfast.write(stream, rows, keyed);
+    const { repeated, settled, confirmed } = await this.#track(server, write);
     // Nobody asks for these promises here.
     settled.catch(() => undefined);
     confirmed.catch(() => undefined);
     return repeated;
   }
 
-  async #writeBytes(stream: string, bytes: Buffer, by: Sending): Promise<boolean> {
-    const { server, client, options } = by;
+  async #writeBytes(
+    { stream, client }: Pick<RequestPlan, 'stream' | 'client'>,
+    { bytes, reading }: Body,
+    { server, options }: Sending,
+  ): Promise<boolean> {
     const send = async (): Promise<Receipt | undefined> => {
       const remote = await server.door(client)?.enter();
       this.#parts.see('requests through accept workers');
-      return remote?.writeBytes(stream, bytes, { ...options, format: 'ndjson' });
+      return remote?.writeBytes(stream, bytes, { ...options, ...reading });
     };
     const copies = options.idempotencyKey === undefined ? 0 : this.#parts.plan.threads?.copies;
     const sent = Array.from({ length: 1 + (copies ?? 0) }, () => this.#track(server, send()));
@@ -267,28 +283,29 @@ export class Clients {
     });
   }
 
-  /** Other rows under a key that is known must be refused (O8). */
+  /** Other rows under a key that is known must be refused, or the same read otherwise (O8). */
   async #abuse(request: RequestPlan, server: Served): Promise<void> {
-    const { stream, key, isAbused, isLoad } = request;
+    const { stream, key, isAbused, isLoad, csv } = request;
     if (!isAbused || key === undefined || isLoad) return;
-    const rows = [{ id: -1, version: 0, note: 'other rows under a known key' }];
-    const abuse = this.#write(request, rows, { server, options: {} });
+    const other = [{ id: -1, version: 0, note: 'other rows under a known key' }];
+    const same = request.rows.map((row) => rowOf(stream, row));
+    const body = csv
+      ? { ...bodyOf(same, csv), reading: otherReading(same, csv) }
+      : bodyOf(other, undefined);
+    const abuse = this.#write(request, { rows: other, body }, { server, options: {} });
     try {
       await this.#heard(server, { ...request, patienceMs: 50 }, abuse);
     } catch (error) {
       const isOurs = error instanceof HoldfastError || error instanceof Unheard;
       if (!isOurs && !server.isGone()) throw error;
       if (error instanceof HoldfastError && error.code === 'HF_KEY_REUSED') {
-        this.#parts.see('keys refused to other rows');
+        this.#parts.see(`keys refused to ${csv ? 'other readings' : 'other rows'}`);
       }
       return;
     }
     throw new Violation('wrong', `other rows were taken under ${key} of ${stream}`);
   }
 }
-
-const ndjsonOf = (rows: readonly Row[]): Buffer =>
-  Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
 
 const requestName = ({ key, rows }: RequestPlan): string =>
   key ?? `rows ${rows.map(({ id }) => id).join()}`;

@@ -5,6 +5,7 @@ import type { Route } from '../../src/target/target.ts';
 import { Random } from '../../test/simulation/random.ts';
 import { type TargetFault, targetFaults } from '../../test/simulation/simulated-call-fault.ts';
 import type { Fault } from '../../test/simulation/simulated-fault.ts';
+import { type CsvPlan, withReadings } from './readings.ts';
 import { type RetypePlan, type ValueType, withRetypes } from './retypes.ts';
 import { type LoadPlan, withSlips } from './slips.ts';
 
@@ -54,6 +55,8 @@ export interface RequestPlan {
   readonly isUnheard?: true;
   /** Then other rows are sent under its key, which must be refused. */
   readonly isAbused?: true;
+  /** Sent as bytes of CSV; left out: as rows, or as NDJSON. */
+  readonly csv?: CsvPlan;
   /** After that the client gives up, and sends it again while the first may still be on its way. */
   readonly patienceMs?: number;
 }
@@ -362,7 +365,7 @@ export function drawPlan(seed: bigint): Plan {
     confirm: random.chance(0.5) ? 'standby' : 'commit',
     keepsAll: random.chance(0.4),
     latencyMsMax: random.pick([0, 2, 10, 40]),
-    requests: changing.requests,
+    requests: withReadings(root.fork(9), changing.requests),
     ...(threads ? { threads } : {}),
     events: all.sort((a, b) => a.at - b.at),
   };

@@ -146,6 +146,9 @@ export class World {
     }
     this.see('calls of the target', this.target.calls);
     this.see('dead letters', this.target.store.letters.size);
+    for (const [route, count] of Object.entries(this.target.store.casts)) {
+      this.see(`rows journaled under another type: ${route}`, count);
+    }
     for (const [what, count] of Object.entries(this.target.server.late)) {
       this.see(`late commits ${what}`, count);
     }
@@ -364,7 +367,11 @@ export class World {
     for (;;) {
       const status = await holdfast.status();
       const all = Object.entries(status.streams);
-      for (const [name, books] of all) checkBooks(name, books);
+      for (const [name, books] of all) {
+        checkBooks(name, books);
+        const isExplained = books.state !== 'held' || books.reason;
+        if (!isExplained) throw new Violation('wrong', `${name} is held and does not say why`);
+      }
       const isDone = all.every(([, { inFlight, state }]) => inFlight === 0 && state === 'running');
       // One that was stopped may find its question too old: then it says what it knew last.
       // What its client gave up may still be on its way from a worker that was stalled.

@@ -87,8 +87,9 @@ export class SimulatedMerge {
       const ends = new Uint8Array(batch.count);
       const given = givenBy(batch);
       const { columns } = batch.journaled;
+      const { rules } = batch;
       for (let row = 0; row < batch.count; row++) {
-        const of = { row: given(row), columns, rules: batch.rules, rung };
+        const of = { row: given(row), columns, rules, rung, route: 'direct' as const };
         const end = place(this.#store, table, of);
         ends[row] = typeof end === 'number' ? end : rowEnd.deadLetter;
         if (typeof end !== 'number') this.#bury(batch, row, end);
@@ -156,7 +157,8 @@ export class SimulatedMerge {
       const isUpdate = batch.rules.onConflict === 'update';
       const rules = isUpdate ? { ...batch.rules, onConflict: 'ignore' as const } : batch.rules;
       const { columns } = batch.journaled;
-      const of = { row: givenBy(batch)(0), columns, rules, rung: 'merge' as const };
+      const how = { rules, rung: 'merge', route: 'direct' } as const;
+      const of = { row: givenBy(batch)(0), columns, ...how };
       const end = place(this.#store, this.#tableOf(batch), of);
       const { wallMs: lastAt } = batch;
       if (typeof end !== 'number') {

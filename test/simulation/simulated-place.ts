@@ -5,7 +5,7 @@ import { fieldValue, type TupleBytes, tupleBytes } from '../../src/accept/render
 import type { ColumnSet } from '../../src/accept/row-buffer.ts';
 import type { RowCode } from '../../src/errors.ts';
 import { type Batch, type MergeRules, type RowEnd, rowEnd } from '../../src/merge/batch.ts';
-import { type Rung, TargetError } from '../../src/target/target.ts';
+import { type Route, type Rung, TargetError } from '../../src/target/target.ts';
 import { eachField } from '../support/fields.ts';
 import { fitRow } from './simulated-cast.ts';
 import {
@@ -77,11 +77,12 @@ export function mustHave(table: SimulatedTable, columns: Iterable<string>): void
 export function place(
   store: SimulatedStore,
   table: SimulatedTable,
-  of: GivenRow & { readonly rules: MergeRules; readonly rung: Rung },
+  of: GivenRow & { readonly rules: MergeRules; readonly rung: Rung; readonly route: Route },
 ): RowEnd | Refusal {
   const { rules, rung } = of;
   const fit = fitRow(table, of);
   const row = typeof fit === 'string' ? of.row : fit;
+  if (fit !== of.row) store.casts[of.route]++;
   const whole: { [column: string]: Cell } = {};
   for (const { column, value = null } of table.columns) whole[column.name] = value;
   // A null that was given stays null.

@@ -10,6 +10,7 @@ import {
   type DeadLetterId,
   type LaneState,
   type LedgerRange,
+  type Route,
   type StreamId,
   TargetError,
 } from '../../src/target/target.ts';
@@ -91,6 +92,8 @@ export class SimulatedStore {
   readonly letters = new Map<string, DeadLetter>();
   /** Every claim that was done, in order; no failover takes one away. */
   readonly claims: Pick<Claim, 'stream' | 'owner'>[] = [];
+  /** Rows that were journaled under another type than one of their columns has, by route. */
+  readonly casts: Record<Route, number> = { direct: 0, staged: 0 };
   /** By stream. */
   readonly stages = new Map<string, SimulatedStage>();
   /** By lane, ascending. */

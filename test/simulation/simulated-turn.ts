@@ -197,7 +197,8 @@ function merge(
   for (const row of slice?.rows ?? []) {
     if (!slice) continue;
     const given = { row: stagedCells(slice, row), columns: stagedColumns(slice, row.set) };
-    const end = place(store, table, { ...given, rules: turn.stream.rules, rung: 'merge' });
+    const { rules } = turn.stream;
+    const end = place(store, table, { ...given, rules, rung: 'merge', route: 'staged' });
     ends[row.sequence - before.first] = typeof end === 'number' ? end : rowEnd.deadLetter;
     if (typeof end !== 'number') {
       buryStaged(store, { ...batch, ...end, row, slice }, wallMs);
