@@ -97,6 +97,20 @@ export const simulatedMutants: readonly Mutant[] = [
     killer: simulation,
   },
   {
+    name: 'simulated: a keyed request is known by its bytes, however they are read',
+    file: 'src/request-digest.ts',
+    search: "[format, invalid === 'dead-letter', delimiter, columns, nulls]",
+    replace: "[format, invalid === 'dead-letter']",
+    killer: simulation,
+  },
+  {
+    name: 'simulated: a keyed request is known whatever becomes of its invalid rows',
+    file: 'src/request-digest.ts',
+    search: "[format, invalid === 'dead-letter', delimiter, columns, nulls]",
+    replace: '[format, delimiter, columns, nulls]',
+    killer: simulation,
+  },
+  {
     name: 'simulated: confirmed without asking the standby',
     file: 'src/confirm.ts',
     search: '      if (!(await session.isReplicated(open.position))) break;\n',

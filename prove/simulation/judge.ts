@@ -24,12 +24,19 @@ const textOf = ({ id, version, note, value }: Sent): string =>
   `${id} ${version} ${note} ${meaningOf(value)}`;
 
 /** A value that not every type of its column can have. */
-const isWord = (value: string): boolean => Number.isNaN(Number(value));
+const isWord = (value: string | number): boolean => Number.isNaN(Number(value));
 
 const isAcknowledged = ({ fate }: Told): boolean => fate === 'acknowledged';
 const isPossible = ({ fate }: Told): boolean => fate !== 'not written';
 /** Of a request that came to no answer. */
 const always: Span = { begun: 0, ended: Number.POSITIVE_INFINITY };
+
+/** What must hold of a stream at any instant. */
+export function checkStream(name: string, status: StreamStatus): void {
+  checkBooks(name, status);
+  if (status.state !== 'held' || status.reason) return;
+  throw new Violation('wrong', `${name} is held and does not say why`);
+}
 
 export interface JudgeParts {
   readonly plan: Plan;

@@ -34,7 +34,7 @@ export interface RowPlan {
   readonly isPoison?: true;
   /** Bytes of its note. */
   readonly bytes: number;
-  readonly value?: string;
+  readonly value?: string | number;
 }
 
 export interface RequestPlan {

@@ -25,8 +25,15 @@ const familiesOfKeyed: readonly (readonly ValueType[])[] = [['jsonb', 'json'], n
 /** Ids that only one row has. */
 const isOwn = ({ id }: RowPlan): boolean => id < 100_000;
 
-function drawValue(random: Random, row: RowPlan, mayLack: boolean): RowPlan {
-  const number = { ...row, value: String(row.id * 100 + row.version) };
+interface Wanted {
+  /** As text, which a text column takes; else as a number, the same however it is sent. */
+  readonly isText: boolean;
+  readonly mayLack: boolean;
+}
+
+function drawValue(random: Random, row: RowPlan, { isText, mayLack }: Wanted): RowPlan {
+  const value = row.id * 100 + row.version;
+  const number = { ...row, value: isText ? String(value) : value };
   const isFree = isOwn(row) && !row.isPoison && mayLack;
   if (!isFree || random.chance(0.75)) return number;
   return random.chance(0.7) ? row : { ...row, value: `word ${row.id}` };
@@ -72,7 +79,8 @@ export function withRetypes(
     if (!stream) return request;
     // Where a row takes another's place, what it lacks stays. A load waits for what it refuses.
     const mayLack = stream.policy !== 'update' && stream.policy !== 'newest' && !request.isLoad;
-    return { ...request, rows: request.rows.map((row) => drawValue(random, row, mayLack)) };
+    const wanted = { isText: !stream.isKeyed, mayLack };
+    return { ...request, rows: request.rows.map((row) => drawValue(random, row, wanted)) };
   };
   return {
     streams: streams.map((stream) => changing.get(stream.name) ?? stream),

@@ -14,10 +14,10 @@ import { Random } from '../../test/simulation/random.ts';
 import { type ProcessClock, SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { SimulatedDeath, SimulatedDisk } from '../../test/simulation/simulated-disk.ts';
 import { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
-import { checkBooks, Violation } from '../oracle.ts';
+import { Violation } from '../oracle.ts';
 import { Clients, isPoison, type Served } from './clients.ts';
 import { Events } from './events.ts';
-import { Judge } from './judge.ts';
+import { checkStream, Judge } from './judge.ts';
 import { optionsOf } from './options.ts';
 import type { Plan, RequestPlan } from './plan.ts';
 import { Shapes } from './shapes.ts';
@@ -367,11 +367,7 @@ export class World {
     for (;;) {
       const status = await holdfast.status();
       const all = Object.entries(status.streams);
-      for (const [name, books] of all) {
-        checkBooks(name, books);
-        const isExplained = books.state !== 'held' || books.reason;
-        if (!isExplained) throw new Violation('wrong', `${name} is held and does not say why`);
-      }
+      for (const [name, books] of all) checkStream(name, books);
       const isDone = all.every(([, { inFlight, state }]) => inFlight === 0 && state === 'running');
       // One that was stopped may find its question too old: then it says what it knew last.
       // What its client gave up may still be on its way from a worker that was stalled.
