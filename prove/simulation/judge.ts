@@ -3,13 +3,14 @@
 // clients' requests, and nothing of how the product works.
 import assert from 'node:assert/strict';
 import type { StreamStatus } from '../../src/types.ts';
+import type { Cell } from '../../test/simulation/simulated-store.ts';
 import type { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
 import { checkBooks, Violation } from '../oracle.ts';
 import { type Clients, type Fate, rowOf, type Span } from './clients.ts';
 import type { Plan, RequestPlan, RowPlan, StreamPlan } from './plan.ts';
 import { meaningOf, type Shapes } from './shapes.ts';
 
-type Sent = Omit<ReturnType<typeof rowOf>, 'value'> & { readonly value?: unknown };
+type Sent = Omit<ReturnType<typeof rowOf>, 'value'> & { readonly value?: Cell };
 
 interface Told {
   readonly row: RowPlan;

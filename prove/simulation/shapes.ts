@@ -30,7 +30,7 @@ const types: Readonly<Record<ValueType, ColumnType>> = {
 const filler = 0;
 
 /** What a value means, whatever type its column has; '' is none. */
-export function meaningOf(cell: unknown): string {
+export function meaningOf(cell: Cell | undefined): string {
   const plain = cell instanceof Uint8Array ? Buffer.from(cell).toString('hex') : String(cell ?? '');
   // A text is a JSON string.
   const text = /^"(.*)"$/.exec(plain)?.[1] ?? plain;
