@@ -4,9 +4,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Case, type Ground, joinTable, newStream, type Stream } from './target-stream.ts';
 
-type Record = Readonly<{ id: bigint; note: string }>;
-
-/** `rows` in the order of their times, each with its writer: 0 is the first that the target knew. */
+/** Rows of one key in the order of their times; writer 0 is the first that the target knew. */
 async function staged(
   ground: Ground,
   onConflict: 'update' | 'ignore' | 'dead-letter',
@@ -16,8 +14,7 @@ async function staged(
   const { stream: name } = first.id;
   const second = await joinTable(ground, first.table.name, { stream: name, onConflict });
   for (const [writer, note] of rows) {
-    const row: Record = { id: 1n, note };
-    await (writer === 0 ? first : second).stage([row]);
+    await (writer === 0 ? first : second).stage([{ id: 1n, note }]);
     // Merges go by time: of these none is as old as another one.
     await sleep(3);
   }
