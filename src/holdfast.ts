@@ -181,6 +181,7 @@ class OpenHoldfast implements Opened {
     this.#loads = new Loads({
       clock: ports.clock,
       requests,
+      closing: this.#stop.signal,
       journal: (stream, taken, { keep, signal }) =>
         admission.waiting(stream, taken.rows.length, {
           signal,

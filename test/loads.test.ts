@@ -88,3 +88,18 @@ test('a load whose part failed says so though its input is silent', async (t) =>
   const load = holdfast.load('rows', input(), { format: 'ndjson' });
   await assert.rejects(load, { code: 'HF_JOURNAL_FAILED', outcome: 'unknown' });
 });
+
+test('a load whose input does not end keeps nobody from closing', async (t) => {
+  const { holdfast } = await openShop(t, () => Promise.resolve());
+  const { promise: silence, resolve: end } = Promise.withResolvers<void>();
+  t.after(() => end());
+  async function* input() {
+    yield* lines;
+    await silence;
+  }
+  const load = holdfast.load('rows', input(), { format: 'ndjson' });
+  const told = assert.rejects(load, { code: 'HF_DRAINING', outcome: 'unknown' });
+  while ((await holdfast.status()).streams['rows']?.accepted !== lines.length) await sleep(5);
+  await holdfast.close();
+  await told;
+});
