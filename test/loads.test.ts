@@ -89,7 +89,10 @@ test('a load whose part failed says so though its input is silent', async (t) =>
   await assert.rejects(load, { code: 'HF_JOURNAL_FAILED', outcome: 'unknown' });
 });
 
-test('a load whose input does not end keeps nobody from closing', async (t) => {
+/** What these wait for may never come. */
+const bounded = { timeout: 20_000 };
+
+test('a load whose input does not end keeps nobody from closing', bounded, async (t) => {
   const { holdfast } = await openShop(t, () => Promise.resolve());
   const { promise: silence, resolve: end } = Promise.withResolvers<void>();
   t.after(() => end());
