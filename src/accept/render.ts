@@ -1,5 +1,5 @@
-// Fields of the row format back to plain values. Trusts the tuple; the journal has vouched for it by
-// its CRC. As JSON text: json-text.ts.
+// Fields of the row format back to plain values. Trusts the tuple; the journal has vouched for it
+// by its CRC. As JSON text: json-text.ts.
 import {
   dateText,
   type Moment,
