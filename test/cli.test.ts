@@ -1,7 +1,7 @@
 // The command line from outside: child processes on real files.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -238,6 +238,24 @@ test('a load whose result nobody read is reported again, and not repeated', asyn
   // Reported: the same file is a new load from now on.
   assert.equal(await again(), 2);
   assert.equal(rows(), 4);
+});
+
+test('a load of stdin that a signal ends leaves no copy of it behind', async (t) => {
+  const shop = openShop(t);
+  const server = shop.start(['serve']);
+  await server.line(/^Listening on /);
+  const copies = join(shop.folder, 'copies');
+  mkdirSync(copies);
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGKILL'] as const) {
+    const stdin = '{"body":"one"}\n'.repeat(300_000);
+    const args = ['load', '-', '--format', 'ndjson', '--stream', 'notes'];
+    const { child, ended } = shop.start(args, { stdin, isEndless: true, env: { TMPDIR: copies } });
+    // Most of it has been read: no more than what a pipe holds is on its way.
+    while (child.stdin?.writableLength !== 0) await setTimeout(5);
+    child.kill(signal);
+    await ended;
+    assert.deepEqual(readdirSync(copies), [], signal);
+  }
 });
 
 test('a signal half a second after the first forces the end, an earlier one not', async (t) => {

@@ -1,7 +1,15 @@
 // The input of a load. Size, digest and offsets are those of the bytes after decompression, so that
 // a file and its .gz are the same load.
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream';
@@ -21,7 +29,7 @@ export interface Input {
   readonly source?: Source;
   /** The bytes from `offset` on. */
   read(offset: number): AsyncIterable<Uint8Array>;
-  /** Removes what was made for it. */
+  /** Lets go of what was opened for it. */
   close(): void;
 }
 
@@ -32,15 +40,25 @@ export async function openInput(name: string, mustKnow: boolean): Promise<Input>
   if (name !== '-') return fileInput(resolve(workingFolder(), name));
   // A pipe that nobody ends would keep the process.
   if (!mustKnow) return { read: () => process.stdin, close: () => process.stdin.destroy() };
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-load-'));
-  const close = () => rmSync(folder, { recursive: true, force: true });
+  const file = openNameless();
+  const close = () => closeSync(file);
   try {
-    const path = join(folder, 'stdin');
-    await pipelineEnd(process.stdin, createWriteStream(path, { mode: 0o600 }));
+    const path = `/dev/fd/${file}`;
+    await pipelineEnd(process.stdin, createWriteStream(path));
     return { ...(await fileInput(path)), close };
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+/** A file that has no name any more: however this process ends, nothing of it is left behind. */
+function openNameless(): number {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-load-'));
+  try {
+    return openSync(join(folder, 'stdin'), 'wx+', 0o600);
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 }
 
