@@ -166,6 +166,8 @@ class OpenHoldfast implements Opened {
   readonly #upkeep: Promise<void>;
   #state: Status['state'] = 'running';
   #closing: Promise<void> | undefined;
+  /** The soonest that any call of `close` asked for. */
+  #drainedBy = Number.POSITIVE_INFINITY;
 
   constructor(parts: Parts) {
     const { journal, requests, metrics, options, ports, streams, loading } = parts;
@@ -318,19 +320,20 @@ class OpenHoldfast implements Opened {
   }
 
   close(...[options = {}]: Parameters<Holdfast['close']>): Promise<void> {
-    this.#closing ??= this.#close(options.drainMs ?? limits.drainMsMax);
+    const { drainMs = limits.drainMsMax } = options;
+    const nowMs = this.#parts.ports.clock.monotonicMs();
+    this.#drainedBy = Math.min(this.#drainedBy, nowMs + drainMs);
+    this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  async #close(drainMs: number): Promise<void> {
+  async #close(): Promise<void> {
     const { streams, loading, ports } = this.#parts;
     if (this.#state === 'running') this.#state = 'draining';
-    const deadline = ports.clock.monotonicMs() + drainMs;
     loading.hurry();
     const isDrained = (): boolean => streams.all.every(({ isDrained }) => isDrained);
-    while (!isDrained() && ports.clock.monotonicMs() < deadline && this.#state === 'draining') {
-      await ports.clock.sleep(5);
-    }
+    const isOver = (): boolean => ports.clock.monotonicMs() >= this.#drainedBy || isDrained();
+    while (!isOver() && this.#state === 'draining') await ports.clock.sleep(5);
     this.#stop.abort();
     await this.#upkeep;
     try {

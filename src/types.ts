@@ -232,6 +232,11 @@ export interface Holdfast {
   readonly metrics: import('./metrics.ts').Metrics;
   /** Resolves when the journal has failed for good; the process should leave. */
   readonly failed: Promise<Error>;
-  /** Refuses new writes, answers those in hand, drains up to `drainMs`, lets the journal go. */
+  /**
+   * Refuses new writes, answers those in hand, drains up to `drainMs` (10 s by default), lets the
+   * journal go. With 0, and where it is called again with less, it does not drain: it waits for the
+   * running transactions only. What was acknowledged is on disk, and the next process brings it on;
+   * who waits for a level is told HF_NOT_SETTLED, outcome 'written'.
+   */
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }
