@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import test from 'node:test';
 import type { Worker } from 'node:worker_threads';
+import { startServing } from '../src/serving.ts';
 import { line, lines, send, startRig } from './support/server-rig.ts';
 
 process.env['HOLDFAST_TEST_WORKERS'] = '2';
@@ -39,6 +40,22 @@ test('rows of many connections come through both workers, once each', async (t) 
   assert.equal(rig.query('SELECT count(*) AS n FROM payments')[0]?.['n'], 6_000);
   const { payments } = (await rig.holdfast.status()).streams;
   assert.deepEqual([payments?.merged, payments?.unaccounted], [6_000, 0]);
+});
+
+test('an address is one server’s, also where two begin at once', async (t) => {
+  const rig = await startRig(t);
+  const isTaken = { code: 'HF_USAGE', message: /Cannot listen on .*EADDRINUSE.*another/ };
+  const port = Number(new URL(rig.server.url).port);
+  for (const workers of [2, 0]) {
+    await assert.rejects(startServing(rig.holdfast, { port, workers }), isTaken);
+  }
+  await rig.server.close({ drainMs: 0 });
+  for (let i = 0; i < 3; i++) {
+    const both = [1, 2].map(() => startServing(rig.holdfast, { port, workers: 2 }));
+    const started = (await Promise.allSettled(both)).filter((one) => one.status === 'fulfilled');
+    assert.equal(started.length, 1);
+    await started[0]?.value.close({ drainMs: 0 });
+  }
 });
 
 test('a request too large for the ring comes whole', async (t) => {
