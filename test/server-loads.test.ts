@@ -174,6 +174,20 @@ test('csv options reach a load', async (t) => {
   );
 });
 
+test('what is kept of loads that are begun and not sent is bounded', async (t) => {
+  const rig = await startRig(t);
+  const input = lines(1, 3);
+  const first = await begun(rig, input);
+  const nulls = Array.from({ length: 100_000 }, (_, i) => i.toString(36));
+  for (let i = 0; i < 20; i++) await begun(rig, `${i}`, { format: 'csv', nulls });
+  const late = await ask(rig, pathOf(first), { method: 'POST', body: input });
+  assert.deepEqual([late.status, late.body.code], [404, 'HF_NOT_FOUND']);
+  const again = await begun(rig, input);
+  assert.deepEqual(again, first);
+  const fed = await feed(rig, again, { body: input });
+  assert.deepEqual(counts(fed.lines.at(-1)?.result), [3, 3, 0, 0]);
+});
+
 test('what is not a load is refused by its code', async (t) => {
   const rig = await startRig(t, tokenOptions);
   const all = bearer('all-of-it');

@@ -130,6 +130,14 @@ export function jsonOf<T = { readonly [name: string]: unknown }>({ stdout }: End
   return JSON.parse(stdout);
 }
 
+export interface Failed {
+  readonly code: string;
+  readonly outcome: string;
+  readonly message: string;
+}
+
+export const failedOf = (ended: Ended): Failed => jsonOf<Failed>(ended);
+
 /** CSV lines of payments `from` to `to`, without a header. */
 export function payments(from: number, to: number): string {
   let lines = '';
