@@ -82,8 +82,8 @@ export const journalMutants: readonly Mutant[] = [
   {
     name: 'a failed journal takes more',
     file: journal,
-    search: "    if (this.#state !== 'running') return Promise.reject(this.#refusal());\n",
-    replace: '',
+    search: "    if (this.#state !== 'running' || this.#isClosing) return",
+    replace: '    if (this.#isClosing) return',
     killer: faults,
   },
   {

@@ -20,6 +20,13 @@ const guardSql = 'sql/postgres/2-guard.sql';
 
 const postgresMutants: readonly Mutant[] = [
   {
+    name: 'PostgreSQL: dedupe takes equal rows of two writers for one',
+    file: 'src/target/postgres/staging/dedupe.ts',
+    search: "[...keys, 'holdfast_source', 'holdfast_set', ...fields]",
+    replace: "[...keys, 'holdfast_set', ...fields]",
+    killer: postgresStaged('of two writers’ equal rows'),
+  },
+  {
     name: 'PostgreSQL: the guard does not look where the lane stands',
     file: guardSql,
     search:
@@ -159,6 +166,13 @@ const stagedMutants: readonly Mutant[] = [
 ];
 
 const mariadbMutants: readonly Mutant[] = [
+  {
+    name: 'MariaDB: dedupe takes equal rows of two writers for one',
+    file: 'src/target/mysql/staging/dedupe.ts',
+    search: 'PARTITION BY s.holdfast_source, ',
+    replace: 'PARTITION BY ',
+    killer: mariadbStaged('of two writers’ equal rows'),
+  },
   {
     name: 'MariaDB: the guard does not look where the lane stands',
     file: 'src/target/mysql/lanes.ts',
@@ -349,7 +363,8 @@ const coreMutants: readonly Mutant[] = [
     file: 'src/journal/journal.ts',
     search: '        this.#queue.putBack(taken);\n        this.#roll();',
     replace:
-      '        const early = formGroup(taken.map(({ parcel }) => parcel), this.#place(), this.#out);\n' +
+      '        const parcels = taken.map(({ parcel }) => parcel);\n' +
+      '        const early = formGroup(parcels, this.#place(), this.#out);\n' +
       '        for (const [stream, last] of early.last) this.last.get(stream)?.set(last);\n' +
       '        this.#queue.putBack(taken);\n        this.#roll();',
     killer: tests('test/journal.test.ts', 'a full disk at the roll'),

@@ -1,5 +1,6 @@
 // The input of a load: chunks of bytes to parts of whole lines. Holds what is unfinished of a line
 // between chunks, and knows whether all has come that the load was begun with.
+import { letterBytesMax } from './accept/columns.ts';
 import { RowBuffer } from './accept/row-buffer.ts';
 import type {
   CsvReader,
@@ -138,11 +139,15 @@ export class LoadReading {
     this.#wanted = isStuck ? Math.min(2 * length, lineBytesMax + 1) : 0;
   }
 
+  get #keptBytesMax(): number {
+    return this.#options.invalid === 'dead-letter' ? letterBytesMax(this.#reader.table) : -1;
+  }
+
   #readSome(input: Uint8Array, rows: RowBuffer, isLast: boolean): ReadResult {
     const options: ReadOptions = {
       firstLine: this.#progress.lines + 1,
       isLast,
-      stopAtFirst: this.#options.invalid !== 'dead-letter',
+      keptBytesMax: this.#keptBytesMax,
       bytesMax: partBytesMax,
       rejectedMax: partRejectedMax,
       skipping: this.#progress.skipping,
@@ -158,7 +163,7 @@ export class LoadReading {
     const undecoded: UndecodedRow[] = [];
     const rejected: Rejection[] = [];
     for (const { rejection, start, end } of lines) {
-      if (this.#options.invalid !== 'dead-letter') {
+      if (end - start > this.#keptBytesMax) {
         this.stoppedBy = rejection;
         break;
       }

@@ -159,11 +159,11 @@ test('a line of a gigabyte is refused once, by its number, and skipped without b
   assert.deepEqual(rendered(table, into), ['{"s":"a"}', '{"s":"b"}']);
 });
 
-test('stopAtFirst leaves the refused line unread, and bytesMax stops between lines', () => {
+test('a refused line not to be kept is left unread, and bytesMax stops between lines', () => {
   const table = tableOf(column('i', int8));
   const input = Buffer.from('{"i":1}\n{"i":2}\n{"i":"x"}\n{"i":4}\n');
   const into = new RowBuffer();
-  const stopped = reader(table).ndjson(input, into, { stopAtFirst: true });
+  const stopped = reader(table).ndjson(input, into, { keptBytesMax: -1 });
   assert.deepEqual([stopped.consumed, stopped.lines, into.count], [16, 2, 2]);
   assert.deepEqual(refusals(stopped), ['3 i wrong-type']);
   const few = new RowBuffer();

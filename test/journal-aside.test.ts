@@ -130,7 +130,7 @@ test('a journal that is closed answers the sync that is under way first', async 
   assert.deepEqual(await Promise.all([first, second].map(ended)), ['durable', 'durable']);
 });
 
-test('where syncs beside others are late, groups are synced on the caller’s turn', async (t) => {
+test('where syncs beside others come late, groups are synced on the caller’s turn', async (t) => {
   const { journal, first, end, seen, time } = await heldJournal(t);
   const writeTwo = () =>
     Promise.all([journal.submit(parcelOf(journal, 1)), journal.submit(parcelOf(journal, 1))]);
@@ -146,7 +146,7 @@ test('where syncs beside others are late, groups are synced on the caller’s tu
   await journal.close();
 });
 
-test('a spare that cannot be made beside a sync takes nothing from who waits for it', async (t) => {
+test('a spare that cannot be made during a sync takes nothing from who waits for it', async (t) => {
   const { journal, first, end } = await heldJournal(t, 'spares fail');
   const second = journal.submit(parcelOf(journal, 3));
   await journal.failed;

@@ -158,6 +158,19 @@ test('a clock that went back between two batches sends no lane back', async () =
   await stream.audit();
 });
 
+test('nor does a clock that went back for more batches than one merge looks at', async () => {
+  await rig.sql('CREATE TABLE hours (id bigint PRIMARY KEY)');
+  const stream = await streamOf(rig, 'hours', 'hours');
+  const inLane = (i: number, lane: number) => [{ id: BigInt(3 * i + lane) }];
+  for (const i of range(400)) await stream.stage(inLane(i, 0), inLane(i, 1), inLane(i, 2));
+  await rig.sql(`UPDATE holdfast_ledger SET at = at - INTERVAL 1 HOUR
+    WHERE stream = 'hours' AND first_sequence > 20`);
+  const merged = await stream.mergeAll();
+  assert.deepEqual([...new Set(merged.map(({ lost }) => lost))], [0]);
+  assert.equal((await stream.totals()).merged, 1_200);
+  await stream.audit();
+});
+
 test('mergers beside each other under a storm of duplicates meet no deadlock', async () => {
   await rig.sql(`CREATE TABLE storm (id bigint PRIMARY KEY, note varchar(40), other int,
     KEY (note))`);

@@ -1,6 +1,12 @@
 // Every type of MariaDB's, every bound of its columns, and rows as large as a packet.
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
+import { open } from '../src/index.ts';
+import { NotDecoded } from './support/batches.ts';
 import { createMariadb, type MariadbServer, startMariadb } from './support/mariadb.ts';
 import { Rig } from './support/mariadb-rig.ts';
 import { everyStored, everyType, everyWanted, everyRow as row } from './support/mariadb-types.ts';
@@ -75,7 +81,7 @@ test('labels of an enum are told as they are, and stored', async () => {
 test('what a column would change is refused before it is journaled', async () => {
   await rig.sql(`CREATE TABLE narrow (t tinyint, u smallint unsigned, m mediumint unsigned,
     d decimal(5,2) unsigned, y year, ts timestamp NULL, tt tinytext, b binary(3), vb varbinary(2),
-    bits bit(3), yes boolean, f float unsigned)`);
+    bits bit(3), yes boolean, f float unsigned, single float(12,2), whole double(18,2))`);
   const { table } = await rig.stream('narrow');
   const refusals: readonly (readonly [string, string])[] = [
     ['"t":128', 'out-of-range'],
@@ -94,6 +100,12 @@ test('what a column would change is refused before it is journaled', async () =>
     ['"bits":8', 'out-of-range'],
     ['"yes":"maybe"', 'wrong-type'],
     ['"f":-1', 'out-of-range'],
+    // A float has 24 bits: it would be 1234567.88.
+    ['"single":1234567.89', 'inexact'],
+    ['"single":16777217', 'inexact'],
+    ['"single":0.001', 'inexact'],
+    ['"single":17179869184.00', 'out-of-range'],
+    ['"whole":1234567890123456.78', 'inexact'],
   ];
   for (const [member, code] of refusals) {
     const { refused } = readLines(table, `{${member}}\n`);
@@ -101,8 +113,12 @@ test('what a column would change is refused before it is journaled', async () =>
   }
   const taken = '{"yes":true,"bits":7,"y":1901,"d":999.99,"b":"AAAA"}\n{"yes":-128}\n';
   assert.deepEqual(readLines(table, taken).refused, []);
-  const rounded = readLines(table, '{"b":"AQ=="}\n', { inexact: 'round' });
-  assert.deepEqual(rounded.rows, ['{"b":"AQAA"}']);
+  const rounded = readLines(table, '{"b":"AQ=="}\n{"single":1234567.89}\n', { inexact: 'round' });
+  assert.deepEqual(rounded.rows, ['{"b":"AQAA"}', '{"single":1234567.88}']);
+  const kept = ['0.10', '131071.99', '-8388607.50', '1234567.00'].map(
+    (text) => `{"single":${text}}`,
+  );
+  assert.deepEqual(readLines(table, kept.join('\n')).rows, kept);
 });
 
 test('a row that no packet could carry is refused at accept, and the largest goes in', async () => {
@@ -125,4 +141,29 @@ test('a row that no packet could carry is refused at accept, and the largest goe
   // Many such rows go in by as many statements as they need.
   const many = Array.from({ length: 20 }, (_, i) => ({ id: BigInt(10 + i), body: fits }));
   assert.equal(new Set(await stream.merge('merge', many)).size, 1);
+});
+
+test('a line that no packet carries as a dead letter is not taken, the largest is', async () => {
+  await withoutLoad.sql('CREATE TABLE taken (id int PRIMARY KEY, body longblob)');
+  const stream = await withoutLoad.stream('taken');
+  const { rowBytesMax = 0 } = stream.table;
+  const largest = new NotDecoded(Buffer.alloc(rowBytesMax, 0xff));
+  await stream.merge('merge', [largest, { id: 1n }]);
+  assert.deepEqual((await stream.letters())[0]?.raw, Buffer.from(largest.raw));
+  const input = Buffer.from(`{"id":2}\n{"id":"${'x'.repeat(rowBytesMax)}"}\n{"id":3}\n`);
+  const journal = await mkdtemp(join(tmpdir(), 'holdfast-lines-'));
+  const target = withoutLoad.url;
+  const holdfast = await open({ journal, target, streams: { lines: { table: 'taken' } } });
+  try {
+    const how = { format: 'ndjson', invalid: 'dead-letter' } as const;
+    await assert.rejects(holdfast.writeBytes('lines', input, how), /1 of the rows .* line 2/);
+    const load = await holdfast.load('lines', Readable.from([input]), how);
+    assert.deepEqual([load.complete, load.accepted], [false, 1]);
+    const short = Buffer.from(`{"id":"${'x'.repeat(rowBytesMax / 2)}"}\n`);
+    const { settled } = await holdfast.writeBytes('lines', short, how);
+    assert.equal((await settled).deadLetters, 1);
+  } finally {
+    await holdfast.close();
+    await rm(journal, { recursive: true });
+  }
 });

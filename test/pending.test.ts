@@ -2,6 +2,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { systemDisk } from '../src/disk.ts';
 import { HoldfastError } from '../src/errors.ts';
 import type { Range } from '../src/journal/notes.ts';
@@ -107,4 +110,51 @@ test('who waits for records that were passed over is told so, for good', async (
   for (const given of [half, requests.byId(2) ?? half]) {
     await assert.rejects(pending.settled(given), { code: 'HF_NOT_FOUND' });
   }
+});
+
+test('who gives up leaves nothing behind, and takes nothing from who still waits', async (t) => {
+  const { pending, claim, settle, ask } = openPending(t);
+  claim(0);
+  const given = new AbortController();
+  // A function of its own, so that nothing but the waits could keep the ranges.
+  const waitFor = (id: number, signal?: AbortSignal) => {
+    const ranges: Range[] = [[0, id, 1]];
+    const waits = [pending.reached({ id, rows: 1, ranges }, 'settled', signal)];
+    if (signal) waits.push(pending.reached({ id, rows: 1, ranges }, 'confirmed', signal));
+    return { waits, held: new WeakRef(ranges) };
+  };
+  const left = Array.from({ length: 20 }, (_, i) => waitFor(i + 1, given.signal));
+  const stays = ask(5, 5, 1);
+  given.abort();
+  for (const { waits } of left) {
+    for (const wait of waits) await assert.rejects(wait, { code: 'HF_NOT_SETTLED' });
+  }
+  await collectGarbage();
+  const kept = left.flatMap(({ held }, i) => (held.deref() ? [i + 1] : []));
+  assert.deepEqual(kept, [5], 'somebody else waits for that one');
+  settle(1, 20, 'merged');
+  assert.deepEqual(await stays, { ...noCounts, merged: 1 });
+});
+
+async function collectGarbage(): Promise<void> {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  for (let turns = 0; turns < 3; turns++) {
+    // What was dereferenced in a turn is kept to its end.
+    await pause(1);
+    collect();
+  }
+}
+
+test('while the ledger does not answer, it is asked once for a request', async (t) => {
+  let questions = 0;
+  const { pending, claim } = openPending(t, async () => {
+    questions++;
+    return asLedgerSays;
+  });
+  claim(50);
+  const request = { id: 1, rows: 7, ranges: [[0, 1, 7]] satisfies Range[] };
+  const asked = Array.from({ length: 30 }, () => pending.settled(request));
+  assert.deepEqual(new Set(await Promise.all(asked)).size, 1);
+  assert.equal(questions, 1);
 });

@@ -281,7 +281,7 @@ test('who looks for some records of a stream reads the segments that have them',
   assert.deepEqual([...read], [second]);
 });
 
-test('salvage writes rows that dump shows, and what never decoded as it came', async (t) => {
+test('salvage writes rows that dump shows, and what never decoded with its bytes', async (t) => {
   const folder = temporaryFolder();
   t.after(() => folder.remove());
   const directory = join(folder.path, 'journal');

@@ -286,9 +286,9 @@ test('bytes beyond the declared length are no part of the request', async (t) =>
   const body = line(1);
   socket.end(`${postHead(`content-length: ${body.length}`)}\r\n${body}${line(2)}`);
   const answer = await closed;
-  assert.match(answer, /^HTTP\/1\.1 (202|400) /);
-  assert.match(answer, /"code":"HF_USAGE"/);
-  assert((await rig.holdfast.status()).streams['payments']?.accepted !== 2);
+  // Its own answer comes first, and says what became of it.
+  assert.match(answer, /^HTTP\/1\.1 202 /);
+  assert.equal((await rig.holdfast.status()).streams['payments']?.accepted, 1);
 });
 
 test('requests that two servers could read in two ways are refused', async (t) => {

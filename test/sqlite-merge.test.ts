@@ -155,7 +155,6 @@ test('a table that no longer takes the rows holds them', async (t) => {
   const later: readonly (readonly [string, boolean])[] = [
     ['CREATE TABLE t (id INTEGER NOT NULL, v TEXT)', false],
     ['CREATE TABLE t (id INTEGER PRIMARY KEY, w TEXT)', false],
-    ['CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, x INT NOT NULL)', false],
     ['CREATE TABLE t (id INTEGER PRIMARY KEY, v TIMESTAMP)', false],
     ["CREATE TABLE t (id INTEGER PRIMARY KEY, v AS ('x'))", false],
     ['CREATE TABLE t (v VARCHAR(3), id INTEGER PRIMARY KEY, x INT NOT NULL DEFAULT 1)', true],

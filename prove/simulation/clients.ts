@@ -1,14 +1,16 @@
 // The clients of a simulation: each sends its requests one after another to whatever process lives,
 // sends again what it may, and remembers what it was told. What it was told is all the judge knows.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import type { Row } from '../../src/accept/rows.ts';
-import { errorTable, HoldfastError } from '../../src/errors.ts';
+import { errorTable, HoldfastError, type Outcome } from '../../src/errors.ts';
 import type { Holdfast, Receipt, WriteOptions } from '../../src/types.ts';
 import { Random } from '../../test/simulation/random.ts';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.ts';
 import { Violation } from '../oracle.ts';
+import { LoadSender, Slipped } from './loads.ts';
 import type { Plan, RequestPlan, RowPlan } from './plan.ts';
+import { type Body, bodyOf, ndjsonOf, otherReading } from './readings.ts';
+import type { LoadPlan } from './slips.ts';
 import type { Door } from './threads.ts';
 
 /** What became of a request, as its client knows it. */
@@ -41,11 +43,16 @@ export interface ClientParts {
   readonly onSettled: (request: RequestPlan, level: 'settled' | 'confirmed') => void;
 }
 
-/** From whom bytes are sent, and how. */
+/** To whom something is sent, and with which options. */
 interface Sending {
   readonly server: Served;
-  readonly client: number;
   readonly options: WriteOptions;
+}
+
+/** What is sent: as rows where it can be, else as bytes that are read like that. */
+interface Sent {
+  readonly rows: readonly Row[];
+  readonly body: Body;
 }
 
 const poisonMark = 'poison';
@@ -54,9 +61,10 @@ export const isPoison = (note: unknown): boolean =>
   typeof note === 'string' && note.startsWith(poisonMark);
 
 /** The row that is sent. */
-export function rowOf(stream: string, { id, version, bytes, isPoison: isBad }: RowPlan) {
+export function rowOf(stream: string, { id, version, bytes, value, isPoison: isBad }: RowPlan) {
   const note = `${isBad ? poisonMark : 'row'} ${id} of ${stream}, ${version} `;
-  return { id, version, note: note.padEnd(bytes, '.') };
+  const row = { id, version, note: note.padEnd(bytes, '.') };
+  return value === undefined ? row : { ...row, value };
 }
 
 /** No answer came through. */
@@ -67,6 +75,8 @@ class Impatient extends Unheard {}
 export class Clients {
   readonly fates = new Map<RequestPlan, Fate>();
   readonly spans = new Map<RequestPlan, Span>();
+  /** Requests whose client did not wait for an answer. */
+  readonly #abandoned = new Set<RequestPlan>();
   #moments = 0;
   readonly #parts: ClientParts;
   readonly #random: Random;
@@ -121,28 +131,18 @@ export class Clients {
 
   async #sendUntilKnown(request: RequestPlan): Promise<Fate> {
     const { clock, see, served } = this.#parts;
-    const isRepeatable = request.key !== undefined || request.isLoad;
     for (let tries = 0; ; tries++) {
       const server = await served();
-      const { isGone } = server;
       this.inFlight++;
       try {
-        const isKnown = await this.#heard(server, request, this.#send(request, server));
+        const isKnown = await this.#heard(server, request, this.#send(request, server, tries));
         if (isKnown) see('requests known again');
         if (request.isUnheard && tries === 0) throw new Gone();
         await this.#abuse(request, server);
         return 'acknowledged';
       } catch (error) {
-        // What a dead process still says is not heard.
-        const isTold = error instanceof HoldfastError && !isGone();
-        if (!isTold && !isGone() && !(error instanceof Unheard)) throw error;
-        // What is settled was journaled, whatever came in its way: that is told, too.
-        const outcome = isTold ? error.outcome : 'unknown';
-        if (outcome === 'written' && !request.isLoad) return 'acknowledged';
-        // The client's own fault: the simulation's, then.
-        if (isTold && errorTable[error.code].kind === 'caller') throw error;
-        if (!isRepeatable && outcome === 'unknown') return 'unknown';
-        if (!isRepeatable && tries > 3) return 'not written';
+        const fate = this.#fateAfter(error, request, { tries, isGone: server.isGone() });
+        if (fate) return fate;
       } finally {
         this.inFlight--;
       }
@@ -150,18 +150,61 @@ export class Clients {
     }
   }
 
+  /** Undefined where it is sent again. Throws what no process may say. */
+  #fateAfter(
+    error: unknown,
+    request: RequestPlan,
+    { tries, isGone }: { readonly tries: number; readonly isGone: boolean },
+  ): Fate | undefined {
+    const isSlip = error instanceof Slipped;
+    // What a dead process still says is not heard.
+    const isTold = (isSlip || error instanceof HoldfastError) && !isGone;
+    if (!isTold && !isGone && !(error instanceof Unheard)) throw error;
+    // What is settled was journaled, whatever came in its way: that is told, too.
+    const outcome = isTold ? error.outcome : 'unknown';
+    if (outcome === 'written' && !request.isLoad) return 'acknowledged';
+    if (error instanceof Impatient) this.#abandoned.add(request);
+    if (isTold && this.#isUnfit(error, request)) return this.#refused(request);
+    // The client's own fault: the simulation's, then.
+    if (isTold && !isSlip && errorTable[error.code].kind === 'caller') throw error;
+    if (request.load && isTold) return this.#givenUp(request.load, tries, outcome);
+    if (request.key !== undefined || request.isLoad) return undefined;
+    if (outcome === 'unknown') return 'unknown';
+    return tries > 3 ? 'not written' : undefined;
+  }
+
+  /** Its table may not take these rows now, or not yet. */
+  #isUnfit(error: Error, { stream: name }: RequestPlan): boolean {
+    if (!(error instanceof HoldfastError) || error.code !== 'HF_ROWS_REFUSED') return false;
+    return this.#parts.plan.streams.some(({ name: one, value }) => one === name && value);
+  }
+
+  /** Of what is still on its way somewhere else a refusal says nothing. */
+  #refused(request: RequestPlan): Fate {
+    this.#parts.see('requests refused by a table that changes');
+    const copies = this.#parts.plan.threads?.copies ?? 0;
+    return copies > 0 || this.#abandoned.has(request) ? 'unknown' : 'not written';
+  }
+
+  #givenUp({ isGivenUp, slips }: LoadPlan, tries: number, outcome: Outcome): Fate | undefined {
+    if (!isGivenUp || tries < slips.length - 1) return undefined;
+    this.#parts.see(`loads given up: ${outcome}`);
+    return outcome === 'not written' ? outcome : 'unknown';
+  }
+
   /** Sends it; whether it was known already. */
-  async #send(request: RequestPlan, server: Served): Promise<boolean> {
+  async #send(request: RequestPlan, server: Served, tries: number): Promise<boolean> {
     const { stream, rows, isSettled, isLoad } = request;
     const sent = rows.map((row) => rowOf(stream, row));
-    if (isLoad) return this.#load(request, sent, server);
+    if (isLoad) return this.#load(request, server, tries);
     const mustSettle = isSettled && !this.isCalm;
     const level = this.#parts.plan.confirm === 'standby' ? 'confirmed' : 'settled';
     const options: WriteOptions = {
       ...(mustSettle ? { level } : {}),
       atBound: this.#random.chance(0.5) ? 'refuse' : 'wait',
     };
-    const repeated = await this.#write(request, sent, { server, options });
+    const body = bodyOf(sent, request.csv);
+    const repeated = await this.#write(request, { rows: sent, body }, { server, options });
     if (mustSettle) {
       this.#parts.see(`requests ${level}`);
       this.#parts.onSettled(request, level);
@@ -171,27 +214,36 @@ export class Clients {
 
   /** By a call of the core, or as bytes through an accept worker. */
   async #write(
-    { stream, client, key }: Pick<RequestPlan, 'stream' | 'client' | 'key'>,
-    sent: readonly Row[],
-    { server, options }: { readonly server: Served; readonly options: WriteOptions },
+    request: Pick<RequestPlan, 'stream' | 'client' | 'key'>,
+    { rows, body }: Sent,
+    { server, options }: Sending,
   ): Promise<boolean> {
+    const { stream, client, key } = request;
     const keyed = { ...options, ...(key === undefined ? {} : { idempotencyKey: key }) };
     const door = server.door(client);
-    if (door) return this.#writeBytes(stream, ndjsonOf(sent), { server, client, options: keyed });
-    const write = this.#track(server, server.holdfast.write(stream, sent, keyed));
-    const { repeated, settled, confirmed } = await write;
+    if (door) return this.#writeBytes(request, body, { server, options: keyed });
+    const { bytes, reading } = body;
+    const { holdfast } = server;
+    const write =
+      reading.format === 'csv'
+        ? holdfast.writeBytes(stream, bytes, { ...keyed, ...reading })
+        : holdfast.write(stream, rows, keyed);
+    const { repeated, settled, confirmed } = await this.#track(server, write);
     // Nobody asks for these promises here.
     settled.catch(() => undefined);
     confirmed.catch(() => undefined);
     return repeated;
   }
 
-  async #writeBytes(stream: string, bytes: Buffer, by: Sending): Promise<boolean> {
-    const { server, client, options } = by;
+  async #writeBytes(
+    { stream, client }: Pick<RequestPlan, 'stream' | 'client'>,
+    { bytes, reading }: Body,
+    { server, options }: Sending,
+  ): Promise<boolean> {
     const send = async (): Promise<Receipt | undefined> => {
       const remote = await server.door(client)?.enter();
       this.#parts.see('requests through accept workers');
-      return remote?.writeBytes(stream, bytes, { ...options, format: 'ndjson' });
+      return remote?.writeBytes(stream, bytes, { ...options, ...reading });
     };
     const copies = options.idempotencyKey === undefined ? 0 : this.#parts.plan.threads?.copies;
     const sent = Array.from({ length: 1 + (copies ?? 0) }, () => this.#track(server, send()));
@@ -202,20 +254,15 @@ export class Clients {
     return receipt.repeated;
   }
 
-  async #load(request: RequestPlan, sent: readonly Row[], server: Served): Promise<boolean> {
-    const holdfast = (await server.door(request.client)?.enter()) ?? server.holdfast;
-    const bytes = ndjsonOf(sent);
-    const digest = createHash('sha256').update(bytes).digest('hex');
-    const options = { format: 'ndjson', source: { size: bytes.length, digest } } as const;
-    const state = await holdfast.beginLoad(request.stream, options);
-    if (state.result) return true;
-    async function* rest() {
-      yield bytes.subarray(state.offset);
-    }
-    await this.#track(server, holdfast.continueLoad(state, rest(), options));
-    this.#parts.see('loads');
-    this.#parts.onSettled(request, 'settled');
-    return state.offset > 0;
+  async #load(request: RequestPlan, server: Served, tries: number): Promise<boolean> {
+    const { stream, client, rows } = request;
+    const { clock, see, onSettled } = this.#parts;
+    const reach = async () => (await server.door(client)?.enter()) ?? server.holdfast;
+    const track = <T>(answer: Promise<T>) => this.#track(server, answer);
+    const bytes = ndjsonOf(rows.map((row) => rowOf(stream, row)));
+    const isKnown = await new LoadSender({ clock, see, reach, track }, request, bytes).send(tries);
+    onSettled(request, 'settled');
+    return isKnown;
   }
 
   /** What its client gave up may still be journaled: it is in flight, until its answer. */
@@ -236,28 +283,29 @@ export class Clients {
     });
   }
 
-  /** Other rows under a key that is known must be refused (O8). */
+  /** Other rows under a key that is known must be refused, or the same read otherwise (O8). */
   async #abuse(request: RequestPlan, server: Served): Promise<void> {
-    const { stream, key, isAbused, isLoad } = request;
+    const { stream, key, isAbused, isLoad, csv } = request;
     if (!isAbused || key === undefined || isLoad) return;
-    const rows = [{ id: -1, version: 0, note: 'other rows under a known key' }];
-    const abuse = this.#write(request, rows, { server, options: {} });
+    const other = [{ id: -1, version: 0, note: 'other rows under a known key' }];
+    const same = request.rows.map((row) => rowOf(stream, row));
+    const body = csv
+      ? { ...bodyOf(same, csv), reading: otherReading(same, csv) }
+      : bodyOf(other, undefined);
+    const abuse = this.#write(request, { rows: other, body }, { server, options: {} });
     try {
       await this.#heard(server, { ...request, patienceMs: 50 }, abuse);
     } catch (error) {
       const isOurs = error instanceof HoldfastError || error instanceof Unheard;
       if (!isOurs && !server.isGone()) throw error;
       if (error instanceof HoldfastError && error.code === 'HF_KEY_REUSED') {
-        this.#parts.see('keys refused to other rows');
+        this.#parts.see(`keys refused to ${csv ? 'other readings' : 'other rows'}`);
       }
       return;
     }
     throw new Violation('wrong', `other rows were taken under ${key} of ${stream}`);
   }
 }
-
-const ndjsonOf = (rows: readonly Row[]): Buffer =>
-  Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
 
 const requestName = ({ key, rows }: RequestPlan): string =>
   key ?? `rows ${rows.map(({ id }) => id).join()}`;

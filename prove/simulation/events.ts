@@ -3,9 +3,8 @@
 
 import type { TargetFault } from '../../test/simulation/simulated-call-fault.ts';
 import type { Struck } from '../../test/simulation/simulated-server.ts';
-import { column, optional } from '../../test/support/rows.ts';
 import type { EventKind, EventPlan } from './plan.ts';
-import { columns, type Life, type World } from './world.ts';
+import type { Life, World } from './world.ts';
 
 type Of<K extends EventKind> = Extract<EventPlan, { readonly kind: K }>;
 
@@ -44,6 +43,7 @@ export class Events {
     }
     await Promise.all(this.#lasting);
     target.heal();
+    this.#world.shapes.heal();
   }
 
   /** What has come due strikes the process that is about to open. */
@@ -83,6 +83,7 @@ export class Events {
       failover: () => this.#failover(),
       alter: (change) => this.#alter(change),
       drop: (change) => this.#drop(change),
+      retype: (change) => this.#retype(change),
     };
     const happen = kinds[event.kind] as (event: EventPlan) => void;
     happen(event);
@@ -142,18 +143,23 @@ export class Events {
     if (plan.confirm !== 'standby' && !plan.keepsAll) target.replicate();
     const { commits } = target.store;
     target.failover();
+    this.#world.shapes.afterFailover();
     if (target.store.commits < commits) this.#world.see('rewinds');
     this.#world.checkConfirmed();
   }
 
   /** Somebody adds a column, and takes it away again. */
   #alter({ table, ms }: Of<'alter'>): void {
-    const { target } = this.#world;
-    if (!target.store.tables.has(table)) return;
-    target.alterTable(table, [...columns, extra]);
-    this.#later(ms, () => {
-      if (target.store.tables.has(table)) target.alterTable(table, columns);
-    });
+    const { shapes } = this.#world;
+    if (shapes.extend(table, true)) this.#later(ms, () => void shapes.extend(table, false));
+  }
+
+  /** Somebody gives a column another type, or drops it and adds another one of its name. */
+  #retype(change: Of<'retype'>): void {
+    const { shapes } = this.#world;
+    const { table, goneMs } = change;
+    if (goneMs === undefined) shapes.retype(change);
+    else if (shapes.drop(table)) this.#later(goneMs, () => shapes.add(change));
   }
 
   /** The table is gone for a while, as where somebody renames it. */
@@ -164,5 +170,3 @@ export class Events {
     this.#later(ms, () => target.putBack(table, dropped));
   }
 }
-
-const extra = { column: column('extra', { kind: 'text' }, optional), value: 'a default' };

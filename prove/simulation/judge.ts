@@ -3,35 +3,59 @@
 // clients' requests, and nothing of how the product works.
 import assert from 'node:assert/strict';
 import type { StreamStatus } from '../../src/types.ts';
+import type { Cell } from '../../test/simulation/simulated-store.ts';
 import type { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
 import { checkBooks, Violation } from '../oracle.ts';
 import { type Clients, type Fate, rowOf, type Span } from './clients.ts';
 import type { Plan, RequestPlan, RowPlan, StreamPlan } from './plan.ts';
+import { meaningOf, type Shapes } from './shapes.ts';
 
-type Sent = ReturnType<typeof rowOf>;
+type Sent = Omit<ReturnType<typeof rowOf>, 'value'> & { readonly value?: Cell };
 
 interface Told {
   readonly row: RowPlan;
   readonly sent: Sent;
   readonly fate: Fate;
   readonly span: Span;
+  /** It is to be a dead letter: the table refuses it, or has refused it and might. */
+  readonly isUnfit: boolean;
 }
 
-const textOf = ({ id, version, note }: Sent): string => `${id} ${version} ${note}`;
+const textOf = ({ id, version, note, value }: Sent): string =>
+  `${id} ${version} ${note} ${meaningOf(value)}`;
+
+/** A value that not every type of its column can have. */
+const isWord = (value: string | number): boolean => Number.isNaN(Number(value));
 
 const isAcknowledged = ({ fate }: Told): boolean => fate === 'acknowledged';
 const isPossible = ({ fate }: Told): boolean => fate !== 'not written';
 /** Of a request that came to no answer. */
 const always: Span = { begun: 0, ended: Number.POSITIVE_INFINITY };
 
+/** What must hold of a stream at any instant. */
+export function checkStream(name: string, status: StreamStatus): void {
+  checkBooks(name, status);
+  if (status.state !== 'held' || status.reason) return;
+  throw new Violation('wrong', `${name} is held and does not say why`);
+}
+
+export interface JudgeParts {
+  readonly plan: Plan;
+  readonly target: SimulatedTarget;
+  readonly shapes: Shapes;
+  readonly clients: Pick<Clients, 'fates' | 'spans'>;
+}
+
 export class Judge {
   readonly #plan: Plan;
   readonly #target: SimulatedTarget;
-  readonly #clients: Pick<Clients, 'fates' | 'spans'>;
+  readonly #shapes: Shapes;
+  readonly #clients: JudgeParts['clients'];
 
-  constructor(plan: Plan, target: SimulatedTarget, clients: Pick<Clients, 'fates' | 'spans'>) {
+  constructor({ plan, target, shapes, clients }: JudgeParts) {
     this.#plan = plan;
     this.#target = target;
+    this.#shapes = shapes;
     this.#clients = clients;
   }
 
@@ -63,10 +87,11 @@ export class Judge {
   }
 
   #rows(table: string): Sent[] {
-    return this.#target.rows(table).map(({ id, version, note }) => ({
-      id: Number(id),
-      version: Number(version),
-      note: String(note),
+    return this.#target.rows(table).map((row) => ({
+      id: Number(row['id']),
+      version: Number(row['version']),
+      note: String(row['note']),
+      value: this.#shapes.valueOf(table, row),
     }));
   }
 
@@ -77,13 +102,23 @@ export class Judge {
   }
 
   #told({ name }: StreamPlan): Told[] {
+    const letters = new Set(this.#letters(name));
     return this.#plan.requests
       .filter(({ stream }) => stream === name)
       .flatMap((request) => {
         const fate = this.#clients.fates.get(request) ?? 'unknown';
         const span = this.#clients.spans.get(request) ?? always;
-        return request.rows.map((row) => ({ row, sent: rowOf(name, row), fate, span }));
+        return request.rows.map((row) => {
+          const sent = rowOf(name, row);
+          const isRefused = this.#mayRefuse(name, row) && letters.has(textOf(sent));
+          return { row, sent, fate, span, isUnfit: row.isPoison === true || isRefused };
+        });
       });
+  }
+
+  /** As the column of its value was meanwhile. */
+  #mayRefuse(stream: string, { value }: RowPlan): boolean {
+    return value === undefined ? this.#shapes.isRefusing(stream) : isWord(value);
   }
 
   /**
@@ -93,7 +128,7 @@ export class Judge {
   #checkLoose({ name }: StreamPlan, told: readonly Told[], found: readonly Sent[]): void {
     const letters = this.#letters(name);
     const counts = countTexts([...found.map(textOf), ...letters]);
-    const good = new Set(told.flatMap(({ row, sent }) => (row.isPoison ? [] : [textOf(sent)])));
+    const good = new Set(told.flatMap(({ isUnfit, sent }) => (isUnfit ? [] : [textOf(sent)])));
     const buried = letters.find((text) => good.has(text));
     if (buried !== undefined) throw new Violation('lost', `${name} has buried a row: ${buried}`);
     for (const { sent, fate } of told) {
@@ -119,7 +154,8 @@ export class Judge {
       there.set(row.id, row);
     }
     for (const [id, rows] of byId) {
-      checkKey({ stream, rows, found: there.get(id), letters });
+      const hasLost = ({ note }: Sent) => this.#shapes.hasLost(name, note);
+      checkKey({ stream, rows, found: there.get(id), letters, hasLost });
       there.delete(id);
     }
     const [strange] = there.values();
@@ -159,14 +195,16 @@ interface Key {
   readonly rows: readonly Told[];
   readonly found: Sent | undefined;
   readonly letters: ReadonlyMap<string, number>;
+  /** Whether that row, in the table, has lost something: an equal one is another now. */
+  readonly hasLost: (row: Sent) => boolean;
 }
 
 /** What stands under one key, by the stream's rule. */
-function checkKey({ stream: { name, policy }, rows, found, letters }: Key): void {
+function checkKey({ stream: { name, policy }, rows, found, letters, hasLost }: Key): void {
   const where = `key ${rows[0]?.sent.id} of ${name} (${policy})`;
-  const fit = rows.filter(({ row }) => !row.isPoison);
+  const fit = rows.filter(({ isUnfit }) => !isUnfit);
   const certain = fit.filter(isAcknowledged);
-  checkLetters({ where, rows: rows.filter(({ row }) => row.isPoison), letters });
+  checkLetters({ where, rows: rows.filter(({ isUnfit }) => isUnfit), letters });
   if (!found) {
     if (certain.length > 0) throw new Violation('lost', `${where} was acknowledged`);
     return;
@@ -184,8 +222,8 @@ function checkKey({ stream: { name, policy }, rows, found, letters }: Key): void
   // Of what stands there none is buried; under the default rule all else is, and nowhere else any.
   const others = fit.filter((one) => !isFound(one));
   if (policy === 'dead-letter') checkLetters({ where, rows: others, letters });
-  const buried = (policy === 'dead-letter' ? fit.filter(isFound) : fit).find(({ sent }) =>
-    letters.has(textOf(sent)),
+  const buried = (policy === 'dead-letter' ? fit.filter(isFound) : fit).find(
+    ({ sent }) => letters.has(textOf(sent)) && !hasLost(sent),
   );
   if (buried) throw new Violation('wrong', `${where} has buried ${textOf(buried.sent)}`);
 }

@@ -5,6 +5,9 @@ import type { Route } from '../../src/target/target.ts';
 import { Random } from '../../test/simulation/random.ts';
 import { type TargetFault, targetFaults } from '../../test/simulation/simulated-call-fault.ts';
 import type { Fault } from '../../test/simulation/simulated-fault.ts';
+import { type CsvPlan, withReadings } from './readings.ts';
+import { type RetypePlan, type ValueType, withRetypes } from './retypes.ts';
+import { type LoadPlan, withSlips } from './slips.ts';
 
 type Policy = 'dead-letter' | 'ignore' | 'update' | 'newest';
 
@@ -20,6 +23,8 @@ export interface StreamPlan {
   readonly mergers: number;
   readonly mergeEveryMs: number;
   readonly batchRowsMax: number;
+  /** The table has a column `value` of this type at first; left out: it has none. */
+  readonly value?: ValueType;
 }
 
 export interface RowPlan {
@@ -29,6 +34,7 @@ export interface RowPlan {
   readonly isPoison?: true;
   /** Bytes of its note. */
   readonly bytes: number;
+  readonly value?: string | number;
 }
 
 export interface RequestPlan {
@@ -43,10 +49,14 @@ export interface RequestPlan {
   readonly isSettled?: true;
   /** Sent as a load of NDJSON, which goes on where it was cut off. */
   readonly isLoad?: true;
+  /** How a load is sent; left out: in one piece, as it should be. */
+  readonly load?: LoadPlan;
   /** The first answer does not come through. */
   readonly isUnheard?: true;
   /** Then other rows are sent under its key, which must be refused. */
   readonly isAbused?: true;
+  /** Sent as bytes of CSV; left out: as rows, or as NDJSON. */
+  readonly csv?: CsvPlan;
   /** After that the client gives up, and sends it again while the first may still be on its way. */
   readonly patienceMs?: number;
 }
@@ -99,6 +109,7 @@ export type EventPlan = { readonly at: number } & (
   | { readonly kind: 'failover' }
   | { readonly kind: 'alter'; readonly table: string; readonly ms: number }
   | { readonly kind: 'drop'; readonly table: string; readonly ms: number }
+  | RetypePlan
 );
 
 export type EventKind = EventPlan['kind'];
@@ -224,66 +235,65 @@ interface Moment {
   readonly streams: readonly StreamPlan[];
 }
 
-/** What is drawn apart: where there are threads at all. */
-type ThreadEvent = 'stall' | 'thread dies';
+/** What is drawn apart: where there are threads at all, or columns that change. */
+type EventApart = 'stall' | 'thread dies' | 'retype';
 
 /** What an event of each kind is; deaths are drawn apart. */
-const drawEvent: Readonly<Record<Exclude<EventKind, ThreadEvent>, (moment: Moment) => EventPlan>> =
-  {
-    die: ({ random, at }) => {
-      const end = random.chance(0.5) ? 'kill' : 'power cut';
-      return { at, kind: 'die', after: random.chance(0.2) ? 0 : random.below(40), end };
-    },
-    close: ({ random, at }) => ({ at, kind: 'close', drainMs: random.pick([0, 20, 10_000]) }),
-    stop: ({ random, at }) => ({ at, kind: 'stop', ms: random.pick([5, 50, 5_000]) }),
-    twin: ({ random, at }) => {
-      // Some live on until they look, idle, at what became of their lanes.
-      const ms = random.chance(0.1) ? random.between(3_000, 8_000) : random.between(1, 80);
-      return { at, kind: 'twin', ms };
-    },
-    jump: ({ random, at }) => {
-      const ms = random.pick([1, 1_000, 60_000, 3_600_000, 12 * 3_600_000]);
-      return { at, kind: 'jump', ms: random.chance(0.5) ? -ms : ms };
-    },
-    disk: ({ random, at }) => ({
-      at,
-      kind: 'disk',
-      fault: random.pick(diskFaults),
-      after: random.below(30),
-      isLasting: random.chance(0.2),
-    }),
-    full: ({ random, at }) => ({
-      at,
-      kind: 'full',
-      bytes: random.pick([0, 1_000, 40_000, 70_000]),
-      ms: random.between(5, 100),
-    }),
-    target: ({ random, at }) => ({
-      at,
-      kind: 'target',
-      fault: random.pick(targetFaults),
-      after: random.below(4),
-      calls: random.pick([1, 1, 2, 8]),
-      ...(random.chance(0.7) ? { isOfRows: true as const } : {}),
-    }),
-    down: ({ random, at }) => ({ at, kind: 'down', ms: random.pick([5, 30, 200]) }),
-    'read-only': ({ random, at }) => ({ at, kind: 'read-only', ms: random.pick([5, 30, 200]) }),
-    crash: ({ at }) => ({ at, kind: 'crash' }),
-    lag: ({ random, at }) => ({ at, kind: 'lag', ms: random.between(5, 120) }),
-    failover: ({ at }) => ({ at, kind: 'failover' }),
-    alter: ({ random, at, streams }) => ({
-      at,
-      kind: 'alter',
-      table: random.pick(streams).name,
-      ms: random.between(1, 60),
-    }),
-    drop: ({ random, at, streams }) => ({
-      at,
-      kind: 'drop',
-      table: random.pick(streams).name,
-      ms: random.between(1, 60),
-    }),
-  };
+const drawEvent: Readonly<Record<Exclude<EventKind, EventApart>, (moment: Moment) => EventPlan>> = {
+  die: ({ random, at }) => {
+    const end = random.chance(0.5) ? 'kill' : 'power cut';
+    return { at, kind: 'die', after: random.chance(0.2) ? 0 : random.below(40), end };
+  },
+  close: ({ random, at }) => ({ at, kind: 'close', drainMs: random.pick([0, 20, 10_000]) }),
+  stop: ({ random, at }) => ({ at, kind: 'stop', ms: random.pick([5, 50, 5_000]) }),
+  twin: ({ random, at }) => {
+    // Some live on until they look, idle, at what became of their lanes.
+    const ms = random.chance(0.1) ? random.between(3_000, 8_000) : random.between(1, 80);
+    return { at, kind: 'twin', ms };
+  },
+  jump: ({ random, at }) => {
+    const ms = random.pick([1, 1_000, 60_000, 3_600_000, 12 * 3_600_000]);
+    return { at, kind: 'jump', ms: random.chance(0.5) ? -ms : ms };
+  },
+  disk: ({ random, at }) => ({
+    at,
+    kind: 'disk',
+    fault: random.pick(diskFaults),
+    after: random.below(30),
+    isLasting: random.chance(0.2),
+  }),
+  full: ({ random, at }) => ({
+    at,
+    kind: 'full',
+    bytes: random.pick([0, 1_000, 40_000, 70_000]),
+    ms: random.between(5, 100),
+  }),
+  target: ({ random, at }) => ({
+    at,
+    kind: 'target',
+    fault: random.pick(targetFaults),
+    after: random.below(4),
+    calls: random.pick([1, 1, 2, 8]),
+    ...(random.chance(0.7) ? { isOfRows: true as const } : {}),
+  }),
+  down: ({ random, at }) => ({ at, kind: 'down', ms: random.pick([5, 30, 200]) }),
+  'read-only': ({ random, at }) => ({ at, kind: 'read-only', ms: random.pick([5, 30, 200]) }),
+  crash: ({ at }) => ({ at, kind: 'crash' }),
+  lag: ({ random, at }) => ({ at, kind: 'lag', ms: random.between(5, 120) }),
+  failover: ({ at }) => ({ at, kind: 'failover' }),
+  alter: ({ random, at, streams }) => ({
+    at,
+    kind: 'alter',
+    table: random.pick(streams).name,
+    ms: random.between(1, 60),
+  }),
+  drop: ({ random, at, streams }) => ({
+    at,
+    kind: 'drop',
+    table: random.pick(streams).name,
+    ms: random.between(1, 60),
+  }),
+};
 
 const kinds = Object.keys(drawEvent) as (keyof typeof drawEvent)[];
 
@@ -341,19 +351,22 @@ function drawThreads(random: Random, untilMs: number) {
 export function drawPlan(seed: bigint): Plan {
   const root = new Random(seed);
   const random = root.fork(1);
-  const streams = Array.from({ length: random.pick([1, 1, 2, 2, 3]) }, (_, i) =>
+  const drawn = Array.from({ length: random.pick([1, 1, 2, 2, 3]) }, (_, i) =>
     drawStream(random, i),
   );
   const untilMs = random.pick([40, 150, 600]);
   const { threads, events } = drawThreads(root.fork(5), untilMs);
+  const sent = withSlips(root.fork(7), drawRequests(root.fork(2), drawn, untilMs));
+  const changing = withRetypes(root.fork(8), { streams: drawn, requests: sent }, untilMs);
+  const all = [...drawEvents(root.fork(3), drawn, untilMs), ...events, ...changing.events];
   return {
     seed: String(seed),
-    streams,
+    streams: changing.streams,
     confirm: random.chance(0.5) ? 'standby' : 'commit',
     keepsAll: random.chance(0.4),
     latencyMsMax: random.pick([0, 2, 10, 40]),
-    requests: drawRequests(root.fork(2), streams, untilMs),
+    requests: withReadings(root.fork(9), changing.requests),
     ...(threads ? { threads } : {}),
-    events: [...drawEvents(root.fork(3), streams, untilMs), ...events].sort((a, b) => a.at - b.at),
+    events: all.sort((a, b) => a.at - b.at),
   };
 }

@@ -29,12 +29,16 @@ export type ColumnType =
     }
   /** A decimal is refused as inexact unless the float gives the same digits back. */
   | { readonly kind: 'float'; readonly bytes: 4 | 8; readonly unsigned?: boolean }
-  /** Without precision: any. `viaDouble`: the target keeps it as a double (SQLite). */
+  /**
+   * Without precision: any. `viaDouble`: the target keeps it as a double (SQLite; MySQL's
+   * DOUBLE(M,D)); `viaSingle`: as a float of four bytes (its FLOAT(M,D)).
+   */
   | {
       readonly kind: 'numeric';
       readonly precision?: number;
       readonly scale?: number;
       readonly viaDouble?: boolean;
+      readonly viaSingle?: boolean;
       readonly unsigned?: boolean;
     }
   /**
@@ -61,6 +65,10 @@ export type ColumnType =
   | { readonly kind: 'enum'; readonly labels: readonly string[] }
   /** Any other type: passed as text; the server casts it to its own type. */
   | { readonly kind: 'cast' };
+
+/** Whether the target keeps decimals as a float: it holds no more than some 15 or 7 digits. */
+export const isViaFloat = (type: ColumnType): boolean =>
+  type.kind === 'numeric' && (type.viaDouble === true || type.viaSingle === true);
 
 export interface Column {
   readonly name: string;
@@ -96,3 +104,7 @@ export interface Table {
   /** How large a row's tuple may be, where the target has a bound for what it takes at once. */
   readonly rowBytesMax?: number;
 }
+
+/** The largest line that the target takes as a dead letter: no larger than a row. */
+export const letterBytesMax = ({ rowBytesMax = Number.POSITIVE_INFINITY }: Table): number =>
+  rowBytesMax;

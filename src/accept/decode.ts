@@ -4,6 +4,7 @@ import { HoldfastError, type Rejection } from '../errors.ts';
 import type { UndecodedRow } from '../journal/undecoded.ts';
 import { limits } from '../limits.ts';
 import type { WriteBytesOptions } from '../types.ts';
+import { letterBytesMax } from './columns.ts';
 import type { RowBuffer } from './row-buffer.ts';
 import type { RejectedLine, RowReader } from './rows.ts';
 import type { SpareRows } from './spare-rows.ts';
@@ -54,9 +55,9 @@ function decodeInto(
       : options.format === 'csv'
         ? reader.csv(options.csv ?? {}).read(bytes, rows, most)
         : reader.ndjson(bytes, rows, most);
-  if (rejected.length > 0 && options.invalid !== 'dead-letter') {
-    throw rowsRefused(rejected, options.onRefused);
-  }
+  const keptMax = options.invalid === 'dead-letter' ? letterBytesMax(reader.table) : -1;
+  const refused = rejected.filter(({ start, end }) => end - start > keptMax);
+  if (refused.length > 0) throw rowsRefused(refused, options.onRefused);
   if (rejected.length === rejectedMax) {
     const message = `${rejectedMax} of the rows do not fit the table; fewer can be kept at once.`;
     throw new HoldfastError('HF_TOO_LARGE', message);

@@ -10,7 +10,7 @@ export class Progress {
   skipping: Skipping = false;
   readonly isLast: boolean;
   readonly #firstLine: number;
-  readonly #stopAtFirst: boolean;
+  readonly #keptBytesMax: number;
   readonly #bytesMax: number;
   readonly #rejectedMax: number;
   readonly #rejected: RejectedLine[] = [];
@@ -20,7 +20,7 @@ export class Progress {
     this.#firstLine = options.firstLine ?? 1;
     this.line = this.#firstLine;
     this.isLast = options.isLast ?? true;
-    this.#stopAtFirst = options.stopAtFirst ?? false;
+    this.#keptBytesMax = options.keptBytesMax ?? Number.POSITIVE_INFINITY;
     this.#bytesMax = options.bytesMax ?? Number.POSITIVE_INFINITY;
     this.#rejectedMax = options.rejectedMax ?? Number.POSITIVE_INFINITY;
   }
@@ -43,7 +43,7 @@ export class Progress {
       start: this.at,
       end,
     });
-    this.#isStopped = this.#stopAtFirst;
+    this.#isStopped = end - this.at > this.#keptBytesMax;
     return !this.#isStopped;
   }
 

@@ -5,7 +5,7 @@
 // numeric: int16 ndigits, int16 weight (of the first base-10000 digit, 0 = units), int16 sign (0 or
 // 0x4000), int16 dscale, then ndigits int16. Neither the first nor the last digit is 0.
 import { type Cell, cellKind, type Encode, type Output, type Problem } from './cell.ts';
-import type { ColumnType } from './columns.ts';
+import { type ColumnType, isViaFloat } from './columns.ts';
 import { Decimal } from './decimal.ts';
 
 type Int = Extract<ColumnType, { kind: 'int' }>;
@@ -153,8 +153,9 @@ export function numericEncoder(type: Numeric, inexact: Inexact): Encode {
   return (cell, out) => {
     if (!isNumberLike(cell)) return wrong;
     if (!given.parse(cell.bytes, cell.start, cell.end)) return wrong;
-    if (type.viaDouble) {
-      const problem = throughDouble(latin1(cell), inexact);
+    if (isViaFloat(type)) {
+      const bytes = type.viaSingle ? 4 : 8;
+      const problem = throughFloat(latin1(cell), { bytes, scale, inexact });
       if (problem) return problem;
     }
     if (given.isCutOff || given.point > integerDigitsMax) return range;
@@ -183,12 +184,19 @@ const changed: Problem = {
 };
 
 /**
- * Checks that a double keeps the digits of `given`; rounds `given` to what the double gives back.
+ * Checks that a float keeps the digits of `given`; rounds `given` to what the float gives back. Of
+ * four bytes it is shown with the column's `scale`, as the server shows it.
  */
-function throughDouble(text: string, inexact: Inexact): Problem | null {
-  const value = Number(text);
+function throughFloat(
+  text: string,
+  of: { readonly bytes: 4 | 8; readonly scale: number | undefined; readonly inexact: Inexact },
+): Problem | null {
+  const { bytes, scale, inexact } = of;
+  const double = Number(text);
+  const value = bytes === 8 ? double : Math.fround(double);
   if (!Number.isFinite(value) || (value === 0 && !given.isZero)) return tooBig;
-  const shortest = Buffer.from(String(value));
+  const isShown = bytes === 4 && scale !== undefined;
+  const shortest = Buffer.from(isShown ? value.toFixed(scale) : String(value));
   back.parse(shortest, 0, shortest.length);
   if (given.sameDigits(back)) return null;
   if (inexact === 'refuse') return changed;

@@ -33,8 +33,11 @@ export interface ReadOptions {
   readonly firstLine?: number;
   /** False: more bytes follow, so an unfinished last line is left unconsumed. True by default. */
   readonly isLast?: boolean;
-  /** Stop at the first refused line (its bytes are not consumed) instead of collecting all. */
-  readonly stopAtFirst?: boolean;
+  /**
+   * Stop at the first refused line that is longer (its bytes are not consumed); shorter ones are
+   * collected. −1: at the first. Without a bound by default.
+   */
+  readonly keptBytesMax?: number;
   /** What the result before this one had: where true, the input begins inside a refused line. */
   readonly skipping?: Skipping;
   /** Stop, between lines, when `into` holds at least this many bytes of tuples. */

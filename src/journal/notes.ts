@@ -83,7 +83,7 @@ export interface LoadMark {
   readonly lines: number;
   /** CSV column names once the header was read. */
   readonly columns?: readonly string[];
-  /** The offset lies inside a line that was refused already; in quotes, where they are open. */
+  /** The offset lies inside a line that was refused already; `quoted`: inside its quotes. */
   readonly skipping?: 'plain' | 'quoted';
   readonly milliseconds: number;
   readonly isLast: boolean;

@@ -1,7 +1,7 @@
 // What happens on a connection outside of a well-formed exchange: bytes that are not HTTP, headers
 // that do not end, answers that nobody reads, and bodies whose answer was given before they had
 // arrived.
-import type { RequestListener, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { HoldfastError } from '../errors.ts';
@@ -96,6 +96,9 @@ function clientError(code: string | undefined): readonly [string, HoldfastError]
   }
 }
 
+/** Of a load that is cut short, some may be written. */
+const isLoad = ({ url = '' }: IncomingMessage): boolean => url.startsWith('/v1/loads/');
+
 /** Refuses in the same shape as every route, then ends the connection. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   const answer = answering.get(socket);
@@ -111,8 +114,7 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
     return;
   }
   const [line, refusal] = clientError(error.code);
-  // Of a load that is cut short, some may be written.
-  const outcome = isInHand ? 'unknown' : refusal.outcome;
+  const outcome = isInHand && isLoad(answer.req) ? 'unknown' : refusal.outcome;
   const body = JSON.stringify({ ...refusalBody(refusal, ''), outcome });
   const head = [
     `HTTP/1.1 ${line === '' ? `${statusOf(refusal)} ${refusal.code}` : line}`,

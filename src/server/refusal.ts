@@ -43,13 +43,15 @@ function fastifyError(error: unknown): HoldfastError | undefined {
 const bug = (cause: unknown): HoldfastError =>
   new HoldfastError('HF_BUG', 'Something failed here that must not; the log has it.', { cause });
 
+/** What may keep a request from having its key looked up. */
+const beforeLookUp = new Set<ErrorCode>(['HF_OVERLOADED', 'HF_DRAINING', 'HF_TIMEOUT']);
+
 /**
  * What became of a request as it is told: of one with a key, what kept it from being looked up says
  * nothing of what became of it when it was sent before.
  */
 export function outcomeOf({ code, outcome }: HoldfastError, isKeyed: boolean): Outcome {
-  const isOperating = errorTable[code].kind === 'operating';
-  return isKeyed && isOperating && outcome === 'not written' ? 'unknown' : outcome;
+  return isKeyed && beforeLookUp.has(code) && outcome === 'not written' ? 'unknown' : outcome;
 }
 
 export const statusOf = (error: HoldfastError): number => errorTable[error.code].status;

@@ -18,7 +18,7 @@ export interface Layout {
   readonly sets: readonly (readonly number[])[];
 }
 
-/** All that decides how a field is read and judged, in one spelling: JSON may have moved its keys. */
+/** All that decides how a field is read and judged, in one spelling: JSON may move its keys. */
 function meaningOf({ type, sqlType, nullable }: Column): string {
   return JSON.stringify([sqlType, nullable, JSON.stringify(type, Object.keys(type).sort())]);
 }

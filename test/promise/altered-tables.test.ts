@@ -58,7 +58,7 @@ async function alter({ store }: Open, change: string, during: () => Promise<Rece
   if (!target.startsWith('postgres')) {
     await store.sql('BEGIN IMMEDIATE');
     const receipt = await during();
-    await store.sql(change);
+    for (const statement of change.split(';')) await store.sql(statement);
     await store.sql('COMMIT');
     return receipt;
   }
@@ -141,6 +141,27 @@ for (const dialect of dialects) {
     await store.sql('ALTER TABLE t ADD COLUMN note text');
     assert.equal((await receipt.settled).merged, 1);
     assert.deepEqual(await rowsOf(own), [{ id: 1, n: null, note: 'must not vanish' }]);
+    await isBalanced(own);
+  });
+}
+
+const required = (dialect: Dialect): string => {
+  if (isMariadb(dialect)) return 'ALTER TABLE t ADD COLUMN region int NOT NULL';
+  if (dialect === 'SQLite') return `DROP TABLE t; ${table.replace(')', ', region int NOT NULL)')}`;
+  return `ALTER TABLE t ADD COLUMN region int NOT NULL DEFAULT 0;
+    ALTER TABLE t ALTER region DROP DEFAULT`;
+};
+
+for (const dialect of dialects) {
+  test(`a column required in ${dialect} holds the rows that lack it`, async (t) => {
+    const own = await openTable(t, dialect);
+    const { store, holdfast } = own;
+    const receipt = await alter(own, required(dialect), () => holdfast.write('t', { id: 1 }));
+    assert.match(await reasonOfHold(holdfast, 't'), /region is required/);
+    const { inFlight, deadLetters } = await streamOf(holdfast, 't');
+    assert.deepEqual({ inFlight, deadLetters }, { inFlight: 1, deadLetters: 0 });
+    await store.sql('ALTER TABLE t DROP COLUMN region');
+    assert.equal((await receipt.settled).merged, 1);
     await isBalanced(own);
   });
 }

@@ -1,5 +1,5 @@
 // Duplicates among the rows that wait in a staging table of the simulated target: rows with the key
-// and the content of another one of them.
+// and the content of another one of them, from the same writer and with the same columns.
 import { rowEnd } from '../../src/merge/batch.ts';
 import { booked, decodeEnds } from '../../src/merge/ledger.ts';
 import type { DedupeStep, StagedDuplicates, StagedStream } from '../../src/target/staging.ts';
@@ -10,7 +10,7 @@ import { type WaitingBatch, waitingIn } from './simulated-turn.ts';
 interface WaitingRow {
   readonly batch: WaitingBatch;
   readonly sequence: number;
-  /** Equal for rows with the same key and content. */
+  /** Equal for rows of one lane with the same key, columns and content. */
   readonly content: string;
   /** As JSON; undefined where the row has none. */
   readonly key: string | undefined;
@@ -33,7 +33,8 @@ function waitingRows(
       const known = JSON.stringify(
         Object.fromEntries(key.map((column) => [column, plain(cells[column] ?? null)])),
       );
-      const content = `${key.map((column) => cellText(cells[column] ?? null)).join()} ${text}`;
+      const values = key.map((column) => cellText(cells[column] ?? null));
+      const content = `${batch.source} ${row.set} ${values.join()} ${text}`;
       return { batch, sequence: row.sequence, content, key: hasKey ? known : undefined };
     });
   });

@@ -13,7 +13,7 @@ import {
   verdict,
 } from '../../src/target/target.ts';
 import { bury, count } from './simulated-books.ts';
-import { givenBy, isSame, mustHave, place, type Refusal } from './simulated-place.ts';
+import { givenBy, isThere, mustHave, place, type Refusal } from './simulated-place.ts';
 import {
   laneKey,
   ledgerPlace,
@@ -86,8 +86,10 @@ export class SimulatedMerge {
       const table = this.#tableOf(batch);
       const ends = new Uint8Array(batch.count);
       const given = givenBy(batch);
+      const { columns } = batch.journaled;
+      const { rules } = batch;
       for (let row = 0; row < batch.count; row++) {
-        const of = { row: given(row), rules: batch.rules, rung };
+        const of = { row: given(row), columns, rules, rung, route: 'direct' as const };
         const end = place(this.#store, table, of);
         ends[row] = typeof end === 'number' ? end : rowEnd.deadLetter;
         if (typeof end !== 'number') this.#bury(batch, row, end);
@@ -139,7 +141,8 @@ export class SimulatedMerge {
       const row = given(at);
       const stored = table.rows.get(this.#store.rowKey(table, row));
       if (!stored) return verdict.absent;
-      return isSame(stored, row) ? verdict.equal : verdict.different;
+      const isEqual = isThere(table, stored, { row, columns: batch.journaled.columns });
+      return isEqual ? verdict.equal : verdict.different;
     });
   }
 
@@ -153,7 +156,9 @@ export class SimulatedMerge {
       }
       const isUpdate = batch.rules.onConflict === 'update';
       const rules = isUpdate ? { ...batch.rules, onConflict: 'ignore' as const } : batch.rules;
-      const of = { row: givenBy(batch)(0), rules, rung: 'merge' as const };
+      const { columns } = batch.journaled;
+      const how = { rules, rung: 'merge', route: 'direct' } as const;
+      const of = { row: givenBy(batch)(0), columns, ...how };
       const end = place(this.#store, this.#tableOf(batch), of);
       const { wallMs: lastAt } = batch;
       if (typeof end !== 'number') {

@@ -5,8 +5,9 @@ import { fieldValue, type TupleBytes, tupleBytes } from '../../src/accept/render
 import type { ColumnSet } from '../../src/accept/row-buffer.ts';
 import type { RowCode } from '../../src/errors.ts';
 import { type Batch, type MergeRules, type RowEnd, rowEnd } from '../../src/merge/batch.ts';
-import { type Rung, TargetError } from '../../src/target/target.ts';
+import { type Route, type Rung, TargetError } from '../../src/target/target.ts';
 import { eachField } from '../support/fields.ts';
+import { fitRow } from './simulated-cast.ts';
 import {
   type Cell,
   cellText,
@@ -44,7 +45,20 @@ export function givenBy(batch: Batch): (row: number) => StoredRow {
   };
 }
 
-export function isSame(stored: StoredRow, row: StoredRow): boolean {
+/** A row as it was journaled. */
+export interface GivenRow {
+  readonly row: StoredRow;
+  /** Of its table then. */
+  readonly columns: readonly Column[];
+}
+
+/** Whether the table has just that row. */
+export function isThere(table: SimulatedTable, stored: StoredRow, given: GivenRow): boolean {
+  const row = fitRow(table, given);
+  return typeof row !== 'string' && isSame(stored, row);
+}
+
+function isSame(stored: StoredRow, row: StoredRow): boolean {
   for (const name in row) {
     if (stored[name] === row[name]) continue;
     if (cellText(stored[name] ?? null) !== cellText(row[name] ?? null)) return false;
@@ -63,16 +77,19 @@ export function mustHave(table: SimulatedTable, columns: Iterable<string>): void
 export function place(
   store: SimulatedStore,
   table: SimulatedTable,
-  of: { readonly row: StoredRow; readonly rules: MergeRules; readonly rung: Rung },
+  of: GivenRow & { readonly rules: MergeRules; readonly rung: Rung; readonly route: Route },
 ): RowEnd | Refusal {
-  const { row, rules, rung } = of;
+  const { rules, rung } = of;
+  const fit = fitRow(table, of);
+  const row = typeof fit === 'string' ? of.row : fit;
+  if (fit !== of.row) store.casts[of.route]++;
   const whole: { [column: string]: Cell } = {};
   for (const { column, value = null } of table.columns) whole[column.name] = value;
   // A null that was given stays null.
   Object.assign(whole, row);
   const key = store.rowKey(table, whole);
   const stored = table.rows.get(key);
-  const message = table.refuse?.(whole);
+  const message = typeof fit === 'string' ? fit : refusalOf(table, whole);
   if (rung === 'optimistic' && (message !== undefined || stored)) {
     throw new TargetError(stored ? 'conflict' : 'row', '', message ?? 'The key is there.');
   }
@@ -85,6 +102,14 @@ export function place(
   const end = meet(stored, row, rules.onConflict);
   if (end === rowEnd.merged) store.set(table.rows, key, { ...stored, ...row });
   return end;
+}
+
+function refusalOf(table: SimulatedTable, whole: StoredRow): string | undefined {
+  const empty = table.columns.find(
+    ({ column: { name, nullable, hasDefault } }) =>
+      !nullable && !hasDefault && (whole[name] ?? null) === null,
+  );
+  return empty ? `${empty.column.name} must not be null.` : table.refuse?.(whole);
 }
 
 function swallowed(rung: Rung): Refusal {

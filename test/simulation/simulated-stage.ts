@@ -1,10 +1,10 @@
 // The staging table of a stream in the simulated target (L2): the rows of each batch as the journal
 // had them, lane by lane, and the days that they lie in.
-import type { Table } from '../../src/accept/columns.ts';
+import type { Column } from '../../src/accept/columns.ts';
 import { renderRow } from '../../src/accept/json-text.ts';
 import { type TupleBytes, tupleBytes } from '../../src/accept/render.ts';
-import type { ColumnSet } from '../../src/accept/row-buffer.ts';
 import type { Batch } from '../../src/merge/batch.ts';
+import { columnsOfSet, extended, type Layout, setIndex } from '../../src/target/staged-layout.ts';
 import type {
   ArchivePage,
   StagedStream,
@@ -17,7 +17,8 @@ import { laneKey, type Member, type SimulatedStore, type StoredRow } from './sim
 
 export interface StagedRow {
   readonly sequence: number;
-  readonly set: ColumnSet;
+  /** Its columns, as the layout numbers them. */
+  readonly set: number;
   readonly start: number;
   readonly end: number;
 }
@@ -27,7 +28,8 @@ export interface StagedSlice {
   readonly last: number;
   readonly digest: number;
   readonly day: string;
-  readonly journaled: Table;
+  /** As it was when they came: it only grows. */
+  readonly layout: Layout;
   readonly from: TupleBytes;
   /** Ascending. */
   readonly rows: readonly StagedRow[];
@@ -37,6 +39,7 @@ export interface SimulatedStage {
   /** What the rows that wait were promised: table, key and onConflict. */
   readonly rules: string;
   readonly isLogged: boolean;
+  readonly layout: Layout;
   /** YYYY-MM-DD, ascending. */
   readonly days: readonly string[];
   /** By lane, ascending. */
@@ -66,11 +69,20 @@ export const slicesOf = (stage: SimulatedStage, key: string): StagedSlice[] => {
 };
 
 /** What a staged row provides. */
-export const stagedCells = ({ from, journaled }: StagedSlice, row: StagedRow): StoredRow =>
-  cellsOf(from, { start: row.start, columns: journaled.columns, set: row.set });
+export function stagedCells(slice: StagedSlice, row: StagedRow): StoredRow {
+  const columns = stagedColumns(slice, row.set);
+  return cellsOf(slice.from, { start: row.start, columns, set: [...columns.keys()] });
+}
 
-export const stagedText = ({ from, journaled }: StagedSlice, row: StagedRow): string =>
-  renderRow(journaled, row.set, { bytes: from.bytes, start: row.start, end: row.end });
+/** The columns of a set, as they were when its rows were journaled. */
+export const stagedColumns = ({ layout }: StagedSlice, set: number): Column[] =>
+  columnsOfSet(layout, set).map(({ column }) => column);
+
+export function stagedText(slice: StagedSlice, { set, start, end }: StagedRow): string {
+  const columns = stagedColumns(slice, set);
+  const table = { name: '', columns, keys: [], fingerprint: '', warnings: [] };
+  return renderRow(table, [...columns.keys()], { bytes: slice.from.bytes, start, end });
+}
 
 /** Makes the staging table, today and tomorrow where they are missing; takes the rules over. */
 export function openStage(
@@ -87,7 +99,8 @@ export function openStage(
   if (known?.rules === rules && missing.length === 0) return known;
   if (known && known.rules !== rules && isWaiting(store, name)) throw otherRules(name);
   const slices = known?.slices ?? new Map<string, StagedSlice[]>();
-  const made = { rules, isLogged, days: [...days, ...missing].sort(), slices };
+  const layout = known?.layout ?? { fields: [], sets: [] };
+  const made = { rules, isLogged, layout, days: [...days, ...missing].sort(), slices };
   store.set(store.stages, name, made);
   return made;
 }
@@ -112,13 +125,19 @@ export function stageRows(
   { stage, day }: { readonly stage: SimulatedStage; readonly day: string },
 ): void {
   const { journaled, columnSets, starts, tupleEnds } = batch;
+  const sets = columnSets.filter((_, set) => batch.sets.includes(set));
+  const layout = extended(stage.layout, { journaled, sets });
+  if (layout !== stage.layout) {
+    store.set(store.stages, batch.rules.stream, { ...stage, layout });
+  }
+  const numbers = columnSets.map((set) => setIndex(layout, { journaled, set }));
   // The batch's buffer is used again.
   const from = tupleBytes(batch.bytes.slice());
   const bySlice = batch.slices.map((): StagedRow[] => []);
   for (let row = 0; row < batch.count; row++) {
     bySlice[batch.sliceOf[row] ?? 0]?.push({
       sequence: batch.sequences[row] ?? 0,
-      set: columnSets[batch.sets[row] ?? 0] ?? [],
+      set: numbers[batch.sets[row] ?? 0] ?? -1,
       start: starts[row] ?? 0,
       end: tupleEnds[row] ?? 0,
     });
@@ -127,7 +146,7 @@ export function stageRows(
     const rows = bySlice[at]?.sort((a, b) => a.sequence - b.sequence) ?? [];
     const key = laneKey({ writer: batch.writer, stream: batch.rules.stream }, lane);
     const list = slicesOf(stage, key);
-    const slice = { last, digest, day, journaled, from, rows };
+    const slice = { last, digest, day, layout, from, rows };
     store.splice(list, { start: list.length, count: 0 }, slice);
   });
 }

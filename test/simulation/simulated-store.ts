@@ -10,6 +10,7 @@ import {
   type DeadLetterId,
   type LaneState,
   type LedgerRange,
+  type Route,
   type StreamId,
   TargetError,
 } from '../../src/target/target.ts';
@@ -22,6 +23,8 @@ export interface SimulatedColumn {
   readonly column: Column;
   /** What an absent column becomes; null by default. */
   readonly value?: Cell;
+  /** Of all that the table ever had; told apart by it where one takes another's name. */
+  readonly number?: number;
 }
 
 export interface SimulatedTable {
@@ -89,6 +92,8 @@ export class SimulatedStore {
   readonly letters = new Map<string, DeadLetter>();
   /** Every claim that was done, in order; no failover takes one away. */
   readonly claims: Pick<Claim, 'stream' | 'owner'>[] = [];
+  /** Rows that were journaled under another type than one of their columns has, by route. */
+  readonly casts: Record<Route, number> = { direct: 0, staged: 0 };
   /** By stream. */
   readonly stages = new Map<string, SimulatedStage>();
   /** By lane, ascending. */
@@ -184,7 +189,11 @@ export class SimulatedStore {
 
   fingerprint(name: string): string {
     const { columns, key } = this.table(name);
-    return JSON.stringify([columns.map(({ column }) => [column.name, column.sqlType]), key]);
+    const marks = columns.map(({ column, number }) => {
+      const mark = [column.name, column.sqlType];
+      return number === undefined ? mark : [...mark, number];
+    });
+    return JSON.stringify([marks, key]);
   }
 
   /** Where a row stands in its table; a new place where the table has no key. */

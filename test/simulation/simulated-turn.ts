@@ -3,6 +3,7 @@
 import { rowEnd } from '../../src/merge/batch.ts';
 import { booked, decodeEnds, noCounts } from '../../src/merge/ledger.ts';
 import { checkKey } from '../../src/target/key.ts';
+import { checkRequired } from '../../src/target/required.ts';
 import type { MergedTurn, MergeTurn } from '../../src/target/staging.ts';
 import { bury, count } from './simulated-books.ts';
 import { mustBeAsDescribed } from './simulated-merge.ts';
@@ -15,6 +16,7 @@ import {
   type StagedSlice,
   slicesOf,
   stagedCells,
+  stagedColumns,
   stagedText,
   stageOf,
 } from './simulated-stage.ts';
@@ -113,7 +115,12 @@ export function mergeTaken(
       sendBack(store, stage, broken);
       return { records: 0, lost: recordsOf(broken), optimistic: 'not tried' };
     }
-    for (const { slice } of found) mustHave(table, columnsOf(slice));
+    for (const { slice } of found) {
+      for (const columns of setsOf(slice)) {
+        mustHave(table, columns);
+        checkRequired(turn.stream.table, columns);
+      }
+    }
     const before = table.rows.size;
     const rowsMerged = found.reduce((sum, one) => sum + merge(store, turn, { ...one, ...of }), 0);
     const isPlain = table.rows.size === before + rowsMerged;
@@ -126,13 +133,11 @@ export function mergeTaken(
 const recordsOf = (batches: readonly WaitingBatch[]): number =>
   batches.reduce((sum, { entry }) => sum + entry.row.rowCount, 0);
 
-function* columnsOf(slice: StagedSlice | undefined): Generator<string> {
-  let last: StagedRow['set'] | undefined;
-  for (const { set } of slice?.rows ?? []) {
-    if (set === last) continue;
-    last = set;
-    for (const place of set) yield slice?.journaled.columns[place]?.name ?? '';
-  }
+/** The columns that rows of the slice provide, by name. */
+function setsOf(slice: StagedSlice | undefined): string[][] {
+  if (!slice) return [];
+  const sets = new Set(slice.rows.map(({ set }) => set));
+  return [...sets].map((set) => stagedColumns(slice, set).map(({ name }) => name));
 }
 
 /** P14: count and digest of what is there must be the ledger's, and no batch may be passed over. */
@@ -190,10 +195,12 @@ function merge(
   const { row: before } = batch.entry;
   const table = store.table(turn.stream.table.name);
   for (const row of slice?.rows ?? []) {
-    const cells = slice ? stagedCells(slice, row) : {};
-    const end = place(store, table, { row: cells, rules: turn.stream.rules, rung: 'merge' });
+    if (!slice) continue;
+    const given = { row: stagedCells(slice, row), columns: stagedColumns(slice, row.set) };
+    const { rules } = turn.stream;
+    const end = place(store, table, { ...given, rules, rung: 'merge', route: 'staged' });
     ends[row.sequence - before.first] = typeof end === 'number' ? end : rowEnd.deadLetter;
-    if (typeof end !== 'number' && slice) {
+    if (typeof end !== 'number') {
       buryStaged(store, { ...batch, ...end, row, slice }, wallMs);
     }
   }

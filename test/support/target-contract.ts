@@ -2,6 +2,7 @@
 // of its own, and the staged route's for those that have one.
 import { after, before, describe, test } from 'node:test';
 import { bookCases, commonBookCases } from './target-book-cases.ts';
+import { dedupeCases } from './target-dedupe-cases.ts';
 import { lostCases, stagedLostCases } from './target-lost-cases.ts';
 import { rowCases } from './target-row-cases.ts';
 import { stagedCases } from './target-staged-cases.ts';
@@ -17,6 +18,7 @@ export const stagedContract = (name: string, make: () => Promise<Ground>): void 
     ...rowCases,
     ...commonBookCases,
     ...stagedCases,
+    ...dedupeCases,
     ...stagedLostCases,
   ]);
 

@@ -17,6 +17,8 @@ export interface Chosen {
   readonly isAll: boolean;
   /** Those of them that are not meant: their keys are in the table. */
   readonly except: readonly number[];
+  /** Only these of them, in the order of their sequence; else all, in the order of their keys. */
+  readonly pick?: readonly number[];
 }
 
 const source = (part: Part, { isAll }: Chosen): string =>
@@ -25,27 +27,18 @@ const source = (part: Part, { isAll }: Chosen): string =>
 const keysOf = (part: Part, { isAll }: Chosen): string[] =>
   part.key.map((column, i) => (isAll ? `r.${staged(part, column)}` : `w.k${i}`));
 
-interface Range {
-  readonly first: number;
-  readonly last: number;
-}
-
-const without = ({ except }: Chosen, { first, last }: Range): string => {
-  const own = except.filter((ord) => ord >= first && ord <= last);
-  return own.length === 0 ? '' : ` AND r.ord NOT IN ${integers(own)}`;
+const only = ({ isAll, except, pick }: Chosen): string => {
+  if (pick) return ` AND ${isAll ? 'r' : 'w'}.ord IN ${integers(pick)}`;
+  return except.length === 0 ? '' : ` AND r.ord NOT IN ${integers(except)}`;
 };
 
-/** The chosen rows from `first` to `last` go in. */
-export const insertRows = (
-  table: string,
-  part: Part,
-  { chosen, ...range }: Range & { readonly chosen: Chosen },
-): string =>
-  `INSERT INTO ${tableName(table)} (${list(part.columns)}) SELECT ${values(part)}
-   FROM ${source(part, chosen)}
-   WHERE r.wave = ${part.wave} AND ${chosen.isAll ? 'r' : 'w'}.ord
-     BETWEEN ${range.first} AND ${range.last}${without(chosen, range)}
-   ORDER BY ${chosen.isAll ? 'r.ord' : keysOf(part, chosen).join()}`;
+/** The chosen rows go in. */
+export function insertRows(table: string, part: Part, chosen: Chosen): string {
+  const byKey = chosen.isAll ? 'r.ord' : keysOf(part, chosen).join();
+  return `INSERT INTO ${tableName(table)} (${list(part.columns)}) SELECT ${values(part)}
+    FROM ${source(part, chosen)} WHERE r.wave = ${part.wave}${only(chosen)}
+    ORDER BY ${chosen.pick ? 'r.seq' : byKey}`;
+}
 
 /**
  * Leaves in the winners' table one row of each key: the first, the last, or that with the highest
@@ -134,16 +127,10 @@ function verdictOf(part: Part, version: string | undefined): string {
   return `CASE ${versions} WHEN ${all.join(' AND ')} THEN 'equal' ELSE 'different' END`;
 }
 
-/** How many of the chosen rows from `first` to `last` are known again by their key. */
-export const countChosen = (
-  table: string,
-  part: Part,
-  { chosen, ...range }: Range & { readonly chosen: Chosen },
-): string =>
+/** How many of the chosen rows are known again by their key. */
+export const countChosen = (table: string, part: Part, chosen: Chosen): string =>
   `SELECT COUNT(*) AS count FROM ${source(part, chosen)} STRAIGHT_JOIN ${tableName(table)} t
-     ON ${sameKey(part, 't.', keysOf(part, chosen))}
-   WHERE r.wave = ${part.wave} AND r.ord BETWEEN ${range.first} AND ${range.last}
-     ${without(chosen, range)}`;
+     ON ${sameKey(part, 't.', keysOf(part, chosen))} WHERE r.wave = ${part.wave}${only(chosen)}`;
 
 /** Rows replace those of their key. A key is written too where another text is the same key. */
 export function updateRows(table: string, part: Part, ords: readonly number[]): string {

@@ -77,7 +77,7 @@ const passesMax = 8;
 const swallowed: Refusal = {
   code: 'swallowed',
   sqlState: null,
-  message: 'The server took the row and did not store it; a trigger may have changed it.',
+  message: 'The server took the row and did not store it; a trigger may have put back the old one.',
 };
 const keyConflict: Refusal = {
   code: 'key-conflict',
@@ -139,34 +139,43 @@ class Placing implements PlacedParts {
     return this.#connection.query(text);
   }
 
-  /** Runs a statement for all of these rows that the server takes; the others go to `refused`. */
+  /**
+   * Runs `statement` for all of these rows that the server takes; the others go to `refused`. All
+   * at once they go in the order that it chooses. Where that is refused, they go in the order of
+   * their sequence: of two that the table cannot have both, the earlier one has its place.
+   */
   async #isolate(
+    part: Part,
     ords: readonly number[],
-    statement: (first: number, last: number) => string,
-    refused: (ord: number, refusal: Refusal) => void,
+    of: {
+      readonly statement: (pick?: readonly number[]) => string;
+      readonly refused: (ord: number, refusal: Refusal) => void;
+    },
   ): Promise<void> {
-    await isolate(
-      ords.length,
-      (first, last) =>
-        this.#savepoint.attempt(async (before) => {
-          await this.#connection.script(before + statement(first, last));
-        }),
-      (place, refusal) => refused(ords[place] ?? 0, refusal),
-    );
+    const attempt = (count: number, text: string): Promise<Refusal | undefined> =>
+      this.#savepoint.attempt(async (before) => {
+        const answers = await this.#connection.script(before + text);
+        return answers.at(-1)?.affected === count ? undefined : swallowed;
+      });
+    if (await attempt(ords.length, of.statement())) {
+      const inSequence = [...ords].sort((a, b) => part.seqOf(a) - part.seqOf(b));
+      await isolate(
+        ords.length,
+        (first, last) => {
+          const pick = inSequence.slice(first, last + 1);
+          return attempt(pick.length, of.statement(pick));
+        },
+        (place, refusal) => of.refused(inSequence[place] ?? 0, refusal),
+      );
+    }
     await this.#savepoint.end();
   }
 
   async #insertAll(part: Part): Promise<void> {
-    const { ords } = part;
-    const range = (first: number, last: number) => ({
-      first: ords[first] ?? 0,
-      last: ords[last] ?? -1,
+    await this.#isolate(part, part.ords, {
+      statement: (pick) => sql.insertRows(this.#table, part, { ...all, ...(pick && { pick }) }),
+      refused: (ord, refusal) => this.#refuse(ord, refusal),
     });
-    await this.#isolate(
-      ords,
-      (first, last) => sql.insertRows(this.#table, part, { ...range(first, last), chosen: all }),
-      (ord, refusal) => this.#refuse(ord, refusal),
-    );
   }
 
   async #placePart(part: Part): Promise<void> {
@@ -262,19 +271,14 @@ class Placing implements PlacedParts {
   ): Promise<void> {
     if (ords.length === 0) return;
     let out = 0;
-    await this.#isolate(
-      ords,
-      (first, last) => {
-        const range = { first: ords[first] ?? 0, last: ords[last] ?? -1 };
-        return sql.insertRows(this.#table, part, { ...range, chosen });
-      },
-      (ord, refusal) => {
+    await this.#isolate(part, ords, {
+      statement: (pick) => sql.insertRows(this.#table, part, { ...chosen, ...(pick && { pick }) }),
+      refused: (ord, refusal) => {
         out++;
         refused(ord, refusal);
       },
-    );
-    const range = { first: ords[0] ?? 0, last: ords.at(-1) ?? 0 };
-    const [row] = await this.#rows(sql.countChosen(this.#table, part, { ...range, chosen }));
+    });
+    const [row] = await this.#rows(sql.countChosen(this.#table, part, chosen));
     // A refused row's key may be there all the same: somebody else's.
     const known = Number(row?.['count']);
     if (known >= ords.length - out && known <= ords.length) return;
@@ -289,23 +293,10 @@ class Placing implements PlacedParts {
   ): Promise<void> {
     if (ords.length === 0) return;
     const sorted = [...ords].sort(byNumber);
-    const out = new Set<number>();
-    await this.#isolate(
-      sorted,
-      (first, last) => sql.updateRows(this.#table, part, sorted.slice(first, last + 1)),
-      (ord, refusal) => {
-        out.add(ord);
-        refused(ord, refusal);
-      },
-    );
-    const updated = sorted.filter((ord) => !out.has(ord));
-    if (updated.length === 0) return;
-    const judged = await this.#rows(
-      sql.judgeRows(this.#table, part, { ords: updated, version: undefined }),
-    );
-    // A trigger may have put the old values back.
-    const equal = new Set(judged.filter((row) => row['verdict'] === 'equal').map(ordOf));
-    for (const ord of updated) if (!equal.has(ord)) this.#refuse(ord, swallowed);
+    await this.#isolate(part, sorted, {
+      statement: (pick = sorted) => sql.updateRows(this.#table, part, pick),
+      refused,
+    });
   }
 
   /**

@@ -7,7 +7,7 @@ import { TextBuffer } from '../../accept/text-buffer.ts';
 import { fieldBytesMax } from '../../accept/text-fields.ts';
 import type { Batch } from '../../merge/batch.ts';
 import { TargetError } from '../target.ts';
-import type { Connection } from './connection.ts';
+import type { Answer, Connection } from './connection.ts';
 import { classify, errnoName } from './errnos.ts';
 import { compileTuple, type Form } from './fields.ts';
 import { list, name } from './text.ts';
@@ -131,13 +131,22 @@ export async function loadRows(
 }
 
 /** A value was changed or a row left out: by what the first warning of the last statement says. */
-export async function changed(connection: Connection, what = ''): Promise<TargetError> {
+async function changed(connection: Connection, what = ''): Promise<TargetError> {
   const [first] = await connection.query('SHOW WARNINGS LIMIT 1');
   const errno = Number(first?.['Code'] ?? 0);
   const isConflict = classify(connection.vendor, errno) === 'conflict';
   const reason = first === undefined ? 'no reason is told' : String(first['Message']);
   const code = errno === 0 ? '' : errnoName(connection.vendor, errno);
   return new TargetError(isConflict ? 'conflict' : 'row', code, what + reason);
+}
+
+/** Rejects as loadRows does where one of the statements warned. */
+export async function checkUnchanged(
+  connection: Connection,
+  answers: readonly Answer[],
+): Promise<undefined> {
+  if (answers.some(({ warnings }) => warnings > 0)) throw await changed(connection);
+  return undefined;
 }
 
 /**
@@ -159,7 +168,7 @@ export async function insertRows(
   let { before = '' } = options;
   for (const text of inserts(batch, sink, { rows, bytesMax })) {
     const answers = await connection.script(`${before}${text}`);
-    if (answers.some(({ warnings }) => warnings > 0)) throw await changed(connection);
+    await checkUnchanged(connection, answers);
     before = '';
   }
   if (before !== '') await connection.script(before.replace(/;\s*$/, ''));

@@ -21,16 +21,18 @@ export class Savepoint {
 
   /**
    * Undefined where `run` went through, else why the server refused its rows: nothing of them is
-   * left then. `run` sends what it is given in front of its first statement. Other errors end the
-   * transaction.
+   * left then. `run` sends what it is given in front of its first statement, and may answer with a
+   * refusal of its own. Other errors end the transaction.
    */
-  async attempt(run: (before: string) => Promise<void>): Promise<Refusal | undefined> {
+  async attempt(
+    run: (before: string) => Promise<Refusal | undefined>,
+  ): Promise<Refusal | undefined> {
     const undo = this.#state === 'failed' ? 'ROLLBACK TO SAVEPOINT holdfast; ' : '';
     try {
       // A savepoint of the same name takes the place of the one before.
-      await run(`${undo}SAVEPOINT holdfast; `);
-      this.#state = 'open';
-      return undefined;
+      const refusal = await run(`${undo}SAVEPOINT holdfast; `);
+      this.#state = refusal ? 'failed' : 'open';
+      return refusal;
     } catch (error) {
       if (!(error instanceof TargetError)) throw error;
       if (error.kind !== 'row' && error.kind !== 'conflict') throw error;

@@ -181,6 +181,8 @@ function settings(
     wait_timeout: Math.max(600, 2 * answerSeconds),
     max_error_count: 64,
     sql_notes: 1,
+    // What a table is compared by (P5) is spelt in one way.
+    sql_quote_show_create: 1,
     // A server may have set these for people: answers cut short, statements refused.
     sql_select_limit: '18446744073709551615',
     sql_big_selects: 1,
@@ -198,5 +200,6 @@ function settings(
   }
   const all = Object.entries(values).map(([setting, to]) => `${setting} = ${to}`);
   return `SET NAMES utf8mb4; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    SET SESSION TRANSACTION READ WRITE;
     SET SESSION ${all.join(', SESSION ')}`;
 }

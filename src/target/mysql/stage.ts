@@ -41,6 +41,8 @@ export interface Part {
   readonly isDistinct: boolean;
   /** Ascending. */
   ords: readonly number[];
+  /** A row's `seq` by its `ord`. */
+  readonly seqOf: (ord: number) => number;
 }
 
 /** A part's column in its temporary table. */
@@ -108,7 +110,8 @@ export class Stage {
       definitions.push(rowsTable(table, names, relation));
       const key = keyPlaces(batch, index) === undefined ? [] : batch.rules.key;
       const isDistinct = hasDistinctKeys(batch, index, rows);
-      const parts = partsOf(sink, { rows, ord, wave, key, relation, isDistinct });
+      const seqOf = (at: number): number => seq[batch.order[at] ?? 0] ?? 0;
+      const parts = partsOf(sink, { rows, ord, wave, key, relation, isDistinct, seqOf });
       sets.push({ sink, rows, parts });
     }
     definitions.push(...winnersOf(batch.rules.key, relation));
@@ -150,10 +153,11 @@ export class Stage {
     await isolate(
       rows.length,
       (first, last) =>
-        savepoint.attempt((before) => {
+        savepoint.attempt(async (before) => {
           const some = rows.subarray(first, last + 1);
           const options = { sink, rows: some, packetBytesMax, before };
-          return insertRows(this.#connection, this.#batch, options);
+          await insertRows(this.#connection, this.#batch, options);
+          return undefined;
         }),
       (place, refusal) => {
         const at = ord?.[rows[place] ?? 0] ?? 0;
@@ -220,6 +224,7 @@ function partsOf(
     readonly key: readonly string[];
     readonly relation: Relation;
     readonly isDistinct: boolean;
+    readonly seqOf: Part['seqOf'];
   },
 ): Part[] {
   const byWave = new Map<number, number[]>();
@@ -233,8 +238,8 @@ function partsOf(
   const sorts = sortsOf(columns, of.relation);
   const fields = sink.names ?? columns;
   return [...byWave].map(([wave, ords]) => {
-    const { key, isDistinct } = of;
-    return { wave, rows: sink.table, columns, fields, sorts, key, isDistinct, ords };
+    const { key, isDistinct, seqOf } = of;
+    return { wave, rows: sink.table, columns, fields, sorts, key, isDistinct, ords, seqOf };
   });
 }
 

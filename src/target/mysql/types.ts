@@ -53,9 +53,10 @@ function bitType(bits: number): ColumnType {
 function floatType(base: string, numbers: readonly number[], isUnsigned: boolean): ColumnType {
   const [precision, scale] = numbers;
   const unsigned = isUnsigned ? { unsigned: true } : {};
-  // float(7,2) rounds like a decimal, and keeps a double.
+  // float(7,2) rounds like a decimal, and keeps a float.
   if (precision !== undefined && scale !== undefined) {
-    return { kind: 'numeric', precision, scale, viaDouble: true, ...unsigned };
+    const via = base === 'float' ? { viaSingle: true } : { viaDouble: true };
+    return { kind: 'numeric', precision, scale, ...via, ...unsigned };
   }
   return { kind: 'float', bytes: base === 'float' ? 4 : 8, ...unsigned };
 }

@@ -9,10 +9,14 @@ export type Meeting = 'none' | 'insert' | 'update' | { readonly newest: string }
 
 export function meetingOf(part: Part, onConflict: OnConflict): Meeting {
   if (part.key.length === 0) return 'none';
-  const isOnlyKey = part.columns.every((column) => part.key.includes(column));
+  const isOnlyKey = changedBy(part).length === 0;
   if (onConflict === 'dead-letter' || onConflict === 'ignore' || isOnlyKey) return 'insert';
   return onConflict === 'update' ? 'update' : { newest: onConflict.newest };
 }
+
+/** What an update writes: a key, too, where another value is the same key. */
+const changedBy = ({ columns, key, looseKey }: Part): readonly string[] =>
+  columns.filter((column) => !key.includes(column) || looseKey.includes(column));
 
 /** Without a key: all rows go in, or the statement fails. `pick` chooses rows of the part. */
 export const insertAll = (table: string, part: Part, pick: string): string =>
@@ -63,7 +67,7 @@ function precedence(part: Part, meeting: Meeting): string {
 
 function action(part: Part, meeting: Meeting): string {
   if (meeting === 'insert' || meeting === 'none') return 'DO NOTHING';
-  const changed = part.columns.filter((column) => !part.key.includes(column));
+  const changed = changedBy(part);
   const set = changed.map((column) => `${name(column)} = excluded.${name(column)}`).join(', ');
   const condition =
     meeting === 'update'

@@ -10,6 +10,7 @@ import { keyPlaces, sequenceOrder, waves } from '../../merge/waves.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { numberPrefix, prefixedRows } from './copy.ts';
+import { isRounded } from './rounding.ts';
 import type { Refusal, Savepoint } from './savepoint.ts';
 import { integers, name, tableName } from './text.ts';
 
@@ -34,6 +35,8 @@ export interface Part {
   readonly columns: readonly string[];
   /** The key's columns, where the rows provide them all. */
   readonly key: readonly string[];
+  /** Of the key's columns those whose equal values may differ in their bytes. */
+  readonly looseKey: readonly string[];
   readonly raw: string;
   readonly typed: string;
   readonly types: readonly ColumnType[];
@@ -104,10 +107,20 @@ function partsOfBatch(
   return partsOf(batch.table, { columns, key, byWave, isText: false });
 }
 
-/**
- * The parts of one column set; `byWave` has the seqs of each wave. Throws 'hold' where the table
- * has lost one of the columns.
- */
+/** Throws 'hold' where the table has lost the column, or would change its values without a word. */
+function checkColumn(table: Table, was: Column): void {
+  const now = table.columns.find(({ name: own }) => own === was.name);
+  if (!now) {
+    const message = `Column ${was.name} of journaled rows is no longer in ${table.name}.`;
+    throw new TargetError('hold', '42703', message);
+  }
+  if (was.sqlType === now.sqlType || !isRounded(was.type, now.type)) return;
+  const message = `Table ${table.name}: column ${was.name} of the rows was ${was.sqlType} and is
+    ${now.sqlType} now, which would round them.`;
+  throw new TargetError('hold', '', message.replaceAll(/\s+/g, ' '));
+}
+
+/** The parts of one column set; `byWave` has the seqs of each wave. Throws as checkColumn does. */
 export function partsOf(
   table: Table,
   of: {
@@ -118,21 +131,20 @@ export function partsOf(
   },
 ): Part[] {
   const { columns, key, byWave, isText } = of;
-  const present = new Set(table.columns.map((column) => column.name));
-  const lost = columns.find((column) => !present.has(column.name));
-  if (lost) {
-    const message = `Column ${lost.name} of journaled rows is no longer in ${table.name}.`;
-    throw new TargetError('hold', '42703', message);
-  }
+  for (const column of columns) checkColumn(table, column);
   const types = columns.map((column) => column.type);
   const names = columns.map((column) => column.name);
   const raws = types.map((type) => rawType(type, isText));
+  const looseKey = key.filter(
+    (column) => table.columns.find((one) => one.name === column)?.bytewiseEqual !== true,
+  );
   const marks = [table.name, table.fingerprint, ...names, ...raws];
   const digest = createHash('sha256').update(JSON.stringify(marks)).digest('hex').slice(0, 24);
   return [...byWave].map(([wave, seqs]) => ({
     wave,
     columns: names,
     key,
+    looseKey,
     raw: `pg_temp.holdfast_raw_${digest}`,
     typed: `pg_temp.holdfast_rows_${digest}`,
     types,

@@ -1,7 +1,7 @@
 // How a staging table keeps a journaled value: by a type that holds every value that accept lets
 // through for the column, so that none can fail there, and exactly. The table has utf8mb4 texts,
 // compared by their bytes. The step to the table's own type is the server's.
-import type { ColumnType } from '../../../accept/columns.ts';
+import { type ColumnType, isViaFloat } from '../../../accept/columns.ts';
 import { name } from '../text.ts';
 
 /** Longer ones are stored apart from their row. */
@@ -23,8 +23,8 @@ export function rawType(type: ColumnType): string {
     case 'int':
       return type.bytes === 8 && type.unsigned === true ? 'bigint unsigned' : 'bigint';
     case 'numeric': {
-      const { precision = precisionMax + 1, scale = 0, viaDouble } = type;
-      const isDecimal = precision <= precisionMax && viaDouble !== true;
+      const { precision = precisionMax + 1, scale = 0 } = type;
+      const isDecimal = precision <= precisionMax && !isViaFloat(type);
       return isDecimal ? `decimal(${precision},${scale})` : 'longtext';
     }
     case 'float':

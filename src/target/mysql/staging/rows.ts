@@ -12,7 +12,7 @@ import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import { columnNow, type Relation } from '../relation.ts';
-import { changed } from '../rows.ts';
+import { checkUnchanged } from '../rows.ts';
 import type { Refusal, Savepoint } from '../savepoint.ts';
 import { type Part, rowsTable, sortsOf, type Ways, winnersOf } from '../stage.ts';
 import { integers, list, name, tableName } from '../text.ts';
@@ -243,6 +243,7 @@ export class StagedStage {
           key: isWhole ? stream.rules.key : [],
           isDistinct: false,
           ords,
+          seqOf: (ord: number) => ord,
         };
       });
   }
@@ -274,7 +275,7 @@ export class StagedStage {
           const filled = await this.#connection.script(`${before}${head}
             SELECT ${[ord, ord, set, ...values].join()} FROM ${staged(stage)}
             WHERE ${among(runs)} AND s.holdfast_set = ${set}`);
-          if (filled.some(({ warnings }) => warnings > 0)) throw await changed(this.#connection);
+          return checkUnchanged(this.#connection, filled);
         }),
       (place, refusal) => refuse(ords[place] ?? 0, refusal),
     );

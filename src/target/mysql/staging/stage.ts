@@ -114,7 +114,7 @@ function sinkOf(
     lead: [
       {
         name: 'holdfast_source',
-        numbers: bySlice((slice) => known.sources.get(slices[slice]?.lane ?? -1) ?? 0),
+        numbers: bySlice((slice) => sourceOf(known, slices[slice]?.lane ?? -1)),
       },
       { name: 'holdfast_sequence', numbers: sequences },
       { name: 'holdfast_day', numbers: all(day) },
@@ -123,6 +123,13 @@ function sinkOf(
     ],
     converted: new Set(),
   };
+}
+
+function sourceOf({ sources }: StageKnown, lane: number): number {
+  const source = sources.get(lane);
+  if (source !== undefined) return source;
+  const message = `Lane ${lane} is not one of the staged stream's: holdfast_merges lacks it.`;
+  throw new TargetError('moved', '', message);
 }
 
 const rawColumn = (column: Column): Column => ({ ...column, sqlType: rawType(column.type) });

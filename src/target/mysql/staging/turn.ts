@@ -90,12 +90,23 @@ const batchesMax = 1_000;
 
 /**
  * The batches of claimed lanes that come next, up to `rowsMax` records: the oldest of all lanes,
- * whose keys lie together as a rule.
+ * whose keys lie together as a rule. Where the server's clock went back, a later batch of a lane
+ * looks older than the one before it; then those that are nearest to what is settled.
  */
 export async function takeBatches(
   connection: Connection,
   turn: MergeTurn,
   lanes: readonly number[],
+): Promise<Taken> {
+  const oldest = await takeFirst(connection, turn, { lanes, order: 'l.at' });
+  if (oldest.broken.length === 0) return oldest;
+  return takeFirst(connection, turn, { lanes, order: 'l.last_sequence - m.settled' });
+}
+
+async function takeFirst(
+  connection: Connection,
+  turn: MergeTurn,
+  { lanes, order }: { readonly lanes: readonly number[]; readonly order: string },
 ): Promise<Taken> {
   const found = await connection.query(
     `SELECT l.writer, l.lane, m.source, m.settled, l.first_sequence AS first,
@@ -104,7 +115,7 @@ export async function takeBatches(
      JOIN holdfast_merges m ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
      WHERE l.stream = ${literal(turn.stream.rules.stream)} AND l.merged_at IS NULL
        AND l.lane IN ${integers([-1, ...lanes])}
-     ORDER BY l.at, l.lane, l.writer, l.last_sequence LIMIT ${batchesMax}`,
+     ORDER BY ${order}, l.lane, l.writer, l.last_sequence LIMIT ${batchesMax}`,
   );
   const batches: WaitingBatch[] = [];
   const broken: WaitingBatch[] = [];

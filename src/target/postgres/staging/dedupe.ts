@@ -1,8 +1,8 @@
 // Duplicates among the rows that wait for their merge: rows with the key and the content of another
 // one of them, from the same writer: those of several are merged in the order of their times, which
-// is not known here. Which one stays is what a merge would have decided: the first of a key's equal rows,
-// or under `update` the last. The others are taken out and booked as duplicates, in the transaction
-// that holds the claim on their lane.
+// is not known here. Which one stays is what a merge would have decided: the first of a key's equal
+// rows, or under `update` the last. The others are taken out and booked as duplicates, in the
+// transaction that holds the claim on their lane.
 
 import { rowEnd } from '../../../merge/batch.ts';
 import { decodeEnds, booked as endsOf } from '../../../merge/ledger.ts';
