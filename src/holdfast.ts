@@ -216,7 +216,7 @@ class OpenHoldfast implements Opened {
   }
 
   async continueLoad(...[load, input, options]: Parameters<Holdfast['continueLoad']>) {
-    return this.#loads.run(load, input, options);
+    return this.#loads.run({ ...load, stream: this.#open(load.stream), options }, input);
   }
 
   reportedLoad(load: string): void {

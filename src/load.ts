@@ -46,9 +46,6 @@ function loadName(stream: OpenStream, options: LoadOptions, clock: Clock): strin
 
 export class Loads {
   readonly #parts: LoadParts;
-  /** Loads that are being continued; one at a time each. */
-  readonly #active = new Set<string>();
-  readonly #streams = new Map<string, OpenStream>();
   /** Bytes of lines, of all loads, whose ends have not come. */
   #unread = 0;
 
@@ -58,11 +55,10 @@ export class Loads {
 
   async begin(stream: OpenStream, options: LoadOptions): Promise<LoadState> {
     const load = loadName(stream, options, this.#parts.clock);
-    this.#streams.set(load, stream);
     const parts = this.#parts.requests.ofLoad(load);
     const mark = lastMark(parts);
     const accepted = parts.reduce((n, part) => n + part.rows, 0);
-    const state = { load, offset: mark?.offset ?? 0, accepted };
+    const state = { load, stream: stream.name, offset: mark?.offset ?? 0, accepted };
     const isDone = mark?.isLast && parts.every((part) => part.counts);
     return isDone
       ? {
@@ -72,22 +68,18 @@ export class Loads {
       : state;
   }
 
-  async run(
-    { load, offset }: Pick<LoadState, 'load' | 'offset'>,
-    input: AsyncIterable<Uint8Array>,
-    options: LoadOptions,
-  ): Promise<LoadResult> {
-    const stream = this.#streams.get(load);
-    if (!stream) throw new HoldfastError('HF_NOT_FOUND', 'Begin the load first.');
-    if (this.#active.has(load)) throw beingSent();
-    this.#active.add(load);
+  async run(of: Sent, input: AsyncIterable<Uint8Array>): Promise<LoadResult> {
+    const { load, stream, options } = of;
+    const { loadsInHand } = this.#parts.requests;
+    if (loadsInHand.has(load)) throw beingSent();
+    loadsInHand.add(load);
     try {
-      const refused = await this.#read({ stream, load, offset, options }, input);
+      const refused = await this.#read(of, input);
       return await this.#result(stream, load, { refused, signal: options.signal });
     } catch (error) {
       throw this.#withOutcome(load, error);
     } finally {
-      this.#active.delete(load);
+      loadsInHand.delete(load);
     }
   }
 
@@ -99,9 +91,9 @@ export class Loads {
   ): Promise<LoadResult> {
     const state = await this.begin(stream, options);
     const rest = skipBytes(input, state.offset);
-    const result = state.result ?? (await this.run(state, rest, options));
+    const result = state.result ?? (await this.run({ ...state, stream, options }, rest));
     // A load that stopped at a bad row goes on there once the row is corrected or the rules are.
-    if (result.complete) this.#forget(state.load);
+    if (result.complete) this.#parts.requests.forgetLoad(state.load);
     return result;
   }
 
@@ -127,12 +119,7 @@ export class Loads {
     if (parts.length > 0 && !lastMark(parts)?.isLast) {
       throw new HoldfastError('HF_USAGE', 'The load has not come to its end; begin it again.');
     }
-    this.#forget(load);
-  }
-
-  #forget(load: string): void {
     this.#parts.requests.forgetLoad(load);
-    this.#streams.delete(load);
   }
 
   /** Journals the input to its end, or to the first refused row; returns what stopped it. */
@@ -228,7 +215,7 @@ export class Loads {
     } catch (error) {
       // There will be no result: the same input is a new load from now on.
       const isOver = error instanceof HoldfastError && error.code === 'HF_NOT_FOUND';
-      if (isOver) this.#forget(of.load);
+      if (isOver) this.#parts.requests.forgetLoad(of.load);
       throw error;
     }
   }

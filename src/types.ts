@@ -85,6 +85,7 @@ export interface LoadResult extends EndCounts {
 /** Where a load stands: what `beginLoad` found. */
 export interface LoadState {
   readonly load: string;
+  readonly stream: string;
   /** The input's byte from which to go on. */
   readonly offset: number;
   /** Rows of the input before it. */
@@ -194,7 +195,10 @@ export interface Holdfast {
   write(stream: string, rows: Row | readonly Row[], options?: WriteOptions): Promise<Receipt>;
   /** The same from bytes: NDJSON, JSON or CSV, whole. */
   writeBytes(stream: string, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt>;
-  /** Begins or resumes a load; `load` does this and the rest in one call. */
+  /**
+   * Begins or resumes a load; `load` does this and the rest in one call. A load that nobody goes on
+   * with for a day, or whose result nobody reports, is forgotten: begun again, it is a new one.
+   */
   beginLoad(stream: string, options: LoadOptions): Promise<LoadState>;
   /**
    * Goes on with a load: `input` begins at `load.offset`. Resolves when all its rows are settled.

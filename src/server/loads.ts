@@ -69,6 +69,9 @@ export function addBeginRoute(app: FastifyInstance, { holdfast }: Parts): void {
       config: { rights: ['write'] },
       schema: {
         summary: 'Begin or resume a load; known by stream, options, size and digest.',
+        description:
+          'A load that nobody goes on with for a day, or whose result nobody reports, is ' +
+          'forgotten: begun again, the same input is a new load.',
         params: streamParams,
         body: loadBody,
         response: responses({ 200: loadState }, ['HF_UNKNOWN_STREAM']),

@@ -153,6 +153,7 @@ const loadResult = Type.Object({
 
 export const loadState = Type.Object({
   load: Type.String(),
+  stream: Type.String(),
   offset: count("The input's byte from which to send."),
   accepted: count('Rows written so far.'),
   result: Type.Optional(loadResult),
