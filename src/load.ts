@@ -14,9 +14,9 @@ import {
   type Progress,
   type Sent,
   SourceBytes,
-  skipBytes,
   unlessFailed,
 } from './load-input.ts';
+import { behindPrefix, RunningDigest } from './load-prefix.ts';
 import { addCounts, type EndCounts, noCounts } from './merge/ledger.ts';
 import type { OpenStream, Taken } from './stream.ts';
 import type { LoadOptions, LoadResult, LoadState } from './types.ts';
@@ -59,13 +59,13 @@ export class Loads {
     const mark = lastMark(parts);
     const accepted = parts.reduce((n, part) => n + part.rows, 0);
     const state = { load, stream: stream.name, offset: mark?.offset ?? 0, accepted };
-    const isDone = mark?.isLast && parts.every((part) => part.counts);
-    return isDone
-      ? {
-          ...state,
-          result: await this.#result(stream, load, { refused: [], signal: options.signal }),
-        }
-      : state;
+    if (mark?.isLast && parts.every((part) => part.counts)) {
+      const { signal } = options;
+      return { ...state, result: await this.#result(stream, load, { refused: [], signal }) };
+    }
+    if (mark?.digest === undefined || mark.isLast) return state;
+    const ends = parts.map((part) => part.load?.offset ?? 0);
+    return { ...state, prefix: { ends, digest: mark.digest } };
   }
 
   async run(of: Sent, input: AsyncIterable<Uint8Array>): Promise<LoadResult> {
@@ -90,8 +90,8 @@ export class Loads {
     options: LoadOptions,
   ): Promise<LoadResult> {
     const state = await this.begin(stream, options);
-    const rest = skipBytes(input, state.offset);
-    const result = state.result ?? (await this.run({ ...state, stream, options }, rest));
+    const sent = { ...state, stream, options };
+    const result = state.result ?? (await this.run(sent, await behindPrefix(input, state)));
     // A load that stopped at a bad row goes on there once the row is corrected or the rules are.
     if (result.complete) this.#parts.requests.forgetLoad(state.load);
     return result;
@@ -136,6 +136,7 @@ export class Loads {
       accepted: parts.reduce((n, part) => n + part.rows, 0),
       milliseconds: mark?.milliseconds ?? 0,
       columns: mark?.columns,
+      digest: mark && mark.digest === undefined ? undefined : new RunningDigest(mark?.digest),
     };
     const reading = new LoadReading(stream, options, progress);
     let begun = this.#parts.clock.monotonicMs();
@@ -148,7 +149,12 @@ export class Loads {
       progress.milliseconds += now - begun;
       begun = now;
       const { offset, lines, milliseconds, columns, skipping } = progress;
-      const known = { ...(columns && { columns }), ...(skipping && { skipping }) };
+      const digest = progress.digest?.end();
+      const known = {
+        ...(columns && { columns }),
+        ...(skipping && { skipping }),
+        ...(digest !== undefined && { digest }),
+      };
       const mark = { load: { load, offset, lines, milliseconds, isLast, ...known } };
       const { rejected } = taken;
       const keep = rejected.length > 0 ? { ...mark, rejected } : mark;

@@ -90,6 +90,13 @@ export interface LoadState {
   readonly offset: number;
   /** Rows of the input before it. */
   readonly accepted: number;
+  /**
+   * What stands before `offset`, where it is to be gone on with: the bytes at which its parts end,
+   * and a digest of all of them: SHA-256 in hex of a part's bytes, behind the digest of the parts
+   * before it as text. `load` and the command line compare it. Absent where an earlier version
+   * took some of it.
+   */
+  readonly prefix?: { readonly ends: readonly number[]; readonly digest: string };
   /** Set where the load was complete and not yet reported. */
   readonly result?: LoadResult;
 }
@@ -215,6 +222,10 @@ export interface Holdfast {
    * the load has not come to its end.
    */
   reportedLoad(load: string): void;
+  /**
+   * Loads all of the input. Where an earlier run has taken some of it, that is compared and not
+   * written again: rejects with HF_LOAD_CHANGED where it is not the same.
+   */
   load(stream: string, input: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadResult>;
   receipt(id: string): Promise<ReceiptState | undefined>;
   /** What is known without asking the target. */
