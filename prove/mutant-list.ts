@@ -1,5 +1,6 @@
 // Broken builds, each a textual change of one source file, and what must notice it. The text must
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
+import { alteredMutants } from './altered-mutants.ts';
 import { journalMutants } from './journal-mutants.ts';
 import { lostMutants } from './lost-mutants.ts';
 import { httpMutants, realMutants } from './outer-mutants.ts';
@@ -241,6 +242,7 @@ export const mutants: readonly Mutant[] = [
   ...recoveryMutants,
   ...pathMutants,
   ...targetMutants,
+  ...alteredMutants,
   ...protocolMutants,
   ...sealedMutants,
   ...lostMutants,

@@ -183,6 +183,7 @@ class OpenHoldfast implements Opened {
     this.#loads = new Loads({
       clock: ports.clock,
       requests,
+      closing: this.#stop.signal,
       journal: (stream, taken, { keep, signal }) =>
         admission.waiting(stream, taken.rows.length, {
           signal,
@@ -319,10 +320,9 @@ class OpenHoldfast implements Opened {
     }
   }
 
-  close(...[options = {}]: Parameters<Holdfast['close']>): Promise<void> {
-    const { drainMs = limits.drainMsMax } = options;
-    const nowMs = this.#parts.ports.clock.monotonicMs();
-    this.#drainedBy = Math.min(this.#drainedBy, nowMs + drainMs);
+  close(...[{ drainMs = limits.drainMsMax } = {}]: Parameters<Holdfast['close']>): Promise<void> {
+    const drainedBy = this.#parts.ports.clock.monotonicMs() + drainMs;
+    this.#drainedBy = Math.min(this.#drainedBy, drainedBy);
     this.#closing ??= this.#close();
     return this.#closing;
   }

@@ -179,12 +179,34 @@ export class LoadReading {
   }
 }
 
-/** The input's chunks; throws what `work` rejects with, also while no chunk comes. */
-export async function* unlessFailed(input: AsyncIterable<Uint8Array>, work: () => Promise<void>) {
+/** Ends a reading from elsewhere; for one reading at a time. */
+export class Stop {
+  #reason: Error | undefined;
+  #tell: (reason: Error) => void = () => undefined;
+
+  /** The first reason counts. */
+  stop(reason: Error): void {
+    this.#reason ??= reason;
+    this.#tell(this.#reason);
+  }
+
+  /** Calls at once where it has come to an end already. */
+  onStop(tell: (reason: Error) => void): void {
+    this.#tell = tell;
+    if (this.#reason) tell(this.#reason);
+  }
+}
+
+/** The input's chunks; throws what `work` or `stop` says, also while no chunk comes. */
+export async function* unlessFailed(
+  input: AsyncIterable<Uint8Array>,
+  { work, stop }: { readonly work: () => Promise<void>; readonly stop: Stop },
+) {
   const chunks = input[Symbol.asyncIterator]();
   try {
     for (;;) {
       const failed = new Promise<never>((_, reject) => {
+        stop.onStop(reject);
         work().catch(reject);
       });
       const { done, value } = await Promise.race([chunks.next(), failed]);

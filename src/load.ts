@@ -14,6 +14,7 @@ import {
   type Progress,
   type Sent,
   SourceBytes,
+  Stop,
   unlessFailed,
 } from './load-input.ts';
 import { behindPrefix, RunningDigest } from './load-prefix.ts';
@@ -24,6 +25,8 @@ import type { LoadOptions, LoadResult, LoadState } from './types.ts';
 export interface LoadParts {
   readonly clock: Clock;
   readonly requests: Requests;
+  /** Whether the process waits for no input any more. */
+  readonly closing: AbortSignal;
   /** Journals, waiting at bounds. */
   journal(stream: OpenStream, taken: Taken, part: LoadPart): Promise<unknown>;
 }
@@ -139,6 +142,7 @@ export class Loads {
       digest: mark && mark.digest === undefined ? undefined : new RunningDigest(mark?.digest),
     };
     const reading = new LoadReading(stream, options, progress);
+    const { stop, leave } = this.#stopOf(options.signal);
     let begun = this.#parts.clock.monotonicMs();
     let written = Promise.resolve();
     let counted = 0;
@@ -167,8 +171,7 @@ export class Loads {
       written.catch(() => undefined);
     };
     try {
-      for await (const chunk of unlessFailed(input, () => written)) {
-        if (options.signal?.aborted) throw interrupted();
+      for await (const chunk of unlessFailed(input, { work: () => written, stop })) {
         source.add(chunk);
         for (const taken of reading.take(chunk, false)) await journal(taken, false);
         if (reading.stoppedBy) return [reading.stoppedBy];
@@ -183,10 +186,31 @@ export class Loads {
       await journal({ rows: new RowBuffer(64, 1), table, undecoded: [], rejected: [] }, true);
       return [];
     } finally {
+      leave();
       this.#unread -= counted;
       // Who sends the rest again must find what of it is written.
       await written;
     }
+  }
+
+  /** Ends the reading of an input when its sender or this process does; until `leave`. */
+  #stopOf(signal: Signal): { readonly stop: Stop; readonly leave: () => void } {
+    const stop = new Stop();
+    const { closing } = this.#parts;
+    const onAbort = (): void => {
+      const reason: unknown = signal?.reason;
+      stop.stop(reason instanceof HoldfastError ? reason : interrupted());
+    };
+    const onClosing = (): void => stop.stop(draining());
+    signal?.addEventListener('abort', onAbort);
+    closing.addEventListener('abort', onClosing);
+    if (signal?.aborted) onAbort();
+    if (closing.aborted) onClosing();
+    const leave = (): void => {
+      signal?.removeEventListener('abort', onAbort);
+      closing.removeEventListener('abort', onClosing);
+    };
+    return { stop, leave };
   }
 
   /** Waits until every part has its ends, and adds them up. */
@@ -237,6 +261,9 @@ const overloaded = (): HoldfastError =>
 /** Only who begins it again takes a load over from who sends it. */
 export const beingSent = (): HoldfastError =>
   new HoldfastError('HF_LOAD_MOVED', 'The load is being sent already; begin it again.');
+
+export const draining = (): HoldfastError =>
+  new HoldfastError('HF_DRAINING', 'This process is shutting down; begin the load again.');
 
 const interrupted = (): HoldfastError =>
   new HoldfastError('HF_ABORTED', 'The load was interrupted; what it accepted is written.', {

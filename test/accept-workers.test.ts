@@ -14,7 +14,7 @@ import { ask, bearer, line, lines, send, startRig, tokenOptions } from './suppor
 process.env['HOLDFAST_TEST_WORKERS'] = '2';
 
 /** How many accept workers each has: to start one costs as much as most tests. */
-const files = { server: 1, 'server-loads': 2, 'server-operations': 1 };
+const files = { server: 1, 'server-keys': 1, 'server-loads': 2, 'server-operations': 1 };
 
 for (const [file, workers] of Object.entries(files)) {
   test(`what ${file}.test.ts says holds for accept workers, too: ${workers}`, async () => {

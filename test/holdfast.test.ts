@@ -224,18 +224,29 @@ test('ends that a target forgot in a failover are not counted twice', () => {
   assert.equal(marks.totals.merged, 20);
 });
 
-test('before the target was asked, nothing is called missing', async (t) => {
-  const { options: given, path } = shopIn(t);
-  const limits = { segmentBytes: 64 * 1024, retentionMsMin: 0, retentionBytesMin: 0 };
-  const options = { ...given, limits };
+/**
+ * Eight requests, confirmed and closed; so large that the last segment's checkpoint knows of
+ * confirmed records. Answers with the receipt of the first.
+ */
+async function confirmEight(options: OpenOptions): Promise<string> {
   const holdfast = await open(options);
-  // So much that the last segment's checkpoint knows of confirmed records.
-  const body = 'x'.repeat(20_000);
+  const receipts: string[] = [];
   for (let id = 1; id <= 8; id++) {
-    const { confirmed } = await holdfast.write('orders', { id, body });
-    await confirmed;
+    const row = { id, body: 'x'.repeat(20_000) };
+    const receipt = await holdfast.write('orders', row, { idempotencyKey: `order ${id}` });
+    await receipt.confirmed;
+    receipts.push(receipt.id);
   }
   await holdfast.close();
+  return receipts[0] ?? '';
+}
+
+const small = { segmentBytes: 64 * 1024, retentionMsMin: 0, retentionBytesMin: 0 };
+
+test('before the target was asked, nothing is called missing', async (t) => {
+  const { options: given, path } = shopIn(t);
+  const options = { ...given, limits: small };
+  await confirmEight(options);
   const busy = new DatabaseSync(path);
   busy.exec('BEGIN EXCLUSIVE');
   const again = await open(options);
@@ -244,4 +255,21 @@ test('before the target was asked, nothing is called missing', async (t) => {
   assert.deepEqual([orders?.accepted, orders?.inFlight, orders?.unaccounted], [8, 8, 0]);
   busy.close();
   await again.close();
+});
+
+test('a receipt answers while the target does not', { timeout: 60_000 }, async (t) => {
+  const { options: given, path } = shopIn(t);
+  const options = { ...given, limits: small };
+  const receipt = await confirmEight(options);
+  // As after a crash that came before its ends were kept.
+  const requests = new DatabaseSync(join(options.journal, 'requests.db'));
+  requests.exec('UPDATE requests SET counts = NULL');
+  requests.close();
+  const busy = new DatabaseSync(path);
+  busy.exec('BEGIN EXCLUSIVE');
+  const holdfast = await open(options);
+  const told = await holdfast.receipt(receipt);
+  assert.deepEqual(told, { receipt, stream: 'orders', accepted: 1, level: 'confirmed' });
+  busy.close();
+  await holdfast.close();
 });

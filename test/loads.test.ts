@@ -14,8 +14,12 @@ import { diskWith, temporaryFolder } from './support/journals.ts';
 
 const syncMs = 60;
 
-/** A Holdfast with a table without a key, on a disk whose syncs beside other work do as told. */
-async function openShop(t: TestContext, sync: () => Promise<void>) {
+/** A Holdfast with a table without a key, on a disk whose syncs, beside other work and alone, do as told. */
+async function openShop(
+  t: TestContext,
+  aside: () => Promise<void>,
+  alone: () => void = () => undefined,
+) {
   const folder = temporaryFolder();
   t.after(() => folder.remove());
   const path = join(folder.path, 'target.db');
@@ -26,10 +30,14 @@ async function openShop(t: TestContext, sync: () => Promise<void>) {
     open: (name, mode) => {
       const file = systemDisk.open(name, mode);
       const syncAside = async (): Promise<void> => {
-        await sync();
+        await aside();
         await file.syncAside();
       };
-      return { ...file, syncAside };
+      const sync = (): void => {
+        alone();
+        file.sync();
+      };
+      return { ...file, sync, syncAside };
     },
   });
   const streams = { rows: { table: 'rows' } };
@@ -133,7 +141,12 @@ test('a load goes on from the marks of an earlier version, which have no digest'
 
 test('a load whose part failed says so though its input is silent', async (t) => {
   const broken = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' });
-  const { holdfast } = await openShop(t, () => Promise.reject(broken));
+  let isBroken = false;
+  const fail = (): void => {
+    if (isBroken) throw broken;
+  };
+  const { holdfast } = await openShop(t, async () => fail(), fail);
+  isBroken = true;
   const { promise: silence, resolve: end } = Promise.withResolvers<void>();
   t.after(() => end());
   async function* input() {
@@ -142,4 +155,22 @@ test('a load whose part failed says so though its input is silent', async (t) =>
   }
   const load = holdfast.load('rows', input(), { format: 'ndjson' });
   await assert.rejects(load, { code: 'HF_JOURNAL_FAILED', outcome: 'unknown' });
+});
+
+/** What these wait for may never come. */
+const bounded = { timeout: 20_000 };
+
+test('a load whose input does not end keeps nobody from closing', bounded, async (t) => {
+  const { holdfast } = await openShop(t, () => Promise.resolve());
+  const { promise: silence, resolve: end } = Promise.withResolvers<void>();
+  t.after(() => end());
+  async function* input() {
+    yield* lines;
+    await silence;
+  }
+  const load = holdfast.load('rows', input(), { format: 'ndjson' });
+  const told = assert.rejects(load, { code: 'HF_DRAINING', outcome: 'unknown' });
+  while ((await holdfast.status()).streams['rows']?.accepted !== lines.length) await sleep(5);
+  await holdfast.close();
+  await told;
 });

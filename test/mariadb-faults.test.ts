@@ -1,12 +1,16 @@
 // MariaDB in bad times: connections cut at every point of a commit, old sessions that wake up,
 // read-only servers, crashes.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Connection } from 'mysql2/promise';
 import { systemClock } from '../src/clock.ts';
+import { deadLetterJson } from '../src/dead-letter-json.ts';
+import { open } from '../src/holdfast.ts';
 import { mysqlTarget } from '../src/target/mysql/target.ts';
 import type { Rung } from '../src/target/target.ts';
+import { temporaryFolder } from './support/journals.ts';
 import { connect, createMariadb, type MariadbServer, startMariadb } from './support/mariadb.ts';
 import { Rig } from './support/mariadb-rig.ts';
 import { type Fault, type FaultProxy, startProxy } from './support/proxy.ts';
@@ -278,4 +282,30 @@ test('after a crash of the server the books are as the last commit left them', a
   stream.session = await direct.connect();
   assert.equal(await stream.settled(), 2);
   assert.equal(await count(table), 2);
+});
+
+test('a replay whose COMMIT was not answered says that nobody knows its outcome', async (t) => {
+  await direct.sql('CREATE TABLE replayed (id bigint PRIMARY KEY, CHECK (id <> 7))');
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const holdfast = await open({
+    journal: join(folder.path, 'journal'),
+    target: faulty.url,
+    streams: { replayed: { table: 'replayed', key: ['id'] } },
+  });
+  t.after(() => holdfast.close({ drainMs: 0 }));
+  const { settled } = await holdfast.write('replayed', { id: 7 });
+  assert.equal((await settled).deadLetters, 1);
+  await direct.sql('ALTER TABLE replayed DROP CONSTRAINT CONSTRAINT_1');
+  const [letter] = await holdfast.deadLetters.list();
+  assert(letter);
+  let isReplay = false;
+  proxy.onTurn = ({ text }) => {
+    isReplay ||= /FROM holdfast_dead_letters WHERE .*FOR UPDATE/s.test(text);
+  };
+  const strike = proxy.strike('after', (turn) => isReplay && commits(turn));
+  const { id: name } = JSON.parse(deadLetterJson(letter)) as { id: string };
+  await assert.rejects(holdfast.deadLetters.replay(name), { outcome: 'unknown' });
+  assert(strike.isHit);
+  assert.equal(await count('replayed'), 1);
 });

@@ -158,6 +158,24 @@ test('a clock that went back between two batches sends no lane back', async () =
   await stream.audit();
 });
 
+test('rows larger than a packet are not taken for duplicates', async () => {
+  await rig.sql('CREATE TABLE wide (id bigint PRIMARY KEY, a longtext, b longtext)');
+  const stream = await streamOf(rig, 'wide');
+  const long = 'x'.repeat(900_000);
+  const row = (id: number, end: string) => ({ id: BigInt(id), a: long, b: long + end });
+  await stream.stage([row(1, 'a'), row(2, 'b'), row(3, 'c')]);
+  await rig.sql('SET GLOBAL max_allowed_packet = 1048576');
+  try {
+    stream.session = await rig.connect();
+    assert.equal((await stream.staging.dedupe(stream.staged, 0, 50_000))?.collapsed, 0);
+  } finally {
+    await rig.sql('SET GLOBAL max_allowed_packet = DEFAULT');
+  }
+  await stream.reconnect();
+  await stream.mergeAll();
+  assert.equal((await stream.totals()).merged, 3);
+});
+
 test('nor does a clock that went back for more batches than one merge looks at', async () => {
   await rig.sql('CREATE TABLE hours (id bigint PRIMARY KEY)');
   const stream = await streamOf(rig, 'hours', 'hours');

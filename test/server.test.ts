@@ -173,49 +173,6 @@ test('a body over the bound is refused, declared or not', async (t) => {
   assert.equal((await send(rig, line(1))).status, 202);
 });
 
-test('a request with the key of an earlier one gets its answer and writes nothing', async (t) => {
-  const rig = await startRig(t);
-  const headers = { 'idempotency-key': 'order 1' };
-  const sent = { headers, query: '?ack=settled', stream: 'notes' };
-  const first = await send(rig, '{"body":"once"}\n', sent);
-  assert.equal(first.status, 200, first.text);
-  assert.equal(first.body.repeated, undefined);
-  const packed = { ...sent, headers: { ...headers, ...gzip } };
-  const second = await send(rig, gzipSync('{"body":"once"}\n'), packed);
-  assert.equal(second.body.repeated, true, second.text);
-  const other = await send(rig, '{"body":"twice"}\n', sent);
-  assert.deepEqual([other.status, other.body.code], [409, 'HF_KEY_REUSED']);
-  await rig.restart();
-  const third = await send(rig, '{"body":"once"}\n', sent);
-  assert.deepEqual({ ...third.body, repeated: true }, { ...first.body, repeated: true });
-  assert.equal(third.body.repeated, true);
-  assert.equal(rig.query('SELECT * FROM notes').length, 1);
-});
-
-test('the key is looked up before the rows are read', async (t) => {
-  const rig = await startRig(t);
-  const sent = { headers: { 'idempotency-key': 'k' }, query: '?ack=settled' };
-  const first = await send(rig, line(1), sent);
-  assert.equal(first.status, 200, first.text);
-  rig.query('ALTER TABLE payments DROP COLUMN status');
-  await rig.restart();
-  const second = await send(rig, line(1), sent);
-  assert.deepEqual([second.status, second.body.receipt], [200, first.body.receipt], second.text);
-  assert.equal((await send(rig, line(2), { query: '?ack=settled' })).status, 422);
-});
-
-test('twins that arrive together under one key write once', async (t) => {
-  const rig = await startRig(t);
-  const sent = { headers: { 'idempotency-key': 'twin' }, query: '?ack=settled', stream: 'notes' };
-  const twins = await Promise.all(
-    Array.from({ length: 20 }, () => send(rig, '{"body":"once"}\n', sent)),
-  );
-  assert.deepEqual(new Set(twins.map(({ status }) => status)), new Set([200]));
-  assert.equal(new Set(twins.map(({ body }) => body.receipt)).size, 1);
-  assert.equal(twins.filter(({ body }) => body.repeated !== true).length, 1);
-  assert.equal(rig.query('SELECT * FROM notes').length, 1);
-});
-
 test('a level that is not reached in time is told with the receipt', async (t) => {
   const rig = await startRig(t);
   const release = rig.lockTarget();
@@ -322,4 +279,16 @@ test('many clients at once lose nothing and double nothing', async (t) => {
   await send(rig, lines(0, 10), { query: '?ack=settled' });
   await rig.holdfast.close();
   assert.deepEqual({ ...rig.query('SELECT count(*) AS n FROM payments')[0] }, { n: 2000 });
+});
+
+test('one body of bad lines without end is refused before it takes the memory', async (t) => {
+  const rig = await startRig(t);
+  const body = 'x\n'.repeat(2_000_000);
+  for (const query of ['', '?invalid=dead-letter']) {
+    const { status, body: told } = await send(rig, body, { query });
+    const expected = query === '' ? [422, 'HF_ROWS_REFUSED'] : [413, 'HF_TOO_LARGE'];
+    assert.deepEqual([status, told.code, told.outcome], [...expected, 'not written']);
+    assert((told.rejected?.length ?? 0) <= 1_000);
+  }
+  await assertNothingWritten(rig);
 });

@@ -73,11 +73,8 @@ export class BegunLoads {
     // To take the load over it must be begun again.
     if (this.#sending.has(load)) throw beingSent();
     const stop = new AbortController();
-    const signals = options.signal ? [options.signal, stop.signal] : [stop.signal];
-    const running = this.#holdfast.continueLoad(state, unlessStopped(input, stop.signal), {
-      ...options,
-      signal: AbortSignal.any(signals),
-    });
+    const signal = AbortSignal.any(options.signal ? [options.signal, stop.signal] : [stop.signal]);
+    const running = this.#holdfast.continueLoad(state, input, { ...options, signal });
     this.#sending.set(load, { stop, ended: running.catch(() => undefined) });
     try {
       return await running;
@@ -105,29 +102,5 @@ export class BegunLoads {
   #forget(load: string): void {
     this.#bytes -= this.#kept.get(load)?.bytes ?? 0;
     this.#kept.delete(load);
-  }
-}
-
-/** Who takes a load over does not wait for a sender that hangs. */
-async function* unlessStopped(
-  input: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  const chunks = input[Symbol.asyncIterator]();
-  let stop = (): void => undefined;
-  signal.addEventListener('abort', () => stop());
-  try {
-    for (;;) {
-      const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<Uint8Array>>();
-      stop = () => reject(signal.reason);
-      if (signal.aborted) stop();
-      chunks.next().then(resolve, reject);
-      const { done, value } = await promise;
-      if (done) return;
-      yield value;
-    }
-  } finally {
-    // Not waited for: who is asked for a chunk and has none does not hear of it.
-    void Promise.resolve(chunks.return?.()).catch(() => undefined);
   }
 }

@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
 import { HoldfastError } from '../errors.ts';
-import { beingSent } from '../load.ts';
+import { beingSent, draining } from '../load.ts';
 import type { LoadOptions } from '../types.ts';
 import { accessOf, assertMayUse } from './access.ts';
 import type { BegunLoad } from './begun-loads.ts';
@@ -138,9 +138,6 @@ function send(load: Required<Pick<BegunLoad, 'state' | 'options'>>, exchange: Ex
     });
   return reply.type('application/x-ndjson').send(lines);
 }
-
-const draining = (): HoldfastError =>
-  new HoldfastError('HF_DRAINING', 'This process is shutting down; begin the load again later.');
 
 interface Stopped {
   readonly request: FastifyRequest;

@@ -3,6 +3,7 @@
 import type { Readable } from '../accept-desk.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Opened } from '../holdfast.ts';
+import { draining } from '../load.ts';
 import type { Answered, Served } from '../server/served.ts';
 import type { LoadOptions, LoadState } from '../types.ts';
 import { Calls } from './calls.ts';
@@ -125,7 +126,7 @@ export class AcceptWorker {
       begunLoad: (load: string) => served.begunLoad(load),
       continueLoad: (...args: Parameters<AcceptWorker['continueLoad']>) =>
         this.continueLoad(...args),
-      stopLoad: (sending: number) => this.#loads.get(sending)?.abort(),
+      stopLoad: (sending: number) => this.#loads.get(sending)?.abort(draining()),
       reportedLoad: (load: string) => served.reportedLoad(load),
     };
   }
