@@ -14,7 +14,7 @@ import { diskWith, temporaryFolder } from './support/journals.ts';
 
 const syncMs = 60;
 
-/** A Holdfast with a table without a key, on a disk whose syncs do as told: beside others, alone. */
+/** A Holdfast with a table without a key, on a disk whose syncs (aside, alone) do as told. */
 async function openShop(
   t: TestContext,
   aside: () => Promise<void>,
