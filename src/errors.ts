@@ -83,6 +83,15 @@ export const errorTable = {
       'Begin the load again; it says where to go on.',
     ],
   ),
+  HF_LOAD_CHANGED: row(
+    'caller',
+    [409, 3, false],
+    [
+      'written',
+      'The input does not begin with what the load took of it before; that stays written.',
+      'Load the input that it was begun with, or give the new one its own size and digest.',
+    ],
+  ),
   HF_UNAUTHORIZED: row(
     'caller',
     [401, 2, false],

@@ -166,6 +166,8 @@ class OpenHoldfast implements Opened {
   readonly #upkeep: Promise<void>;
   #state: Status['state'] = 'running';
   #closing: Promise<void> | undefined;
+  /** The soonest that any call of `close` asked for. */
+  #drainedBy = Number.POSITIVE_INFINITY;
 
   constructor(parts: Parts) {
     const { journal, requests, metrics, options, ports, streams, loading } = parts;
@@ -215,7 +217,7 @@ class OpenHoldfast implements Opened {
   }
 
   async continueLoad(...[load, input, options]: Parameters<Holdfast['continueLoad']>) {
-    return this.#loads.run(load, input, options);
+    return this.#loads.run({ ...load, stream: this.#open(load.stream), options }, input);
   }
 
   reportedLoad(load: string): void {
@@ -318,20 +320,20 @@ class OpenHoldfast implements Opened {
     }
   }
 
-  close(...[options = {}]: Parameters<Holdfast['close']>): Promise<void> {
-    this.#closing ??= this.#close(options.drainMs ?? limits.drainMsMax);
+  close(...[{ drainMs = limits.drainMsMax } = {}]: Parameters<Holdfast['close']>): Promise<void> {
+    const drainedBy = this.#parts.ports.clock.monotonicMs() + drainMs;
+    this.#drainedBy = Math.min(this.#drainedBy, drainedBy);
+    this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  async #close(drainMs: number): Promise<void> {
+  async #close(): Promise<void> {
     const { streams, loading, ports } = this.#parts;
     if (this.#state === 'running') this.#state = 'draining';
-    const deadline = ports.clock.monotonicMs() + drainMs;
     loading.hurry();
     const isDrained = (): boolean => streams.all.every(({ isDrained }) => isDrained);
-    while (!isDrained() && ports.clock.monotonicMs() < deadline && this.#state === 'draining') {
-      await ports.clock.sleep(5);
-    }
+    const isOver = (): boolean => ports.clock.monotonicMs() >= this.#drainedBy || isDrained();
+    while (!isOver() && this.#state === 'draining') await ports.clock.sleep(5);
     this.#stop.abort();
     await this.#upkeep;
     try {

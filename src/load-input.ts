@@ -13,6 +13,7 @@ import type {
 import { HoldfastError, type Rejection } from './errors.ts';
 import type { UndecodedRow } from './journal/undecoded.ts';
 import { limits } from './limits.ts';
+import type { RunningDigest } from './load-prefix.ts';
 import type { OpenStream, Taken } from './stream.ts';
 import type { LoadOptions, LoadState } from './types.ts';
 
@@ -27,6 +28,8 @@ export interface Progress {
   milliseconds: number;
   columns: readonly string[] | undefined;
   skipping: Skipping;
+  /** Undefined where an earlier version took some of the input. */
+  readonly digest: RunningDigest | undefined;
 }
 
 export interface LoadTaken extends Taken {
@@ -126,6 +129,7 @@ export class LoadReading {
       const rows = new RowBuffer(partBytesMax / 4, 4096);
       const result = this.#readSome(input, rows, isLast);
       this.#progress.offset += result.consumed;
+      this.#progress.digest?.add(input.subarray(0, result.consumed));
       this.#progress.lines += result.lines;
       this.#progress.columns = this.#csv?.columns;
       const { undecoded, rejected } = this.#sort(result.rejected, input);
@@ -212,17 +216,5 @@ export async function* unlessFailed(
   } finally {
     // Not waited for: who is asked for a chunk and has none does not hear of it.
     void Promise.resolve(chunks.return?.()).catch(() => undefined);
-  }
-}
-
-/** The input behind its first `count` bytes, which an earlier run has journaled. */
-export async function* skipBytes(input: AsyncIterable<Uint8Array>, count: number) {
-  let left = count;
-  for await (const chunk of input) {
-    if (left >= chunk.length) left -= chunk.length;
-    else {
-      yield left === 0 ? chunk : chunk.subarray(left);
-      left = 0;
-    }
   }
 }

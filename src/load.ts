@@ -15,9 +15,9 @@ import {
   type Sent,
   SourceBytes,
   Stop,
-  skipBytes,
   unlessFailed,
 } from './load-input.ts';
+import { behindPrefix, RunningDigest } from './load-prefix.ts';
 import { addCounts, type EndCounts, noCounts } from './merge/ledger.ts';
 import type { OpenStream, Taken } from './stream.ts';
 import type { LoadOptions, LoadResult, LoadState } from './types.ts';
@@ -49,9 +49,6 @@ function loadName(stream: OpenStream, options: LoadOptions, clock: Clock): strin
 
 export class Loads {
   readonly #parts: LoadParts;
-  /** Loads that are being continued; one at a time each. */
-  readonly #active = new Set<string>();
-  readonly #streams = new Map<string, OpenStream>();
   /** Bytes of lines, of all loads, whose ends have not come. */
   #unread = 0;
 
@@ -61,36 +58,31 @@ export class Loads {
 
   async begin(stream: OpenStream, options: LoadOptions): Promise<LoadState> {
     const load = loadName(stream, options, this.#parts.clock);
-    this.#streams.set(load, stream);
     const parts = this.#parts.requests.ofLoad(load);
     const mark = lastMark(parts);
     const accepted = parts.reduce((n, part) => n + part.rows, 0);
-    const state = { load, offset: mark?.offset ?? 0, accepted };
-    const isDone = mark?.isLast && parts.every((part) => part.counts);
-    return isDone
-      ? {
-          ...state,
-          result: await this.#result(stream, load, { refused: [], signal: options.signal }),
-        }
-      : state;
+    const state = { load, stream: stream.name, offset: mark?.offset ?? 0, accepted };
+    if (mark?.isLast && parts.every((part) => part.counts)) {
+      const { signal } = options;
+      return { ...state, result: await this.#result(stream, load, { refused: [], signal }) };
+    }
+    if (mark?.digest === undefined || mark.isLast) return state;
+    const ends = parts.map((part) => part.load?.offset ?? 0);
+    return { ...state, prefix: { ends, digest: mark.digest } };
   }
 
-  async run(
-    { load, offset }: Pick<LoadState, 'load' | 'offset'>,
-    input: AsyncIterable<Uint8Array>,
-    options: LoadOptions,
-  ): Promise<LoadResult> {
-    const stream = this.#streams.get(load);
-    if (!stream) throw new HoldfastError('HF_NOT_FOUND', 'Begin the load first.');
-    if (this.#active.has(load)) throw beingSent();
-    this.#active.add(load);
+  async run(of: Sent, input: AsyncIterable<Uint8Array>): Promise<LoadResult> {
+    const { load, stream, options } = of;
+    const { loadsInHand } = this.#parts.requests;
+    if (loadsInHand.has(load)) throw beingSent();
+    loadsInHand.add(load);
     try {
-      const refused = await this.#read({ stream, load, offset, options }, input);
+      const refused = await this.#read(of, input);
       return await this.#result(stream, load, { refused, signal: options.signal });
     } catch (error) {
       throw this.#withOutcome(load, error);
     } finally {
-      this.#active.delete(load);
+      loadsInHand.delete(load);
     }
   }
 
@@ -101,10 +93,10 @@ export class Loads {
     options: LoadOptions,
   ): Promise<LoadResult> {
     const state = await this.begin(stream, options);
-    const rest = skipBytes(input, state.offset);
-    const result = state.result ?? (await this.run(state, rest, options));
+    const sent = { ...state, stream, options };
+    const result = state.result ?? (await this.run(sent, await behindPrefix(input, state)));
     // A load that stopped at a bad row goes on there once the row is corrected or the rules are.
-    if (result.complete) this.#forget(state.load);
+    if (result.complete) this.#parts.requests.forgetLoad(state.load);
     return result;
   }
 
@@ -130,12 +122,7 @@ export class Loads {
     if (parts.length > 0 && !lastMark(parts)?.isLast) {
       throw new HoldfastError('HF_USAGE', 'The load has not come to its end; begin it again.');
     }
-    this.#forget(load);
-  }
-
-  #forget(load: string): void {
     this.#parts.requests.forgetLoad(load);
-    this.#streams.delete(load);
   }
 
   /** Journals the input to its end, or to the first refused row; returns what stopped it. */
@@ -152,6 +139,7 @@ export class Loads {
       accepted: parts.reduce((n, part) => n + part.rows, 0),
       milliseconds: mark?.milliseconds ?? 0,
       columns: mark?.columns,
+      digest: mark && mark.digest === undefined ? undefined : new RunningDigest(mark?.digest),
     };
     const reading = new LoadReading(stream, options, progress);
     const { stop, leave } = this.#stopOf(options.signal);
@@ -165,7 +153,12 @@ export class Loads {
       progress.milliseconds += now - begun;
       begun = now;
       const { offset, lines, milliseconds, columns, skipping } = progress;
-      const known = { ...(columns && { columns }), ...(skipping && { skipping }) };
+      const digest = progress.digest?.end();
+      const known = {
+        ...(columns && { columns }),
+        ...(skipping && { skipping }),
+        ...(digest !== undefined && { digest }),
+      };
       const mark = { load: { load, offset, lines, milliseconds, isLast, ...known } };
       const { rejected } = taken;
       const keep = rejected.length > 0 ? { ...mark, rejected } : mark;
@@ -204,7 +197,10 @@ export class Loads {
   #stopOf(signal: Signal): { readonly stop: Stop; readonly leave: () => void } {
     const stop = new Stop();
     const { closing } = this.#parts;
-    const onAbort = (): void => stop.stop(interrupted());
+    const onAbort = (): void => {
+      const reason: unknown = signal?.reason;
+      stop.stop(reason instanceof HoldfastError ? reason : interrupted());
+    };
     const onClosing = (): void => stop.stop(draining());
     signal?.addEventListener('abort', onAbort);
     closing.addEventListener('abort', onClosing);
@@ -249,7 +245,7 @@ export class Loads {
     } catch (error) {
       // There will be no result: the same input is a new load from now on.
       const isOver = error instanceof HoldfastError && error.code === 'HF_NOT_FOUND';
-      if (isOver) this.#forget(of.load);
+      if (isOver) this.#parts.requests.forgetLoad(of.load);
       throw error;
     }
   }
@@ -266,7 +262,7 @@ const overloaded = (): HoldfastError =>
 export const beingSent = (): HoldfastError =>
   new HoldfastError('HF_LOAD_MOVED', 'The load is being sent already; begin it again.');
 
-const draining = (): HoldfastError =>
+export const draining = (): HoldfastError =>
   new HoldfastError('HF_DRAINING', 'This process is shutting down; begin the load again.');
 
 const interrupted = (): HoldfastError =>

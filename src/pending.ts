@@ -89,11 +89,12 @@ export class Pending {
    * HF_NOT_FOUND where nobody knows them all any more, or some of the records were passed over.
    */
   async settled(request: Waited, signal?: AbortSignal): Promise<EndCounts> {
+    // What else is known cannot be asked for any more.
+    if (this.#ended && !request.counts) throw this.#ended;
     const known = request.counts ?? this.#requests.byId(request.id)?.counts;
     if (known && endsWithin(known) < request.rows) throw notKnown();
     if (known) return known;
     if (this.isSettled(request.ranges)) return unlessAborted(this.#ask(request), signal);
-    if (this.#ended) throw this.#ended;
     const entry = this.#push(request, false);
     const { promise, resolve, reject } = Promise.withResolvers<EndCounts>();
     const waiter = { resolve, reject };

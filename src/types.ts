@@ -85,10 +85,18 @@ export interface LoadResult extends EndCounts {
 /** Where a load stands: what `beginLoad` found. */
 export interface LoadState {
   readonly load: string;
+  readonly stream: string;
   /** The input's byte from which to go on. */
   readonly offset: number;
   /** Rows of the input before it. */
   readonly accepted: number;
+  /**
+   * What stands before `offset`, where it is to be gone on with: the bytes at which its parts end,
+   * and a digest of all of them: SHA-256 in hex of a part's bytes, behind the digest of the parts
+   * before it as text. `load` and the command line compare it. Absent where an earlier version
+   * took some of it.
+   */
+  readonly prefix?: { readonly ends: readonly number[]; readonly digest: string };
   /** Set where the load was complete and not yet reported. */
   readonly result?: LoadResult;
 }
@@ -194,7 +202,10 @@ export interface Holdfast {
   write(stream: string, rows: Row | readonly Row[], options?: WriteOptions): Promise<Receipt>;
   /** The same from bytes: NDJSON, JSON or CSV, whole. */
   writeBytes(stream: string, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt>;
-  /** Begins or resumes a load; `load` does this and the rest in one call. */
+  /**
+   * Begins or resumes a load; `load` does this and the rest in one call. A load that nobody goes on
+   * with for a day, or whose result nobody reports, is forgotten: begun again, it is a new one.
+   */
   beginLoad(stream: string, options: LoadOptions): Promise<LoadState>;
   /**
    * Goes on with a load: `input` begins at `load.offset`. Resolves when all its rows are settled.
@@ -211,6 +222,10 @@ export interface Holdfast {
    * the load has not come to its end.
    */
   reportedLoad(load: string): void;
+  /**
+   * Loads all of the input. Where an earlier run has taken some of it, that is compared and not
+   * written again: rejects with HF_LOAD_CHANGED where it is not the same.
+   */
   load(stream: string, input: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadResult>;
   receipt(id: string): Promise<ReceiptState | undefined>;
   /** What is known without asking the target. */
@@ -232,6 +247,11 @@ export interface Holdfast {
   readonly metrics: import('./metrics.ts').Metrics;
   /** Resolves when the journal has failed for good; the process should leave. */
   readonly failed: Promise<Error>;
-  /** Refuses new writes, answers those in hand, drains up to `drainMs`, lets the journal go. */
+  /**
+   * Refuses new writes, answers those in hand, drains up to `drainMs` (10 s by default), lets the
+   * journal go. With 0, and where it is called again with less, it does not drain: it waits for the
+   * running transactions only. What was acknowledged is on disk, and the next process brings it on;
+   * who waits for a level is told HF_NOT_SETTLED, outcome 'written'.
+   */
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }

@@ -6,8 +6,10 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import process from 'node:process';
 import test from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
-import { line, lines, send, startRig } from './support/server-rig.ts';
+import { startServing } from '../src/serving.ts';
+import { ask, bearer, line, lines, send, startRig, tokenOptions } from './support/server-rig.ts';
 
 process.env['HOLDFAST_TEST_WORKERS'] = '2';
 
@@ -39,6 +41,60 @@ test('rows of many connections come through both workers, once each', async (t) 
   assert.equal(rig.query('SELECT count(*) AS n FROM payments')[0]?.['n'], 6_000);
   const { payments } = (await rig.holdfast.status()).streams;
   assert.deepEqual([payments?.merged, payments?.unaccounted], [6_000, 0]);
+});
+
+test('a limit holds for all workers together', async (t) => {
+  const rig = await startRig(t, tokenOptions);
+  // Each on a connection of its own, so that the kernel deals them out.
+  const asked = (init: RequestInit, token: string): RequestInit => {
+    return { ...init, headers: { connection: 'close', ...bearer(token) } };
+  };
+  const gate = Promise.withResolvers<void>();
+  let verifying = 0;
+  rig.holdfast.verify = async () => {
+    verifying++;
+    await gate.promise;
+    return { ok: true, checked: 0, differences: [], notCheckable: [] };
+  };
+  const operate = asked({ method: 'POST' }, 'all-of-it');
+  const told: number[] = [];
+  const asking = Array.from({ length: 12 }, async () => {
+    told.push((await ask(rig, '/v1/verify', operate)).status);
+  });
+  while (verifying + told.length < asking.length) await setTimeout(5);
+  assert.deepEqual([verifying, new Set(told)], [1, new Set([429])]);
+  gate.resolve();
+  await Promise.all(asking);
+  assert.equal(told.at(-1), 200);
+
+  const guesses: number[] = [];
+  for (let i = 0; i < 40; i++) {
+    guesses.push((await ask(rig, '/v1/status', asked({}, `guess-${i}`))).status);
+  }
+  // The good token was the first try.
+  assert.equal(guesses.indexOf(429), 19);
+  for (let i = 0; i < 12; i++) {
+    const known = await ask(rig, '/v1/status', asked({}, 'all-of-it'));
+    assert.equal(known.status, 200, 'who was in before is let in by each worker');
+    const unknown = await ask(rig, '/v1/status', asked({}, 'reads-payments'));
+    assert.equal(unknown.status, 429);
+  }
+});
+
+test('an address is one server’s, also where two begin at once', async (t) => {
+  const rig = await startRig(t);
+  const isTaken = { code: 'HF_USAGE', message: /Cannot listen on .*EADDRINUSE.*another/ };
+  const port = Number(new URL(rig.server.url).port);
+  for (const workers of [2, 0]) {
+    await assert.rejects(startServing(rig.holdfast, { port, workers }), isTaken);
+  }
+  await rig.server.close({ drainMs: 0 });
+  for (let i = 0; i < 3; i++) {
+    const both = [1, 2].map(() => startServing(rig.holdfast, { port, workers: 2 }));
+    const started = (await Promise.allSettled(both)).filter((one) => one.status === 'fulfilled');
+    assert.equal(started.length, 1);
+    await started[0]?.value.close({ drainMs: 0 });
+  }
 });
 
 test('a request too large for the ring comes whole', async (t) => {

@@ -190,6 +190,28 @@ test('a request that cannot be read back when its rows settle ends no process', 
   await holdfast.close();
 });
 
+test('a close without a drain is soon over, and calls no row unknown', async (t) => {
+  const { options, path } = shopIn(t);
+  const shop = new DatabaseSync(path);
+  const holdfast = await open(options);
+  shop.exec('BEGIN IMMEDIATE');
+  const asked = await holdfast.write('orders', { id: 1, body: 'a' });
+  const early = asked.settled;
+  early.catch(() => undefined);
+  const kept = await holdfast.write('orders', { id: 2, body: 'b' });
+  // A drain that would never end: who closes again may be in a greater hurry.
+  const patient = holdfast.close({ drainMs: Number.POSITIVE_INFINITY });
+  await holdfast.close({ drainMs: 0 });
+  await patient;
+  const late = [early, kept.settled, kept.confirmed, kept.settled];
+  for (const level of late) await assert.rejects(level, isRefusal('HF_NOT_SETTLED', 'written'));
+  shop.exec('ROLLBACK');
+  const next = await open(options);
+  await next.close();
+  assert.deepEqual(shop.prepare('SELECT id FROM orders ORDER BY id').all().length, 2);
+  shop.close();
+});
+
 test('ends that a target forgot in a failover are not counted twice', () => {
   const marks = new Watermarks(Float64Array.of(10, 10), Float64Array.of(0, 0));
   const counts = { merged: 4, duplicates: 0, superseded: 0, deadLetters: 0 };

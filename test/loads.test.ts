@@ -9,12 +9,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../src/clock.ts';
 import { systemDisk } from '../src/disk.ts';
 import { open } from '../src/holdfast.ts';
+import type { LoadOptions } from '../src/types.ts';
 import { diskWith, temporaryFolder } from './support/journals.ts';
 
 const syncMs = 60;
 
-/** A Holdfast with a table without a key, on a disk whose syncs beside other work do as told. */
-async function openShop(t: TestContext, sync: () => Promise<void>) {
+/** A Holdfast with a table without a key, on a disk whose syncs (aside, alone) do as told. */
+async function openShop(
+  t: TestContext,
+  aside: () => Promise<void>,
+  alone: () => void = () => undefined,
+) {
   const folder = temporaryFolder();
   t.after(() => folder.remove());
   const path = join(folder.path, 'target.db');
@@ -25,10 +30,14 @@ async function openShop(t: TestContext, sync: () => Promise<void>) {
     open: (name, mode) => {
       const file = systemDisk.open(name, mode);
       const syncAside = async (): Promise<void> => {
-        await sync();
+        await aside();
         await file.syncAside();
       };
-      return { ...file, syncAside };
+      const sync = (): void => {
+        alone();
+        file.sync();
+      };
+      return { ...file, sync, syncAside };
     },
   });
   const streams = { rows: { table: 'rows' } };
@@ -39,27 +48,32 @@ async function openShop(t: TestContext, sync: () => Promise<void>) {
   );
   t.after(() => holdfast.close());
   const notes = () => database.prepare('SELECT note FROM rows ORDER BY note').all();
-  return { holdfast, notes };
+  return { holdfast, notes, settings };
 }
+
+/** The first `count` of these chunks, and then the end of the line. */
+async function* broken(chunks: readonly Uint8Array[], count: number) {
+  yield* chunks.slice(0, count);
+  throw new Error('the line is dead');
+}
+
+/** A load that is known by what the input says of itself. */
+const known = (input: Uint8Array): LoadOptions => {
+  const digest = createHash('sha256').update(input).digest('hex');
+  return { format: 'ndjson', source: { size: input.length, digest } };
+};
 
 const lines = Array.from({ length: 5 }, (_, i) => Buffer.from(`{"note":"line ${i}"}\n`));
 
 test('a load whose input breaks off knows all that is on its way to the disk', async (t) => {
   const { holdfast, notes } = await openShop(t, () => sleep(syncMs));
   const whole = Buffer.concat(lines);
-  const digest = createHash('sha256').update(whole).digest('hex');
   const told: number[] = [];
-  const options = {
-    format: 'ndjson',
-    source: { size: whole.length, digest },
-    onProgress: ({ bytes }: { readonly bytes: number }) => told.push(bytes),
-  } as const;
-  async function* broken() {
-    yield* lines.slice(0, 3);
-    throw new Error('the line is dead');
-  }
+  const onProgress: LoadOptions['onProgress'] = ({ bytes }) => told.push(bytes);
+  const options = { ...known(whole), onProgress };
   const begun = await holdfast.beginLoad('rows', options);
-  await assert.rejects(holdfast.continueLoad(begun, broken(), options), /the line is dead/);
+  const first = holdfast.continueLoad(begun, broken(lines, 3), options);
+  await assert.rejects(first, /the line is dead/);
   const taken = lines.slice(0, 3).reduce((sum, line) => sum + line.length, 0);
   const again = await holdfast.beginLoad('rows', options);
   assert.deepEqual([again.offset, again.accepted], [taken, 3]);
@@ -76,9 +90,63 @@ test('a load whose input breaks off knows all that is on its way to the disk', a
   );
 });
 
+test('a load goes on only with the input that it has taken', async (t) => {
+  const { holdfast, notes } = await openShop(t, async () => undefined);
+  const whole = Buffer.concat(lines);
+  const options = known(whole);
+  const dies = (chunks: readonly Uint8Array[], count: number) =>
+    assert.rejects(holdfast.load('rows', broken(chunks, count), options), /the line is dead/);
+  const changed = { code: 'HF_LOAD_CHANGED', outcome: 'written', retryable: false };
+  const isRefused = (...chunks: readonly Uint8Array[]) =>
+    assert.rejects(holdfast.load('rows', Readable.from(chunks), options), changed);
+  await dies(lines, 2);
+  const other = Buffer.from(whole);
+  other[9] = 'L'.charCodeAt(0);
+  await isRefused(other);
+  await isRefused(whole.subarray(0, 30));
+  await isRefused();
+  // The end of the line is in the middle of a row, behind one more whole row.
+  await dies([whole.subarray(0, 1), whole.subarray(1, 70), whole.subarray(70)], 2);
+  const { offset } = await holdfast.beginLoad('rows', options);
+  assert.equal(offset, 3 * (whole.length / 5));
+  await isRefused(other);
+  other[9] = whole[9] ?? 0;
+  other[offset - 3] = 'X'.charCodeAt(0);
+  await isRefused(other.subarray(0, 40), other.subarray(40));
+  const bytes = Array.from(whole, (byte) => Uint8Array.of(byte));
+  assert.equal((await holdfast.load('rows', Readable.from(bytes), options)).merged, 5);
+  assert.equal(new Set(notes().map(({ note }) => note)).size, 5);
+});
+
+test('a load goes on from the marks of an earlier version, which have no digest', async (t) => {
+  const { holdfast, notes, settings } = await openShop(t, async () => undefined);
+  const whole = Buffer.concat(lines);
+  const options = known(whole);
+  await assert.rejects(holdfast.load('rows', broken(lines, 2), options), /the line is dead/);
+  await holdfast.close();
+  const requests = new DatabaseSync(join(settings.journal, 'requests.db'));
+  requests.exec("UPDATE requests SET body = json_remove(body, '$.load.digest')");
+  requests.close();
+  for (const count of [3, 5]) {
+    const next = await open(settings);
+    const { offset, prefix } = await next.beginLoad('rows', options);
+    assert.deepEqual([offset, prefix], [((count === 3 ? 2 : 3) * whole.length) / 5, undefined]);
+    const load = next.load('rows', count === 3 ? broken(lines, 3) : Readable.from(lines), options);
+    if (count === 3) await assert.rejects(load, /the line is dead/);
+    else assert.equal((await load).merged, 5);
+    await next.close();
+  }
+  assert.equal(notes().length, 5);
+});
+
 test('a load whose part failed says so though its input is silent', async (t) => {
   const broken = Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' });
-  const { holdfast } = await openShop(t, () => Promise.reject(broken));
+  let isBroken = false;
+  const fail = (): void => {
+    if (isBroken) throw broken;
+  };
+  const { holdfast } = await openShop(t, async () => fail(), fail);
+  isBroken = true;
   const { promise: silence, resolve: end } = Promise.withResolvers<void>();
   t.after(() => end());
   async function* input() {

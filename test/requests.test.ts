@@ -59,6 +59,26 @@ test('a reported load is new the next time, and an unreported one is not', () =>
   assert.deepEqual(again.ofLoad('l'), []);
 });
 
+test('a load is forgotten whole, a day after its last part, and never while it is in hand', () => {
+  const requests = new Requests(new DatabaseSync(':memory:'), 100);
+  const offsets = () => requests.ofLoad('l').map((part) => part.load?.offset);
+  requests.add(note(1, mark(10, false)));
+  requests.add({ ...note(2, mark(20, false)), at: 5_000 });
+  requests.settled(1, counts);
+  requests.expire(6_000);
+  assert.deepEqual(offsets(), [10, 20], 'the second part has no end yet');
+  requests.settled(2, counts);
+  requests.expire(5_000);
+  assert.deepEqual(offsets(), [10, 20], 'the second part is not old yet');
+  requests.loadsInHand.add('l');
+  requests.expire(6_000);
+  assert.deepEqual(offsets(), [10, 20], 'it is waited for');
+  requests.loadsInHand.delete('l');
+  requests.expire(6_000);
+  assert.deepEqual(offsets(), []);
+  assert.equal(requests.byId(2), undefined);
+});
+
 test('unsettled requests outlive their day, and are handed out in order', () => {
   const requests = new Requests(new DatabaseSync(':memory:'), 100);
   for (const id of [3, 1, 2]) requests.add(note(id));

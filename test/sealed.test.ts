@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { RowBuffer } from '../src/accept/row-buffer.ts';
 import { type Disk, systemDisk } from '../src/disk.ts';
 import { HoldfastError } from '../src/errors.ts';
 import { bytesOf, headerBytes, readHeader, sealBlock } from '../src/journal/block.ts';
@@ -20,7 +21,7 @@ import { findGaps } from '../src/merge/gaps.ts';
 import { blocksOf } from '../src/merge/journaled.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
 import { diskWith, journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
-import { column } from './support/rows.ts';
+import { column, reader, tableOf } from './support/rows.ts';
 
 const segmentBytes = 256 * 1024;
 
@@ -298,4 +299,27 @@ test('salvage writes rows that dump shows, and what never decoded with its bytes
   const [kept] = salvageJournal(systemDisk, directory, join(folder.path, 'out')).kept;
   assert.equal(kept?.records, 1501);
   assert(readFileSync(kept.file).equals(Buffer.concat(dumped)));
+});
+
+test('a row whose JSON has ends of lines is dumped and salvaged on one line', async (t) => {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const directory = join(folder.path, 'journal');
+  const journal = await Journal.open(journalOptions(directory, { segmentBytes }));
+  const { stream, lanes } = parcelOf(journal, 0);
+  const table = tableOf(column('doc', { kind: 'json' }), column('binary', { kind: 'jsonb' }));
+  const rows = new RowBuffer();
+  const doc = (end: string): string =>
+    `{${end}"b":${end}1.50e0,${end}"a":"x\\ny",${end}"b":9007199254740993${end}}`;
+  const text = `[{"doc":${doc('\r\n')},"binary":${doc('\n\t')}}]`;
+  assert.deepEqual(reader(table).json(Buffer.from(text), rows).rejected, []);
+  const { id } = journal.dictionary.table(stream, table);
+  const shapes = [journal.dictionary.shape(id, [0, 1])];
+  await journal.submit({ stream, lanes, rows, shapes, undecoded: [], keep: {} });
+  await journal.close();
+  const row = `{"doc":${doc('  ')},"binary":${doc(' \t')}}`;
+  const dumped = [...dumpJournal(systemDisk, directory)].map((record) => String(record.row));
+  assert.deepEqual(dumped, [row]);
+  const [kept] = salvageJournal(systemDisk, directory, join(folder.path, 'out')).kept;
+  assert.equal(readFileSync(kept?.file ?? '', 'utf8'), `${row}\n`);
 });

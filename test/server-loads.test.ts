@@ -50,6 +50,16 @@ async function feed(rig: Rig, { load, offset }: LoadState, init: RequestInit) {
   return { ...answer, lines: told.map((text) => JSON.parse(text) as Line) };
 }
 
+/** What stands before a load's offset, as a client makes it of its input. */
+function prefixOf(input: string, ends: readonly number[]): LoadState['prefix'] {
+  let digest = '';
+  for (const [i, end] of ends.entries()) {
+    const part = input.slice(ends[i - 1] ?? 0, end);
+    digest = createHash('sha256').update(`${digest}${part}`).digest('hex');
+  }
+  return { ends, digest };
+}
+
 const counts = (result: LoadResult | undefined) =>
   result && [result.accepted, result.merged, result.duplicates, result.deadLetters];
 
@@ -98,7 +108,15 @@ test('a load whose sender dies goes on from where it was, also after a restart',
   await rig.restart();
   const third = await begun(rig, input, { digest: '0'.repeat(64) });
   assert(third.offset >= second.offset);
-  const fed = await feed(rig, third, { body: input.slice(third.offset) });
+  const cutAgain = await feed(rig, third, {
+    body: input.slice(third.offset, third.offset + 9_999),
+  });
+  assert.equal(cutAgain.lines.at(-1)?.error?.code, 'HF_BODY_CUT');
+  const fourth = await begun(rig, input, { digest: '0'.repeat(64) });
+  assert(fourth.offset > third.offset);
+  assert.deepEqual(fourth.prefix, prefixOf(input, fourth.prefix?.ends ?? []));
+  assert.equal(fourth.prefix?.ends.at(-1), fourth.offset);
+  const fed = await feed(rig, fourth, { body: input.slice(fourth.offset) });
   assert.deepEqual(counts(fed.lines.at(-1)?.result), [30_000, 30_000, 0, 0], fed.text.slice(-500));
 });
 
@@ -172,6 +190,20 @@ test('csv options reach a load', async (t) => {
     rig.query('SELECT status FROM payments ORDER BY tx_id').map(({ status }) => status),
     [null, 'NA'],
   );
+});
+
+test('what is kept of loads that are begun and not sent is bounded', async (t) => {
+  const rig = await startRig(t);
+  const input = lines(1, 3);
+  const first = await begun(rig, input);
+  const nulls = Array.from({ length: 100_000 }, (_, i) => i.toString(36));
+  for (let i = 0; i < 20; i++) await begun(rig, `${i}`, { format: 'csv', nulls });
+  const late = await ask(rig, pathOf(first), { method: 'POST', body: input });
+  assert.deepEqual([late.status, late.body.code], [404, 'HF_NOT_FOUND']);
+  const again = await begun(rig, input);
+  assert.deepEqual(again, first);
+  const fed = await feed(rig, again, { body: input });
+  assert.deepEqual(counts(fed.lines.at(-1)?.result), [3, 3, 0, 0]);
 });
 
 test('what is not a load is refused by its code', async (t) => {

@@ -1,7 +1,15 @@
-// The input of a load. Size, digest and offsets are those of the bytes after decompression, so that
+// The input of a load. Size and digest are those of the bytes after decompression, so that
 // a file and its .gz are the same load.
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pipeline } from 'node:stream';
@@ -19,9 +27,8 @@ interface Source {
 export interface Input {
   /** What makes a load resumable; absent for a pipe. */
   readonly source?: Source;
-  /** The bytes from `offset` on. */
-  read(offset: number): AsyncIterable<Uint8Array>;
-  /** Removes what was made for it. */
+  read(): AsyncIterable<Uint8Array>;
+  /** Lets go of what was opened for it. */
   close(): void;
 }
 
@@ -32,11 +39,11 @@ export async function openInput(name: string, mustKnow: boolean): Promise<Input>
   if (name !== '-') return fileInput(resolve(workingFolder(), name));
   // A pipe that nobody ends would keep the process.
   if (!mustKnow) return { read: () => process.stdin, close: () => process.stdin.destroy() };
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-load-'));
-  const close = () => rmSync(folder, { recursive: true, force: true });
+  const file = openNameless();
+  const close = () => closeSync(file);
   try {
-    const path = join(folder, 'stdin');
-    await pipelineEnd(process.stdin, createWriteStream(path, { mode: 0o600 }));
+    const path = `/dev/fd/${file}`;
+    await pipelineEnd(process.stdin, createWriteStream(path));
     return { ...(await fileInput(path)), close };
   } catch (error) {
     close();
@@ -44,16 +51,26 @@ export async function openInput(name: string, mustKnow: boolean): Promise<Input>
   }
 }
 
+/** A file that has no name any more: however this process ends, nothing of it is left behind. */
+function openNameless(): number {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-load-'));
+  try {
+    return openSync(join(folder, 'stdin'), 'wx+', 0o600);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 async function fileInput(path: string): Promise<Input> {
   if (!existsSync(path)) throw new HoldfastError('HF_USAGE', `There is no file ${path}.`);
   const hash = createHash('sha256');
   let size = 0;
-  for await (const chunk of readFrom(path, 0)) {
+  for await (const chunk of readFrom(path)) {
     hash.update(chunk);
     size += chunk.length;
   }
   // What is appended meanwhile belongs to another load.
-  const read = (offset: number) => firstBytes(readFrom(path, offset), size - offset);
+  const read = () => firstBytes(readFrom(path), size);
   return { source: { size, digest: hash.digest('hex') }, read, close: () => undefined };
 }
 
@@ -69,18 +86,15 @@ async function* firstBytes(
   }
 }
 
-async function* readFrom(path: string, offset: number): AsyncGenerator<Uint8Array> {
+async function* readFrom(path: string): AsyncGenerator<Uint8Array> {
   const isPacked = path.endsWith('.gz');
-  const file = createReadStream(path, { highWaterMark: 1024 * 1024, start: isPacked ? 0 : offset });
+  // Read by positions: what /dev/fd names may have one of its own, behind its end.
+  const file = createReadStream(path, { highWaterMark: 1024 * 1024, start: 0 });
   // The iteration below meets whatever went wrong.
   const bytes = isPacked ? pipeline(file, createGunzip(), () => undefined) : file;
   const chunks: AsyncIterable<Uint8Array> = bytes;
-  let skip = isPacked ? offset : 0;
   try {
-    for await (const chunk of chunks) {
-      if (skip < chunk.length) yield chunk.subarray(skip);
-      skip = Math.max(0, skip - chunk.length);
-    }
+    yield* chunks;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const code = isPacked ? 'HF_BODY_CUT' : 'HF_USAGE';

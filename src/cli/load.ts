@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { extname } from 'node:path';
 import type { Command } from 'commander';
 import { errorTable, HoldfastError } from '../errors.ts';
+import { behindPrefix } from '../load-prefix.ts';
 import { suggestion } from '../options.ts';
 import type { Invalid, LoadOptions, LoadResult } from '../types.ts';
 import { type Config, readConfig } from './config.ts';
@@ -114,7 +115,9 @@ async function sendRows(
     throw new HoldfastError('HF_ABORTED', 'Interrupted.');
   });
   try {
-    const sent = owner.continueLoad(state, input.read(state.offset), {
+    // Compared first: who waits for bytes meanwhile would give up.
+    const rest = await Promise.race([behindPrefix(input.read(), state), aborted]);
+    const sent = owner.continueLoad(state, rest, {
       ...options,
       signal: stop.signal,
       onProgress: ({ bytes, accepted }) => progress.update({ done: bytes, rows: accepted }),

@@ -105,8 +105,8 @@ export interface DumpedRecord {
   readonly lane: number;
   readonly sequence: number;
   /**
-   * JSON text of the row, numbers exact; null where it never decoded. Its bytes are written over
-   * once the next record is asked for.
+   * JSON text of the row on one line, numbers exact; null where it never decoded. Its bytes are
+   * written over once the next record is asked for.
    */
   readonly row: Uint8Array | null;
   /** Where the row never decoded: its bytes, and why. */
@@ -115,6 +115,15 @@ export interface DumpedRecord {
 }
 
 const textBytes = 64 * 1024;
+const lineEnds = [0x0a, 0x0d] as const;
+
+/** A json column may hold ends of lines between its values; inside a string JSON has none. */
+function onOneLine(json: Uint8Array): Uint8Array {
+  for (const byte of lineEnds) {
+    for (let at = json.indexOf(byte); at >= 0; at = json.indexOf(byte, at)) json[at] = 0x20;
+  }
+  return json;
+}
 
 /** Learns from dictionary blocks and turns blocks of records into records. */
 class Decoder {
@@ -174,7 +183,7 @@ class Decoder {
     for (let i = 0; i < header.rowCount; i++) {
       text.at = 0;
       at = write(text, from, at);
-      const row = text.bytes.subarray(0, text.at);
+      const row = onOneLine(text.bytes.subarray(0, text.at));
       yield { stream, lane: header.lane, sequence: header.first + i, row };
     }
   }

@@ -86,6 +86,8 @@ export interface LoadMark {
   /** The offset lies inside a line that was refused already; `quoted`: inside its quotes. */
   readonly skipping?: 'plain' | 'quoted';
   readonly milliseconds: number;
+  /** Of the input up to here, see load-prefix.ts; absent where an earlier version took some. */
+  readonly digest?: string;
   readonly isLast: boolean;
 }
 

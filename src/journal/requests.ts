@@ -1,6 +1,7 @@
 // Requests that must be remembered longer than segments live: Idempotency-Keys, receipts, and how
 // far loads have come (P20). The journal's request notes are the truth; this database takes them
-// over before their segment is dropped, and keeps them for a day. Bounded in number.
+// over before their segment is dropped, and keeps them for a day. Bounded in number. A load is kept
+// for a day after its last part, whole: begun again after that, the same input is a new load.
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { HoldfastError, type Rejection } from '../errors.ts';
 import { type EndCounts, noCounts } from '../merge/ledger.ts';
@@ -36,6 +37,8 @@ const parse = (row: Stored | undefined): KeptRequest | undefined => {
 };
 
 export class Requests {
+  /** Loads that are being continued, one at a time each: they are not forgotten meanwhile. */
+  readonly loadsInHand = new Set<string>();
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   /** Journaled, not yet in the database. */
@@ -248,6 +251,7 @@ export class Requests {
    */
   expire(before: number): void {
     this.flush();
+    this.#expireLoads(before);
     // A tenth more than the bound asks for, so that this is not done for every request.
     const over = Math.max(0, this.#count - Math.floor(this.#keptMax * 0.9));
     const sql = `DELETE FROM requests WHERE counts IS NOT NULL AND load IS NULL
@@ -255,6 +259,15 @@ export class Requests {
       AND id IN (SELECT id FROM requests WHERE key IS NULL ORDER BY id LIMIT ?)))`;
     this.#prepared(sql).run(before, over);
     ({ count: this.#count, keyed: this.#keyed } = this.#counts());
+  }
+
+  /** Nobody went on with these, or asked what became of them: they are requests like others now. */
+  #expireLoads(before: number): void {
+    const sql = `SELECT load FROM requests WHERE load IS NOT NULL
+      GROUP BY load HAVING max(at) < ? AND count(*) = count(counts)`;
+    for (const { load } of this.#prepared(sql).all(before)) {
+      if (typeof load === 'string' && !this.loadsInHand.has(load)) this.forgetLoad(load);
+    }
   }
 
   #counts(): { readonly count: number; readonly keyed: number } {

@@ -4,10 +4,10 @@
 // refused.
 import assert from 'node:assert/strict';
 import { isIP } from 'node:net';
-import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { HoldfastError } from '../errors.ts';
 import type { TokenOptions } from '../options.ts';
+import type { Parts } from './parts.ts';
 import { type Access, fullAccess, mayAny, mayUse, type Right, Tokens } from './tokens.ts';
 
 declare module 'fastify' {
@@ -21,10 +21,6 @@ declare module 'fastify' {
     isEndless?: boolean;
   }
 }
-
-const guessesMax = 20;
-const guessesMs = 60_000;
-const acquaintancesMax = 10_000;
 
 /** What the sender may do; known once the request has passed the hook below. */
 export function accessOf(request: FastifyRequest): Access {
@@ -40,13 +36,13 @@ export function assertMayUse(access: Access, stream: string): void {
 }
 
 /** Adds the hook that decides `request.access`, to be registered before any route. */
-export async function guardAccess(
+export function guardAccess(
   app: FastifyInstance,
+  parts: Parts,
   tokens: readonly TokenOptions[],
-): Promise<void> {
+): void {
   app.decorateRequest('access', null);
-  await app.register(rateLimit, { global: false, max: guessesMax, timeWindow: guessesMs });
-  const identify = tokens.length > 0 ? await byToken(app, new Tokens(tokens)) : fromOwnMachine;
+  const identify = tokens.length > 0 ? byToken(parts, new Tokens(tokens)) : fromOwnMachine;
   app.addHook('onRequest', async (request) => {
     const { rights } = request.routeOptions.config;
     if (rights === 'nobody asks') return;
@@ -63,28 +59,15 @@ export async function guardAccess(
 
 type Identify = (request: FastifyRequest) => Access | Promise<Access>;
 
-/**
- * Counts tries per address, but lets those through that came from there with a good token before: a
- * neighbour behind the same proxy who guesses cannot lock them out.
- */
-async function byToken(app: FastifyInstance, tokens: Tokens): Promise<Identify> {
-  const countTry = app.createRateLimit();
-  const acquaintances = new Map<string, Set<Access>>();
+function byToken({ holdfast }: Parts, tokens: Tokens): Identify {
   return async (request) => {
     const access = tokens.find(request.headers.authorization);
-    const known = acquaintances.get(request.ip);
-    if (access && known?.has(access)) return access;
-    const tries = await countTry(request);
-    if (!tries.isAllowed && tries.isExceeded) {
-      throw new HoldfastError('HF_OVERLOADED', 'Too many wrong tokens came from this address.', {
-        retryAfterSeconds: tries.ttlInSeconds,
-      });
+    const retryAfterSeconds = await holdfast.tryToken(request.ip, access?.token);
+    if (retryAfterSeconds > 0) {
+      const message = 'Too many wrong tokens came from this address.';
+      throw new HoldfastError('HF_OVERLOADED', message, { retryAfterSeconds });
     }
     if (!access) throw new HoldfastError('HF_UNAUTHORIZED', 'Send `Authorization: Bearer TOKEN`.');
-    if (known) known.add(access);
-    else if (acquaintances.size < acquaintancesMax) {
-      acquaintances.set(request.ip, new Set([access]));
-    }
     return access;
   };
 }

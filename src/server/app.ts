@@ -30,7 +30,7 @@ import {
   withoutCrowd,
 } from './connections.ts';
 import { addDeadLetterRoutes } from './dead-letters.ts';
-import { addBeginRoute, addSendRoutes, Loads } from './loads.ts';
+import { addBeginRoute, addSendRoutes } from './loads.ts';
 import { describeApi } from './openapi.ts';
 import { addPageRoute } from './page.ts';
 import type { Parts } from './parts.ts';
@@ -64,12 +64,11 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<Fasti
   // What goes out is what the library says; schemas describe it and must not cut it to shape.
   app.setSerializerCompiler(() => JSON.stringify);
   addHooks(app, parts);
-  await guardAccess(app, options.tokens ?? []);
+  guardAccess(app, parts, options.tokens ?? []);
   keepLetIn(app, options.connectionsMax ?? limits.connectionsMax);
   await describeApi(app);
   addBodyParser(app, parts);
-  const loads = new Loads();
-  addBeginRoute(app, parts, loads);
+  addBeginRoute(app, parts);
   addReceiptRoute(app, parts);
   addStatusRoutes(app, parts);
   addDeadLetterRoutes(app, parts);
@@ -83,7 +82,7 @@ export async function buildApp(parts: Parts, options: AppOptions): Promise<Fasti
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', (_request, _body, done) => done(null));
     addRecordsRoute(scope, parts);
-    addSendRoutes(scope, parts, loads);
+    addSendRoutes(scope, parts);
   });
   return app;
 }

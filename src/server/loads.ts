@@ -5,49 +5,21 @@ import { PassThrough } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
 import { HoldfastError } from '../errors.ts';
-import { beingSent } from '../load.ts';
+import { beingSent, draining } from '../load.ts';
 import type { LoadOptions } from '../types.ts';
 import { accessOf, assertMayUse } from './access.ts';
+import type { BegunLoad } from './begun-loads.ts';
 import { streamBody } from './body.ts';
 import type { Parts } from './parts.ts';
 import { csvOptions } from './records.ts';
 import { knownError, refusalBody } from './refusal.ts';
 import { loadBody, loadParams, loadQuery, loadState, responses, streamParams } from './schemas.ts';
-import type { BegunLoad } from './served.ts';
-
-interface KnownLoad extends BegunLoad {
-  /** Set while a request sends its bytes. */
-  sending?: { readonly stop: AbortController; readonly ended: Promise<void> };
-}
 
 type BeginRoute = { Params: Static<typeof streamParams>; Body: Static<typeof loadBody> };
 type LoadRoute = { Params: Static<typeof loadParams> };
 type SendRoute = LoadRoute & { Querystring: Static<typeof loadQuery> };
-const loadsMax = 1024;
 
-/** The loads that were begun here. After a restart a client begins again, which resumes. */
-export class Loads {
-  readonly #byId = new Map<string, KnownLoad>();
-
-  get(id: string): KnownLoad | undefined {
-    return this.#byId.get(id);
-  }
-
-  set(id: string, load: KnownLoad): void {
-    this.#byId.delete(id);
-    this.#byId.set(id, load);
-    for (const [oldest, { sending }] of this.#byId) {
-      if (this.#byId.size <= loadsMax) break;
-      if (!sending) this.#byId.delete(oldest);
-    }
-  }
-
-  delete(id: string): void {
-    this.#byId.delete(id);
-  }
-}
-
-export function addSendRoutes(app: FastifyInstance, parts: Parts, loads: Loads): void {
+export function addSendRoutes(app: FastifyInstance, parts: Parts): void {
   app.post<SendRoute>(
     '/v1/loads/:load',
     {
@@ -67,9 +39,9 @@ export function addSendRoutes(app: FastifyInstance, parts: Parts, loads: Loads):
       },
     },
     async (request, reply) => {
-      const load = await ownLoad(request, loads, parts);
-      if (load.sending) throw beingSent();
-      return send(load, { request, reply, parts });
+      const { state, options } = await ownLoad(request, parts);
+      if (!state) throw beingSent();
+      return send({ state, options }, { request, reply, parts });
     },
   );
   app.post<LoadRoute>(
@@ -83,41 +55,29 @@ export function addSendRoutes(app: FastifyInstance, parts: Parts, loads: Loads):
       },
     },
     async (request, reply) => {
-      await ownLoad(request, loads, parts);
+      await ownLoad(request, parts);
       await parts.holdfast.reportedLoad(request.params.load);
-      loads.delete(request.params.load);
       return reply.code(204).send();
     },
   );
 }
 
-export function addBeginRoute(app: FastifyInstance, parts: Parts, loads: Loads): void {
+export function addBeginRoute(app: FastifyInstance, { holdfast }: Parts): void {
   app.post<BeginRoute>(
     '/v1/streams/:stream/loads',
     {
       config: { rights: ['write'] },
       schema: {
         summary: 'Begin or resume a load; known by stream, options, size and digest.',
+        description:
+          'A load that nobody goes on with for a day, or whose result nobody reports, is ' +
+          'forgotten: begun again, the same input is a new load.',
         params: streamParams,
         body: loadBody,
         response: responses({ 200: loadState }, ['HF_UNKNOWN_STREAM']),
       },
     },
-    async (request) => {
-      const { stream } = request.params;
-      const options = loadOptions(request.body);
-      let state = await parts.holdfast.beginLoad(stream, options);
-      const { sending } = loads.get(state.load) ?? {};
-      if (sending) {
-        // The sender of before has died and its connection has not been missed yet: what it sent is
-        // still being written, so where to go on is known only once it has stopped.
-        sending.stop.abort(new HoldfastError('HF_ABORTED', 'Another sender took this load over.'));
-        await sending.ended;
-        state = await parts.holdfast.beginLoad(stream, options);
-      }
-      loads.set(state.load, { stream, state, options });
-      return state;
-    },
+    ({ params, body }) => holdfast.beginLoad(params.stream, loadOptions(body)),
   );
 }
 
@@ -134,15 +94,10 @@ function loadOptions(body: Static<typeof loadBody>): LoadOptions {
 /** The load of the path; HF_NOT_FOUND also where the token has no right to its stream. */
 async function ownLoad(
   request: FastifyRequest<{ Params: Static<typeof loadParams> }>,
-  loads: Loads,
   { holdfast }: Parts,
-): Promise<KnownLoad> {
-  const { load: id } = request.params;
-  const begun = loads.get(id) ?? (await holdfast.begunLoad(id));
-  if (!begun)
-    throw new HoldfastError('HF_NOT_FOUND', 'No such load was begun here; begin it again.');
-  const load: KnownLoad = loads.get(id) ?? begun;
-  loads.set(id, load);
+): Promise<BegunLoad> {
+  const load = await holdfast.begunLoad(request.params.load);
+  if (!load) throw new HoldfastError('HF_NOT_FOUND', 'No such load was begun; begin it again.');
   assertMayUse(accessOf(request), load.stream);
   return load;
 }
@@ -153,7 +108,7 @@ interface Exchange {
   readonly parts: Parts;
 }
 
-function send(load: KnownLoad, exchange: Exchange): FastifyReply {
+function send(load: Required<Pick<BegunLoad, 'state' | 'options'>>, exchange: Exchange) {
   const { request, reply, parts } = exchange;
   const stop = new AbortController();
   const onClosing = () => stop.abort(draining());
@@ -168,7 +123,7 @@ function send(load: KnownLoad, exchange: Exchange): FastifyReply {
   };
   const options = { ...load.options, signal: stop.signal, onProgress };
   const from = { ...load.state, offset: request.query.offset };
-  const ended = parts.holdfast
+  void parts.holdfast
     .continueLoad(from, input, options)
     .then(
       (result) => ({ result }),
@@ -179,15 +134,10 @@ function send(load: KnownLoad, exchange: Exchange): FastifyReply {
       // Where it was ended by others, it still waits for bytes.
       stop.abort(draining());
       await input.return();
-      delete load.sending;
       lines.end(`${JSON.stringify(line)}\n`);
     });
-  load.sending = { stop, ended };
   return reply.type('application/x-ndjson').send(lines);
 }
-
-const draining = (): HoldfastError =>
-  new HoldfastError('HF_DRAINING', 'This process is shutting down; begin the load again later.');
 
 interface Stopped {
   readonly request: FastifyRequest;

@@ -153,8 +153,20 @@ const loadResult = Type.Object({
 
 export const loadState = Type.Object({
   load: Type.String(),
+  stream: Type.String(),
   offset: count("The input's byte from which to send."),
   accepted: count('Rows written so far.'),
+  prefix: Type.Optional(
+    Type.Object(
+      { ends: Type.Array(count('Byte.')), digest: Type.String() },
+      {
+        description:
+          'To compare the input with what was taken of it before: the bytes at which parts end, ' +
+          'and the digest of the last part: SHA-256 in hex of the digest of the part before, as ' +
+          'text, and of the part. The server takes whatever is sent from the offset on.',
+      },
+    ),
+  ),
   result: Type.Optional(loadResult),
 });
 

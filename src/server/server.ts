@@ -11,6 +11,7 @@ import type { Opened } from '../holdfast.ts';
 import { limits } from '../limits.ts';
 import { defaults } from '../options.ts';
 import { isLoopback } from '../options-rules.ts';
+import { listening } from './address.ts';
 import { type AppOptions, buildApp } from './app.ts';
 import { BodyMemory } from './body.ts';
 import type { Parts } from './parts.ts';
@@ -70,12 +71,10 @@ export async function listen(
   // Each of many has a socket of its own on the port, and the kernel deals connections out.
   const address = { host, port, ...(many > 1 && { reusePort: true }) };
   try {
-    await app.listen(address);
+    await listening(address, () => app.listen(address));
   } catch (error) {
     await app.close();
-    const why = error instanceof Error ? error.message : String(error);
-    const message = `Cannot listen on ${host}:${port}: ${why}. Choose another host or port.`;
-    throw new HoldfastError('HF_USAGE', message, { cause: error });
+    throw error;
   }
   const scheme = options.tls ? 'https' : 'http';
   const bound = app.server.address() as AddressInfo;

@@ -8,6 +8,8 @@ export type Right = 'write' | 'read' | 'operate';
 
 /** What the bearer of one token may do. */
 export interface Access {
+  /** Its place in the configuration; undefined where there are no tokens. */
+  readonly token: number | undefined;
   readonly rights: ReadonlySet<Right>;
   /** Undefined: every stream. */
   readonly streams: ReadonlySet<string> | undefined;
@@ -16,7 +18,11 @@ export interface Access {
 const everyRight: readonly Right[] = ['write', 'read', 'operate'];
 
 /** What everybody may do where no tokens are configured. */
-export const fullAccess: Access = { rights: new Set(everyRight), streams: undefined };
+export const fullAccess: Access = {
+  token: undefined,
+  rights: new Set(everyRight),
+  streams: undefined,
+};
 
 export const mayAny = (access: Access, rights: readonly Right[]): boolean =>
   rights.some((right) => access.rights.has(right));
@@ -30,9 +36,10 @@ export class Tokens {
   readonly #entries: readonly { readonly digest: Buffer; readonly access: Access }[];
 
   constructor(tokens: readonly TokenOptions[]) {
-    this.#entries = tokens.map(({ token, rights, streams }) => ({
+    this.#entries = tokens.map(({ token, rights, streams }, place) => ({
       digest: digestOf(token),
       access: {
+        token: place,
         rights: new Set(rights ?? everyRight),
         streams: streams === undefined ? undefined : new Set(streams),
       },

@@ -3,7 +3,8 @@
 import type { Readable } from '../accept-desk.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Opened } from '../holdfast.ts';
-import type { Answered } from '../server/served.ts';
+import { draining } from '../load.ts';
+import type { Answered, Served } from '../server/served.ts';
 import type { LoadOptions, LoadState } from '../types.ts';
 import { Calls } from './calls.ts';
 import { type Parcel, readParcel } from './parcel.ts';
@@ -11,7 +12,6 @@ import { ParcelReceiver } from './parcel-receiver.ts';
 import type { AcceptStart } from './reach-core.ts';
 import { createRing } from './ring.ts';
 import { failRing, type RingTurns } from './ring-side.ts';
-import type { SharedLoads } from './shared-loads.ts';
 import type { Thread } from './thread.ts';
 
 /** What a simulator puts in the place of the real thing. */
@@ -25,14 +25,14 @@ export interface AcceptPorts {
 /** What all workers of a server have in common. */
 interface Shared {
   readonly holdfast: Opened;
-  readonly loads: SharedLoads;
+  readonly served: Served;
   readonly ports: AcceptPorts;
   readonly observe: (asking: AcceptWorker, own: Answered) => Promise<Answered>;
 }
 
 export class AcceptWorker {
   readonly #holdfast: Opened;
-  readonly #shared: SharedLoads;
+  readonly #served: Served;
   readonly #thread: Thread;
   readonly #calls: Calls;
   /** Loads whose bytes come from this worker's clients. */
@@ -42,9 +42,9 @@ export class AcceptWorker {
   #isStopping = false;
   #isDead = false;
 
-  constructor({ holdfast, loads, observe, ports }: Shared) {
+  constructor({ holdfast, served, observe, ports }: Shared) {
     this.#holdfast = holdfast;
-    this.#shared = loads;
+    this.#served = served;
     const ring = createRing({ capacityBytes: ports.ringBytes });
     this.#thread = ports.startWorker({ ring, readables: holdfast.desk.readables });
     const { metrics } = holdfast;
@@ -104,8 +104,9 @@ export class AcceptWorker {
 
   /** What the worker may call. */
   #methods() {
-    const { desk, deadLetters } = this.#holdfast;
-    const holdfast = this.#holdfast;
+    const { desk } = this.#holdfast;
+    const served = this.#served;
+    const { deadLetters } = served;
     return {
       parcel: (bytes: Uint8Array) => void this.#write(readParcel(bytes, 0)),
       known: (...args: Parameters<typeof desk.known>) => desk.known(...args),
@@ -113,19 +114,20 @@ export class AcceptWorker {
         this.#reach(wait, receipt, level),
       leave: (wait: number) => this.#waits.get(wait)?.abort(),
       refused: (...args: Parameters<typeof desk.refused>) => desk.refused(...args),
-      receipt: (id: string) => holdfast.receipt(id),
-      status: () => holdfast.status(),
-      health: () => holdfast.health(),
-      verify: (options: { readonly stream?: string }) => holdfast.verify(options),
-      passOver: (...args: Parameters<typeof holdfast.passOver>) => holdfast.passOver(...args),
+      receipt: (id: string) => served.receipt(id),
+      status: () => served.status(),
+      health: () => served.health(),
+      verify: (...args: Parameters<Served['verify']>) => served.verify(...args),
+      passOver: (...args: Parameters<Served['passOver']>) => served.passOver(...args),
+      tryToken: (...args: Parameters<Served['tryToken']>) => served.tryToken(...args),
       deadLetters: (method: keyof typeof deadLetters, argument: never) =>
         deadLetters[method](argument),
-      beginLoad: (stream: string, options: LoadOptions) => this.#shared.begin(stream, options),
-      begunLoad: (load: string) => this.#shared.begun(load),
+      beginLoad: (stream: string, options: LoadOptions) => served.beginLoad(stream, options),
+      begunLoad: (load: string) => served.begunLoad(load),
       continueLoad: (...args: Parameters<AcceptWorker['continueLoad']>) =>
         this.continueLoad(...args),
-      stopLoad: (sending: number) => this.#loads.get(sending)?.abort(),
-      reportedLoad: (load: string) => this.#shared.reported(load),
+      stopLoad: (sending: number) => this.#loads.get(sending)?.abort(draining()),
+      reportedLoad: (load: string) => served.reportedLoad(load),
     };
   }
 
@@ -145,27 +147,17 @@ export class AcceptWorker {
     const stop = new AbortController();
     this.#loads.set(sending, stop);
     const calls = this.#calls;
-    // Who takes the load over must not wait for a sender that hangs; where the worker itself stops
-    // it, its bytes end with the reason.
-    const takenOver = new Promise<never>((_, reject) => {
-      stop.signal.addEventListener('abort', () => {
-        const reason: unknown = stop.signal.reason;
-        if (reason instanceof HoldfastError) reject(reason);
-      });
-    });
-    takenOver.catch(() => undefined);
     async function* input(): AsyncGenerator<Uint8Array> {
       for (;;) {
-        const next = calls.call('nextChunk', sending);
-        const chunk = (await Promise.race([next, takenOver])) as Uint8Array | undefined;
+        const chunk = (await calls.call('nextChunk', sending)) as Uint8Array | undefined;
         if (!chunk) return;
         yield chunk;
       }
     }
     const onProgress: LoadOptions['onProgress'] = (done) => calls.tell('progress', sending, done);
     try {
-      const by = { stop, options: { ...options, onProgress } };
-      return await this.#shared.run(load, input(), by);
+      const own = { ...options, signal: stop.signal, onProgress };
+      return await this.#served.continueLoad(load, input(), own);
     } finally {
       this.#loads.delete(sending);
     }

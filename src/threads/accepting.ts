@@ -4,10 +4,9 @@
 import { Worker } from 'node:worker_threads';
 import type { Opened } from '../holdfast.ts';
 import { defaults } from '../options.ts';
-import type { Answered } from '../server/served.ts';
+import { type Answered, served } from '../server/served.ts';
 import type { RunningServer, StartOptions } from '../server/server.ts';
 import { type AcceptPorts, AcceptWorker } from './accept-worker.ts';
-import { SharedLoads } from './shared-loads.ts';
 
 const systemPorts: AcceptPorts = {
   startWorker: (start) => {
@@ -29,7 +28,7 @@ export async function startAccepting(
     const others = workers.filter((worker) => worker !== asking);
     return [own, ...(await Promise.all(others.map((worker) => worker.answered())))].reduce(added);
   };
-  const shared = { holdfast, loads: new SharedLoads(holdfast), observe, ports };
+  const shared = { holdfast, served: served(holdfast), observe, ports };
   for (let i = 0; i < count; i++) workers.push(new AcceptWorker(shared));
   holdfast.onReadable((readable) => {
     for (const worker of workers) worker.read(readable);

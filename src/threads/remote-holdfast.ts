@@ -23,6 +23,8 @@ interface Sending {
   readonly options: LoadOptions;
 }
 
+const letInMax = 10_000;
+
 /** Of a load's options, what can cross a thread. */
 const plain = ({ signal: _signal, onProgress: _onProgress, ...others }: LoadOptions): LoadOptions =>
   others;
@@ -33,6 +35,8 @@ export class RemoteHoldfast implements Served {
   readonly #spares = new SpareRows();
   readonly #readings = new Map<string, Reading>();
   readonly #sendings = new Map<number, Sending>();
+  /** Who came with which token and was let in: the core is asked once for all their requests. */
+  readonly #letIn = new Set<string>();
   #nextSending = 1;
   #nextWait = 1;
   readonly #onRefused: OnRefused = (code, count) => this.#calls.tell('refused', code, count);
@@ -138,6 +142,15 @@ export class RemoteHoldfast implements Served {
 
   begunLoad(load: string) {
     return this.#calls.call('begunLoad', load) as ReturnType<Served['begunLoad']>;
+  }
+
+  async tryToken(address: string, token: number | undefined): Promise<number> {
+    const name = `${token} ${address}`;
+    if (this.#letIn.has(name)) return 0;
+    const waitSeconds = (await this.#calls.call('tryToken', address, token)) as number;
+    const isKnown = waitSeconds === 0 && token !== undefined;
+    if (isKnown && this.#letIn.size < letInMax) this.#letIn.add(name);
+    return waitSeconds;
   }
 
   receipt(id: string) {

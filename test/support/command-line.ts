@@ -19,6 +19,8 @@ export interface Ended {
 
 interface RunOptions {
   readonly stdin?: string | Uint8Array;
+  /** More of stdin may come: the test writes and ends it. */
+  readonly isEndless?: boolean;
   readonly env?: { readonly [name: string]: string };
   readonly cwd?: string;
 }
@@ -98,7 +100,8 @@ function startChild(folder: string, args: readonly string[], options: RunOptions
   });
   // A child that does not read all of its input is no failure of the test.
   child.stdin.on('error', () => child.stdin.destroy());
-  child.stdin.end(options.stdin ?? '');
+  child.stdin.write(options.stdin ?? '');
+  if (!options.isEndless) child.stdin.end();
   const said = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
     said.stdout += chunk;
@@ -126,6 +129,14 @@ export function jsonOf<T = { readonly [name: string]: unknown }>({ stdout }: End
   assert.equal(stdout.trim().split('\n').length, 1, `one line, not: ${stdout}`);
   return JSON.parse(stdout);
 }
+
+export interface Failed {
+  readonly code: string;
+  readonly outcome: string;
+  readonly message: string;
+}
+
+export const failedOf = (ended: Ended): Failed => jsonOf<Failed>(ended);
 
 /** CSV lines of payments `from` to `to`, without a header. */
 export function payments(from: number, to: number): string {
