@@ -89,4 +89,11 @@ export const alteredMutants: readonly Mutant[] = [
     replace: '',
     killer: tests('loads', 'a load whose input does not end'),
   },
+  {
+    name: 'a load goes on with whatever input it is given',
+    file: 'src/load-prefix.ts',
+    search: 'if (this.isOver && digest !== this.#prefix.digest) throw changed(end);',
+    replace: 'if (this.isOver && digest === this.#prefix.digest) return rest;',
+    killer: tests('loads', 'a load goes on only with'),
+  },
 ];

@@ -28,7 +28,7 @@ export const simulatedMutants: readonly Mutant[] = [
   {
     name: 'simulated: two senders of one load',
     file: 'src/load.ts',
-    search: '    if (this.#active.has(load)) throw beingSent();\n',
+    search: '    if (loadsInHand.has(load)) throw beingSent();\n',
     replace: '',
     killer: simulation,
   },

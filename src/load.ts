@@ -142,7 +142,7 @@ export class Loads {
       digest: mark && mark.digest === undefined ? undefined : new RunningDigest(mark?.digest),
     };
     const reading = new LoadReading(stream, options, progress);
-    const { stop, leave } = this.#stopOf(options.signal);
+    const { stop, leave } = this.#stopOf(options);
     let begun = this.#parts.clock.monotonicMs();
     let written = Promise.resolve();
     let counted = 0;
@@ -194,14 +194,15 @@ export class Loads {
   }
 
   /** Ends the reading of an input when its sender or this process does; until `leave`. */
-  #stopOf(signal: Signal): { readonly stop: Stop; readonly leave: () => void } {
+  #stopOf({ signal, source }: LoadOptions): { readonly stop: Stop; readonly leave: () => void } {
     const stop = new Stop();
     const { closing } = this.#parts;
     const onAbort = (): void => {
       const reason: unknown = signal?.reason;
       stop.stop(reason instanceof HoldfastError ? reason : interrupted());
     };
-    const onClosing = (): void => stop.stop(draining());
+    // Without a source nobody can go on with it: sent again it is a new load.
+    const onClosing = (): void => stop.stop(source ? draining() : interrupted());
     signal?.addEventListener('abort', onAbort);
     closing.addEventListener('abort', onClosing);
     if (signal?.aborted) onAbort();

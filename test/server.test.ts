@@ -241,7 +241,7 @@ test('bytes beyond the declared length are no part of the request', async (t) =>
   const rig = await startRig(t);
   const { socket, closed } = rawConnection(t, rig);
   const body = line(1);
-  socket.end(`${postHead(`content-length: ${body.length}`)}\r\n${body}${line(2)}`);
+  socket.write(`${postHead(`content-length: ${body.length}`)}\r\n${body}${line(2)}`);
   const answer = await closed;
   // Its own answer comes first, and says what became of it.
   assert.match(answer, /^HTTP\/1\.1 202 /);
