@@ -8,6 +8,7 @@ import process from 'node:process';
 import test from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
+import { limits } from '../src/limits.ts';
 import { startServing } from '../src/serving.ts';
 import { ask, bearer, line, lines, send, startRig, tokenOptions } from './support/server-rig.ts';
 
@@ -95,6 +96,15 @@ test('an address is one server’s, also where two begin at once', async (t) => 
     assert.equal(started.length, 1);
     await started[0]?.value.close({ drainMs: 0 });
   }
+});
+
+test('a body as large as one may be comes through one of many workers', async (t) => {
+  process.env['HOLDFAST_TEST_WORKERS'] = '6';
+  const rig = await startRig(t, {}, { limits: { segmentBytes: 64 * 1024 * 1024 } });
+  process.env['HOLDFAST_TEST_WORKERS'] = '2';
+  const body = line(1, 'x'.repeat(limits.bodyBytesMax - 1000));
+  const { status, text } = await send(rig, body);
+  assert.equal(status, 202, text.slice(0, 500));
 });
 
 test('a request too large for the ring comes whole', async (t) => {
