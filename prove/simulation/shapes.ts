@@ -65,6 +65,8 @@ export class Shapes {
   readonly #target: SimulatedTarget;
   readonly #see: (what: string) => void;
   readonly #shapes = new Map<string, Shape>();
+  /** Tables of which equal rows were taken out while they waited: they end as one. */
+  readonly collapsed = new Set<string>();
 
   constructor(target: SimulatedTarget, see: (what: string) => void) {
     this.#target = target;
