@@ -12,7 +12,7 @@ import type { RetypedPlan } from './retypes.ts';
 /** Where that is done, rows wait long enough to find others of their kind. */
 const mergeEveryMs = 640;
 
-/** Rows that many requests have: under the default rule each is a duplicate of the first of them. */
+/** Rows that many requests have: by the default rule each is a duplicate of the first of them. */
 const common = [0, 1].map((i): RowPlan => ({ id: 800_100 + i, version: 0, bytes: 20 }));
 
 type Drawn = Pick<RetypedPlan, 'streams' | 'requests'>;
