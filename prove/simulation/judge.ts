@@ -2,7 +2,7 @@
 // tables, among the dead letters and in the books at the end. It knows the stream's rules and the
 // clients' requests, and nothing of how the product works.
 import assert from 'node:assert/strict';
-import type { StreamStatus } from '../../src/types.ts';
+import type { StreamStatus, VerifyResult } from '../../src/types.ts';
 import type { Cell } from '../../test/simulation/simulated-store.ts';
 import type { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
 import { checkBooks, Violation } from '../oracle.ts';
@@ -70,6 +70,14 @@ export class Judge {
       assert(status, `stream ${stream.name} has books`);
       this.#checkBooks(stream, told, status);
     }
+  }
+
+  /** The product's own opinion of journal and tables. */
+  checkVerified({ differences }: VerifyResult): void {
+    const strange = differences.filter(
+      ({ kind, stream }) => kind !== 'different' || !this.#shapes.mayDiffer(stream),
+    );
+    if (strange.length > 0) throw new Violation('wrong', `verify: ${JSON.stringify(strange)}`);
   }
 
   /** A client was just told that the rows of its request have their ends. */

@@ -161,13 +161,14 @@ export class LoadSender {
     first.catch(() => undefined);
     await this.#parts.clock.sleep(afterMs);
     const told = await Promise.allSettled([first, this.#second(state, asks)]);
-    if (told.some(({ status }) => status === 'fulfilled')) return;
-    const outcomes = told.map((one) => {
-      const error: unknown = one.status === 'rejected' ? one.reason : undefined;
+    const outcomes = told.flatMap((one) => {
+      if (one.status === 'fulfilled') return [];
+      const error: unknown = one.reason;
       const isMoved = error instanceof HoldfastError && error.code === 'HF_LOAD_MOVED';
-      if (isMoved || isRefusal(error)) return error.outcome;
+      if (isMoved || isRefusal(error)) return [error.outcome];
       throw error;
     });
+    if (outcomes.length < told.length) return;
     // Who is refused for the other's sake says nothing of what the other has written.
     const isWritten = outcomes.some((outcome) => outcome !== 'not written');
     throw new Slipped(isWritten ? 'unknown' : 'not written');

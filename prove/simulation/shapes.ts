@@ -65,7 +65,7 @@ export class Shapes {
   readonly #target: SimulatedTarget;
   readonly #see: (what: string) => void;
   readonly #shapes = new Map<string, Shape>();
-  /** Tables of which equal rows were taken out while they waited: they end as one. */
+  /** Tables of which equal rows were taken out while they waited: they end as one of them does. */
   readonly collapsed = new Set<string>();
 
   constructor(target: SimulatedTarget, see: (what: string) => void) {
@@ -87,10 +87,17 @@ export class Shapes {
     return meaningOf(value) || (this.#shape(table).lost.get(String(note)) ?? '');
   }
 
-  /** Whether a row of it, or that one, has lost what it had. */
-  hasLost(table: string, note?: string): boolean {
-    const { lost } = this.#shape(table);
-    return note === undefined ? lost.size > 0 : lost.has(note);
+  /** Whether that row of it has lost what it had. */
+  hasLost(table: string, note: string): boolean {
+    return this.#shape(table).lost.has(note);
+  }
+
+  /**
+   * Whether `verify` may find that a row has other content: it has lost some of it, or `dedupe` has
+   * taken it for a duplicate of one that became a dead letter.
+   */
+  mayDiffer(table: string): boolean {
+    return this.#shape(table).lost.size > 0 || this.collapsed.has(table);
   }
 
   /** Whether it may refuse rows without a value. */
