@@ -2,6 +2,7 @@
 // gets another type, becomes required, or is dropped and added anew. As a server does it: with the
 // rows that are there, and not at all where one of them cannot be had like that.
 import type { ColumnType } from '../../src/accept/columns.ts';
+import type { Difference } from '../../src/types.ts';
 import { castCell } from '../../test/simulation/simulated-cast.ts';
 import type { Cell, SimulatedColumn } from '../../test/simulation/simulated-store.ts';
 import type { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
@@ -93,11 +94,12 @@ export class Shapes {
   }
 
   /**
-   * Whether `verify` may find that a row has other content: it has lost some of it, or `dedupe` has
-   * taken it for a duplicate of one that became a dead letter.
+   * Whether `verify` may find that of a row: it has lost some of its content, or `dedupe` has taken
+   * it for a duplicate of one that became a dead letter.
    */
-  mayDiffer(table: string): boolean {
-    return this.#shape(table).lost.size > 0 || this.collapsed.has(table);
+  mayDiffer(table: string, kind: Difference['kind']): boolean {
+    if (this.collapsed.has(table)) return kind === 'different' || kind === 'missing';
+    return kind === 'different' && this.#shape(table).lost.size > 0;
   }
 
   /** Whether it may refuse rows without a value. */
