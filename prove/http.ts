@@ -1,6 +1,7 @@
 // Campaign `http`: `holdfast serve` as a process under attack. A run is one attack that was judged:
-// a route asked with a token that does not open it, a request that lies about itself, a body that
-// is wrong, or a siege (slow, silent, flooding, oversized) while a client that behaves writes on.
+// a route asked with a token that does not open it, a request that lies about itself, a load that
+// is sent wrong, a body that is wrong, or a siege (slow, silent, flooding, oversized) while a
+// client that behaves writes on.
 //
 // Judged are the status of every answer; that nothing of what was refused is in a table, and all of
 // what was acknowledged is there once, to the last digit; that the client keeps its pace under
@@ -19,6 +20,7 @@ import { besiege, descriptorsMax } from './http/besiege.ts';
 import { drawBody, type HostileBody, namedBodies } from './http/bodies.ts';
 import { Client } from './http/client.ts';
 import { type Lie, lies, tell } from './http/lies.ts';
+import { sendWrong, type WrongLoad, wrongLoads } from './http/loads.ts';
 import { attackRoutes, removed } from './http/routes.ts';
 import { sieges } from './http/sieges.ts';
 import { bearer, Site, type Stream, type StreamRow, tokenList, tokens } from './http/site.ts';
@@ -86,6 +88,15 @@ class HttpAttack {
     } else if (!mayBeRefused || !refusals.includes(String(status))) {
       this.#tally.fail(`${name}: ${status}, ${text.slice(-300)}`);
     }
+  }
+
+  /** Its rows are written in the end, each once. */
+  async load(load: WrongLoad): Promise<void> {
+    const rows = await sendWrong(this.#site, load, this.#number);
+    this.#number += rows.length;
+    this.#tally.ran();
+    this.#tally.see('loads that were sent wrong');
+    this.#acknowledged.push(...rows);
   }
 
   warm(): Promise<unknown> {
@@ -197,6 +208,7 @@ async function attackOne(plan: Plan): Promise<void> {
     // From now on guesses of others do not lock out the audit.
     await site.books('events');
     for (const lie of wanted(lies)) await each(lie.name, () => attack.lie(lie));
+    for (const load of wanted(wrongLoads)) await each(load.name, () => attack.load(load));
     for (const body of wanted(namedBodies)) await each(body.name, () => attack.send(body));
     if (besieged.length > 0) await attack.warm();
     for (const siege of besieged) {
@@ -242,6 +254,7 @@ const floors = {
   'rows of the client': 1,
   'rows of attackers that were taken': 0.1,
   'tokens looked for': 0,
+  'loads that were sent wrong': 0,
 };
 
 export const httpCampaign: Campaign = {

@@ -41,6 +41,13 @@ export const httpMutants: readonly Mutant[] = [
     killer: http('lie: a token behind'),
   },
   {
+    name: 'HTTP: where a load is sent from is not asked',
+    file: 'src/server/loads.ts',
+    search: 'offset: request.query.offset }',
+    replace: 'offset: load.state.offset }',
+    killer: http('load: '),
+  },
+  {
     name: 'HTTP: strangers keep the places',
     file: 'src/server/places.ts',
     search: 'const [name] = this.#strangers.size > 0 ? this.#strangers : this.#idle;',

@@ -111,6 +111,13 @@ export const simulatedMutants: readonly Mutant[] = [
     killer: simulation,
   },
   {
+    name: 'simulated: dedupe leaves no copy',
+    file: 'test/simulation/simulated-dedupe.ts',
+    search: '    if (seen.has(row.content)) found.add(row);\n',
+    replace: '    found.add(row);\n',
+    killer: simulation,
+  },
+  {
     name: 'simulated: confirmed without asking the standby',
     file: 'src/confirm.ts',
     search: '      if (!(await session.isReplicated(open.position))) break;\n',

@@ -257,7 +257,7 @@ export class Clients {
   async #load(request: RequestPlan, server: Served, tries: number): Promise<boolean> {
     const { stream, client, rows } = request;
     const { clock, see, onSettled } = this.#parts;
-    const reach = async () => (await server.door(client)?.enter()) ?? server.holdfast;
+    const reach = () => server.door(client)?.enter() ?? server.holdfast;
     const track = <T>(answer: Promise<T>) => this.#track(server, answer);
     const bytes = ndjsonOf(rows.map((row) => rowOf(stream, row)));
     const isKnown = await new LoadSender({ clock, see, reach, track }, request, bytes).send(tries);

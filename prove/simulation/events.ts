@@ -3,6 +3,7 @@
 
 import type { TargetFault } from '../../test/simulation/simulated-call-fault.ts';
 import type { Struck } from '../../test/simulation/simulated-server.ts';
+import { dedupe } from './operator.ts';
 import type { EventKind, EventPlan } from './plan.ts';
 import type { Life, World } from './world.ts';
 
@@ -84,6 +85,7 @@ export class Events {
       alter: (change) => this.#alter(change),
       drop: (change) => this.#drop(change),
       retype: (change) => this.#retype(change),
+      dedupe: ({ table }) => this.#lasting.push(this.#dedupe(table)),
     };
     const happen = kinds[event.kind] as (event: EventPlan) => void;
     happen(event);
@@ -160,6 +162,15 @@ export class Events {
     const { table, goneMs } = change;
     if (goneMs === undefined) shapes.retype(change);
     else if (shapes.drop(table)) this.#later(goneMs, () => shapes.add(change));
+  }
+
+  async #dedupe(table: string): Promise<void> {
+    const { target, plan, shapes, clock } = this.#world;
+    const stream = plan.streams.find(({ name }) => name === table);
+    const collapsed = stream ? await dedupe(target, stream, clock) : 0;
+    if (collapsed === 0) return;
+    this.#world.see('duplicates collapsed', collapsed);
+    shapes.collapsed.add(table);
   }
 
   /** The table is gone for a while, as where somebody renames it. */

@@ -2,7 +2,7 @@
 // tables, among the dead letters and in the books at the end. It knows the stream's rules and the
 // clients' requests, and nothing of how the product works.
 import assert from 'node:assert/strict';
-import type { StreamStatus } from '../../src/types.ts';
+import type { StreamStatus, VerifyResult } from '../../src/types.ts';
 import type { Cell } from '../../test/simulation/simulated-store.ts';
 import type { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
 import { checkBooks, Violation } from '../oracle.ts';
@@ -70,6 +70,12 @@ export class Judge {
       assert(status, `stream ${stream.name} has books`);
       this.#checkBooks(stream, told, status);
     }
+  }
+
+  /** The product's own opinion of journal and tables. */
+  checkVerified({ differences }: VerifyResult): void {
+    const strange = differences.filter(({ kind, stream }) => !this.#shapes.mayDiffer(stream, kind));
+    if (strange.length > 0) throw new Violation('wrong', `verify: ${JSON.stringify(strange)}`);
   }
 
   /** A client was just told that the rows of its request have their ends. */
@@ -155,7 +161,8 @@ export class Judge {
     }
     for (const [id, rows] of byId) {
       const hasLost = ({ note }: Sent) => this.#shapes.hasLost(name, note);
-      checkKey({ stream, rows, found: there.get(id), letters, hasLost });
+      const isCollapsed = this.#shapes.collapsed.has(name);
+      checkKey({ stream, rows, found: there.get(id), letters, hasLost, isCollapsed });
       there.delete(id);
     }
     const [strange] = there.values();
@@ -197,14 +204,18 @@ interface Key {
   readonly letters: ReadonlyMap<string, number>;
   /** Whether that row, in the table, has lost something: an equal one is another now. */
   readonly hasLost: (row: Sent) => boolean;
+  /** Equal rows may have ended as one: one dead letter is there for all of them. */
+  readonly isCollapsed: boolean;
 }
 
 /** What stands under one key, by the stream's rule. */
-function checkKey({ stream: { name, policy }, rows, found, letters, hasLost }: Key): void {
+function checkKey(key: Key): void {
+  const { rows, found, letters, hasLost, isCollapsed } = key;
+  const { name, policy } = key.stream;
   const where = `key ${rows[0]?.sent.id} of ${name} (${policy})`;
   const fit = rows.filter(({ isUnfit }) => !isUnfit);
   const certain = fit.filter(isAcknowledged);
-  checkLetters({ where, rows: rows.filter(({ isUnfit }) => isUnfit), letters });
+  checkLetters({ where, rows: rows.filter(({ isUnfit }) => isUnfit), letters, isCollapsed });
   if (!found) {
     if (certain.length > 0) throw new Violation('lost', `${where} was acknowledged`);
     return;
@@ -221,19 +232,23 @@ function checkKey({ stream: { name, policy }, rows, found, letters, hasLost }: K
   } else checkFirst(where, fit, isFound);
   // Of what stands there none is buried; under the default rule all else is, and nowhere else any.
   const others = fit.filter((one) => !isFound(one));
-  if (policy === 'dead-letter') checkLetters({ where, rows: others, letters });
+  if (policy === 'dead-letter') checkLetters({ where, rows: others, letters, isCollapsed });
   const buried = (policy === 'dead-letter' ? fit.filter(isFound) : fit).find(
     ({ sent }) => letters.has(textOf(sent)) && !hasLost(sent),
   );
   if (buried) throw new Violation('wrong', `${where} has buried ${textOf(buried.sent)}`);
 }
 
+interface Buried extends Pick<Key, 'rows' | 'letters' | 'isCollapsed'> {
+  readonly where: string;
+}
+
 /** Each of these that was acknowledged is a dead letter of its own. */
-function checkLetters({ where, rows, letters }: Pick<Key, 'rows' | 'letters'> & { where: string }) {
+function checkLetters({ where, rows, letters, isCollapsed }: Buried): void {
   const least = countTexts(rows.filter(isAcknowledged).map(({ sent }) => textOf(sent)));
   for (const [text, count] of least) {
     const buried = letters.get(text) ?? 0;
-    if (buried >= count) continue;
+    if (buried >= (isCollapsed ? 1 : count)) continue;
     throw new Violation('lost', `${where}: ${text} is ${buried} dead letters of ${count}`);
   }
 }

@@ -15,7 +15,7 @@ export interface SenderParts {
   readonly clock: SimulatedClock;
   readonly see: (what: string) => void;
   /** The process, for the next sender: any of its accept workers, where it has some. */
-  readonly reach: () => Promise<LoadCalls>;
+  readonly reach: () => Promise<LoadCalls> | LoadCalls;
   /** What is sent may be written until it is answered. */
   readonly track: <T>(answer: Promise<T>) => Promise<T>;
 }
@@ -55,7 +55,7 @@ export class LoadSender {
     const holdfast = await this.#parts.reach();
     let state: LoadState | undefined;
     try {
-      state = await this.#begin(holdfast);
+      state = this.#checked(await this.#begin(holdfast));
       if (state.result) return true;
       const slip = this.#plan.slips[tries];
       if (slip) await this.#slip(holdfast, state, slip);
@@ -69,8 +69,12 @@ export class LoadSender {
     return state.offset > 0;
   }
 
-  async #begin(holdfast: LoadCalls): Promise<LoadState> {
-    const state = await holdfast.beginLoad(this.#request.stream, this.#options);
+  #begin(holdfast: LoadCalls): Promise<LoadState> {
+    return holdfast.beginLoad(this.#request.stream, this.#options);
+  }
+
+  /** It stands at the end of a line, behind so many rows. */
+  #checked(state: LoadState): LoadState {
     const { offset, accepted, result } = state;
     if (result) this.#checkResult(result);
     const lines = this.#bytes.subarray(0, offset).filter((byte) => byte === newline).length;
@@ -161,13 +165,14 @@ export class LoadSender {
     first.catch(() => undefined);
     await this.#parts.clock.sleep(afterMs);
     const told = await Promise.allSettled([first, this.#second(state, asks)]);
-    if (told.some(({ status }) => status === 'fulfilled')) return;
-    const outcomes = told.map((one) => {
-      const error: unknown = one.status === 'rejected' ? one.reason : undefined;
+    const outcomes = told.flatMap((one) => {
+      if (one.status === 'fulfilled') return [];
+      const error: unknown = one.reason;
       const isMoved = error instanceof HoldfastError && error.code === 'HF_LOAD_MOVED';
-      if (isMoved || isRefusal(error)) return error.outcome;
+      if (isMoved || isRefusal(error)) return [error.outcome];
       throw error;
     });
+    if (outcomes.length < told.length) return;
     // Who is refused for the other's sake says nothing of what the other has written.
     const isWritten = outcomes.some((outcome) => outcome !== 'not written');
     throw new Slipped(isWritten ? 'unknown' : 'not written');
@@ -175,7 +180,7 @@ export class LoadSender {
 
   async #second(state: LoadState, asks: boolean): Promise<void> {
     const holdfast = await this.#parts.reach();
-    const found = asks ? await this.#begin(holdfast) : state;
+    const found = asks ? this.#checked(await this.#begin(holdfast)) : state;
     if (!found.result) await this.#continue(holdfast, found);
   }
 

@@ -21,13 +21,16 @@ export function optionsOf({ streams, confirm, keepsAll }: Plan): OpenOptions {
   };
 }
 
+export const onConflictOf = ({ policy }: StreamPlan) =>
+  policy === 'newest' ? { newest: 'version' } : policy;
+
 function streamOptions(stream: StreamPlan): OpenOptions['streams'][string] {
-  const { name, isKeyed, policy, lanes, loaders, batchRowsMax, route, isLogged } = stream;
+  const { name, isKeyed, lanes, loaders, batchRowsMax, route, isLogged } = stream;
   const { mergers, mergeEveryMs } = stream;
   return {
     table: name,
     ...(isKeyed ? { key: ['id'] } : {}),
-    onConflict: policy === 'newest' ? { newest: 'version' } : policy,
+    onConflict: onConflictOf(stream),
     lanes,
     loaders,
     batchRowsMax,

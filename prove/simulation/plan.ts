@@ -5,6 +5,7 @@ import type { Route } from '../../src/target/target.ts';
 import { Random } from '../../test/simulation/random.ts';
 import { type TargetFault, targetFaults } from '../../test/simulation/simulated-call-fault.ts';
 import type { Fault } from '../../test/simulation/simulated-fault.ts';
+import { withDedupes } from './operator.ts';
 import { type CsvPlan, withReadings } from './readings.ts';
 import { type RetypePlan, type ValueType, withRetypes } from './retypes.ts';
 import { type LoadPlan, withSlips } from './slips.ts';
@@ -110,6 +111,7 @@ export type EventPlan = { readonly at: number } & (
   | { readonly kind: 'alter'; readonly table: string; readonly ms: number }
   | { readonly kind: 'drop'; readonly table: string; readonly ms: number }
   | RetypePlan
+  | { readonly kind: 'dedupe'; readonly table: string }
 );
 
 export type EventKind = EventPlan['kind'];
@@ -235,8 +237,8 @@ interface Moment {
   readonly streams: readonly StreamPlan[];
 }
 
-/** What is drawn apart: where there are threads at all, or columns that change. */
-type EventApart = 'stall' | 'thread dies' | 'retype';
+/** What is drawn apart: where there are threads at all, columns that change, or duplicates. */
+type EventApart = 'stall' | 'thread dies' | 'retype' | 'dedupe';
 
 /** What an event of each kind is; deaths are drawn apart. */
 const drawEvent: Readonly<Record<Exclude<EventKind, EventApart>, (moment: Moment) => EventPlan>> = {
@@ -357,8 +359,14 @@ export function drawPlan(seed: bigint): Plan {
   const untilMs = random.pick([40, 150, 600]);
   const { threads, events } = drawThreads(root.fork(5), untilMs);
   const sent = withSlips(root.fork(7), drawRequests(root.fork(2), drawn, untilMs));
-  const changing = withRetypes(root.fork(8), { streams: drawn, requests: sent }, untilMs);
-  const all = [...drawEvents(root.fork(3), drawn, untilMs), ...events, ...changing.events];
+  const deduped = withDedupes(root.fork(10), { streams: drawn, requests: sent }, untilMs);
+  const changing = withRetypes(root.fork(8), deduped, untilMs);
+  const all = [
+    ...drawEvents(root.fork(3), drawn, untilMs),
+    ...events,
+    ...changing.events,
+    ...deduped.events,
+  ];
   return {
     seed: String(seed),
     streams: changing.streams,

@@ -2,6 +2,7 @@
 // gets another type, becomes required, or is dropped and added anew. As a server does it: with the
 // rows that are there, and not at all where one of them cannot be had like that.
 import type { ColumnType } from '../../src/accept/columns.ts';
+import type { Difference } from '../../src/types.ts';
 import { castCell } from '../../test/simulation/simulated-cast.ts';
 import type { Cell, SimulatedColumn } from '../../test/simulation/simulated-store.ts';
 import type { SimulatedTarget } from '../../test/simulation/simulated-target.ts';
@@ -65,6 +66,8 @@ export class Shapes {
   readonly #target: SimulatedTarget;
   readonly #see: (what: string) => void;
   readonly #shapes = new Map<string, Shape>();
+  /** Tables of which equal rows were taken out while they waited: they end as one of them does. */
+  readonly collapsed = new Set<string>();
 
   constructor(target: SimulatedTarget, see: (what: string) => void) {
     this.#target = target;
@@ -85,10 +88,18 @@ export class Shapes {
     return meaningOf(value) || (this.#shape(table).lost.get(String(note)) ?? '');
   }
 
-  /** Whether a row of it, or that one, has lost what it had. */
-  hasLost(table: string, note?: string): boolean {
-    const { lost } = this.#shape(table);
-    return note === undefined ? lost.size > 0 : lost.has(note);
+  /** Whether that row of it has lost what it had. */
+  hasLost(table: string, note: string): boolean {
+    return this.#shape(table).lost.has(note);
+  }
+
+  /**
+   * Whether `verify` may find that of a row: it has lost some of its content, or `dedupe` has taken
+   * it for a duplicate of one that became a dead letter.
+   */
+  mayDiffer(table: string, kind: Difference['kind']): boolean {
+    if (this.collapsed.has(table)) return kind === 'different' || kind === 'missing';
+    return kind === 'different' && this.#shape(table).lost.size > 0;
   }
 
   /** Whether it may refuse rows without a value. */

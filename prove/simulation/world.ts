@@ -380,9 +380,7 @@ export class World {
       }
       await clock.sleep(50);
     }
-    const { differences } = await holdfast.verify();
-    const strange = differences.filter(({ stream }) => !this.shapes.hasLost(stream));
-    if (strange.length > 0) throw new Violation('wrong', `verify: ${JSON.stringify(strange)}`);
+    this.#judge.checkVerified(await holdfast.verify());
     this.#status = settled;
     return settleMsMax;
   }
