@@ -13,6 +13,13 @@ export const alteredMutants: readonly Mutant[] = [
     killer: tests('postgres-altered', 'an altered column that rounds'),
   },
   {
+    name: 'PostgreSQL: what columns ask of a row is not compared',
+    file: 'sql/postgres/2-guard.sql',
+    search: '    fingerprint := fingerprint || demands;\n',
+    replace: '    fingerprint := fingerprint || right(batch_fingerprint, 32);\n',
+    killer: tests('postgres-altered', 'what a column asks'),
+  },
+  {
     name: 'PostgreSQL: an update leaves a key that is equal in other letters',
     file: 'src/target/postgres/place-sql.ts',
     search: 'columns.filter((column) => !key.includes(column) || looseKey.includes(column));',

@@ -118,3 +118,19 @@ test('an altered column that rounds values without a word holds the stream (P5)'
     { kept: '1.2500', small: 7 },
   ]);
 });
+
+test('what a column asks of a row is part of what a batch compares (P5)', async () => {
+  await rig.sql('CREATE TABLE asks (id int PRIMARY KEY, n int)');
+  const changes = [
+    'ALTER n SET DEFAULT 1',
+    'ALTER n SET NOT NULL',
+    'ALTER n DROP DEFAULT',
+    'ALTER n ADD GENERATED ALWAYS AS IDENTITY',
+  ];
+  for (const change of changes) {
+    const stream = await rig.stream('asks');
+    await rig.sql(`ALTER TABLE asks ${change}`);
+    const row = { id: 1n, n: 1n };
+    await assert.rejects(stream.merge('optimistic', [row]), fails('altered'), change);
+  }
+});

@@ -4,7 +4,7 @@
 -- altered, thus ends here, before a row is written.
 --   HF001  a lane is not where the batch begins
 --   HF002  another owner has taken the lanes over
---   HF003  the table's columns or unique indexes are not as they were described
+--   HF003  the table's columns, what they ask of a row, or its unique indexes are not as described
 -- `lanes` ascends and `firsts` stands beside it. The caller holds the table's lock already, so that
 -- the fingerprint stays true until the transaction ends. describe.ts computes the same fingerprint.
 -- Of unique indexes it has those that may be a key: without one, COPY would store a row twice. One
@@ -19,6 +19,7 @@ DECLARE
   place int := 0;
   moved text;
   fingerprint text;
+  demands text;
 BEGIN
   FOR found_lane IN
     SELECT l.lane, l.epoch, l.settled FROM holdfast_lanes l
@@ -41,11 +42,14 @@ BEGIN
   END IF;
 
   SELECT md5(string_agg(format('%s %s %s.%s %s',
-      a.attnum, quote_ident(a.attname), n.nspname, t.typname, a.atttypmod), ',' ORDER BY a.attnum))
-  INTO fingerprint
+      a.attnum, quote_ident(a.attname), n.nspname, t.typname, a.atttypmod), ',' ORDER BY a.attnum)),
+    md5(string_agg(format('%s %s %s %s',
+      a.attnotnull, a.atthasdef, a.attidentity, a.attgenerated), ',' ORDER BY a.attnum))
+  INTO fingerprint, demands
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
   WHERE a.attrelid = batch_table AND a.attnum > 0 AND NOT a.attisdropped;
-  -- A process of version 3 that still runs sends the columns' half alone, and goes on as it did.
+  -- A process of version 3 that still runs sends the columns' part alone, one of version 4 that of
+  -- the keys as well, and each goes on as it did.
   IF length(batch_fingerprint) > 32 THEN
     SELECT fingerprint || md5(coalesce(string_agg(k.mark, ',' ORDER BY k.mark COLLATE "C"), ''))
     INTO fingerprint
@@ -53,6 +57,9 @@ BEGIN
       FROM pg_index x
       WHERE x.indrelid = batch_table AND x.indisunique AND x.indisvalid AND x.indisready
         AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL) k;
+  END IF;
+  IF length(batch_fingerprint) > 64 THEN
+    fingerprint := fingerprint || demands;
   END IF;
   IF fingerprint IS DISTINCT FROM batch_fingerprint THEN
     RAISE EXCEPTION 'the columns or keys of % are not as they were described', batch_table

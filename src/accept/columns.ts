@@ -95,8 +95,8 @@ export interface Table {
    */
   readonly keys: readonly (readonly string[])[];
   /**
-   * Number, name, type and modifier of each column, and which unique indexes there are, digested:
-   * what a batch compares before it writes (P5).
+   * Number, name, type and modifier of each column, what it asks of a row, and which unique indexes
+   * there are, digested: what a batch compares before it writes (P5).
    */
   readonly fingerprint: string;
   /** What the owner should be told at open: unfit indexes, case-insensitive keys … */

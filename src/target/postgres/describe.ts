@@ -25,7 +25,8 @@ SELECT c.attname AS name, format_type(c.atttypid, c.atttypmod) AS "sqlType",
   ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid
         ORDER BY e.enumsortorder) AS labels,
   format('%s %s %s.%s %s', c.attnum, quote_ident(c.attname), c.own_schema, c.own_name,
-    c.atttypmod) AS mark
+    c.atttypmod) AS mark,
+  format('%s %s %s %s', c.attnotnull, c.atthasdef, c.attidentity, c.attgenerated) AS demand
 FROM columns c
 JOIN bases b ON b.attnum = c.attnum
 JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
@@ -73,6 +74,8 @@ interface ColumnRow {
   readonly isDeterministic: boolean;
   readonly labels: readonly string[];
   readonly mark: string;
+  /** What it asks of a row. */
+  readonly demand: string;
 }
 
 interface KeyRow {
@@ -89,10 +92,11 @@ export async function describe(connection: Connection, table: string): Promise<T
   const { oid } = relation;
   const columnRows = (await connection.query(columnsSql, [oid])) as unknown as ColumnRow[];
   const keyRows = (await connection.query(keysSql, [oid])) as unknown as KeyRow[];
-  // Each half is of the same look as what it stands for: a change between the two is noticed.
-  const [digest] = await connection.query('SELECT md5($1) || md5($2) AS fingerprint', [
+  // Each part is of the same look as what it stands for: a change between the two is noticed.
+  const [digest] = await connection.query('SELECT md5($1) || md5($2) || md5($3) AS fingerprint', [
     columnRows.map((row) => row.mark).join(','),
     [...new Set(keyRows.flatMap((row) => row.mark ?? []))].sort().join(','),
+    columnRows.map((row) => row.demand).join(','),
   ]);
   const columns = columnRows.map(toColumn);
   return {

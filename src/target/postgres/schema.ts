@@ -6,8 +6,8 @@ import type { Connection } from './connection.ts';
 // The same place from src/target/postgres and from dist/target/postgres.
 const folder = new URL('../../../sql/postgres/', import.meta.url);
 
-/** What 5-keys.sql writes into holdfast_version. */
-const version = 4;
+/** What 5-version.sql writes into holdfast_version. */
+const version = 5;
 
 /** Any number that all processes share; the letters of "holdfast". */
 const lock = 0x686f_6c64;
