@@ -7,12 +7,12 @@ import { Calls } from '../src/threads/calls.ts';
 /** Two sides, of which the second has these methods. */
 function joined(methods: object): Calls {
   const asking: Calls = new Calls(
-    { postMessage: (messages) => answering.take(messages) },
+    { postMessage: (messages) => void answering.take(messages) },
     {},
     assert.ifError,
   );
   const answering = new Calls(
-    { postMessage: (messages) => asking.take(messages) },
+    { postMessage: (messages) => void asking.take(messages) },
     methods,
     assert.ifError,
   );
