@@ -28,6 +28,16 @@ CREATE TABLE IF NOT EXISTS holdfast_claims (
   PRIMARY KEY (stream, lane)
 ) ENGINE = InnoDB;
 
+-- Rows that `holdfast dedupe` took out of a staging table: copies of the record `copy_of` of the
+-- same source, which stands there for them. They are known until that is merged, since they end as
+-- it does where it is no row of the table.
+CREATE TABLE IF NOT EXISTS holdfast_copies (
+  source   INT    NOT NULL,
+  copy_of  BIGINT NOT NULL,
+  sequence BIGINT NOT NULL,
+  PRIMARY KEY (source, copy_of, sequence)
+) ENGINE = InnoDB;
+
 -- Each staged stream: its staging table, what its rows are for, and what they mean, as JSON.
 -- `fields`: per column of the staging table the column that was journaled; `sets`: the sets of
 -- columns that rows provide, as places in `fields`. Both only grow.

@@ -26,6 +26,16 @@ CREATE TABLE IF NOT EXISTS holdfast_claims (
   PRIMARY KEY (stream, lane)
 );
 
+-- Rows that `holdfast dedupe` took out of a staging table: copies of the record `copy_of` of the same
+-- source, which stands there for them. They are known until that is merged, since they end as it does
+-- where it is no row of the table.
+CREATE TABLE IF NOT EXISTS holdfast_copies (
+  source   int    NOT NULL,
+  copy_of  bigint NOT NULL,
+  sequence bigint NOT NULL,
+  PRIMARY KEY (source, copy_of, sequence)
+);
+
 -- Each staged stream: its staging table, what its rows are for, and what they mean. `fields`: per
 -- column of the staging table the column that was journaled; `sets`: the sets of columns that rows
 -- provide, as places in `fields`. Both only grow.

@@ -10,6 +10,7 @@ import type { Letter } from '../books.ts';
 import type { Connection } from '../connection.ts';
 import { commitAt } from '../merge.ts';
 import type { Refusal } from '../savepoint.ts';
+import { settleCopies } from './copies.ts';
 import {
   countRows,
   insertStraight,
@@ -89,7 +90,7 @@ async function placeAll(
   const places = placesOf(batches);
   const refused = await placed.refused();
   const letters: Letter[] = [];
-  const writers: string[] = [];
+  const of: WaitingBatch[] = [];
   placed.ends.forEach((end, seq) => {
     const place = places[seq];
     const batch = place && batches[place.batch];
@@ -100,9 +101,11 @@ async function placeAll(
     const row = refused.get(seq);
     if (!reason || !row) throw new TargetError('hold', '', 'A refused row cannot be read back.');
     letters.push(letterOf({ reason, row, lane: batch.lane, sequence: batch.first + place.at }));
-    writers.push(batch.writer);
+    of.push(batch);
   });
-  await book(connection, rows.stream.rules.stream, { batches, letters, writers });
+  const { stream } = rows.stream.rules;
+  await settleCopies(connection, stream, batches);
+  await book(connection, stream, { batches, letters, of });
 }
 
 function letterOf(of: {
@@ -130,24 +133,32 @@ function letterOf(of: {
 // waits, once for each batch. That none is booked twice is what `settled` sees to.
 const bookSql = `
 WITH batches AS (
-  SELECT * FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::int[],
-    $8::int[], $9::int[], $10::bytea[])
-    AS b (writer, lane, first, last, merged, duplicates, superseded, dead_letters, ends)
+  SELECT * FROM unnest($2::uuid[], $3::int[], $4::int[], $5::bigint[], $6::bigint[], $7::int[],
+    $8::int[], $9::int[], $10::int[], $11::bytea[])
+    AS b (writer, lane, source, first, last, merged, duplicates, superseded, dead_letters, ends)
 ), booked AS (
   UPDATE holdfast_ledger l SET merged = b.merged, duplicates = b.duplicates,
     superseded = b.superseded, dead_letters = b.dead_letters, ends = b.ends, merged_at = now()
   FROM batches b
   WHERE l.stream = $1 AND l.writer = b.writer AND l.lane = b.lane AND l.last_sequence = b.last
   RETURNING 1
+), letters AS (
+  SELECT * FROM unnest($12::uuid[], $13::int[], $14::int[], $15::bigint[], $16::text[],
+    $17::text[], $18::text[], $19::text[])
+    AS d (writer, lane, source, sequence, row_json, code, sqlstate, message)
 ), kept AS (
   INSERT INTO holdfast_dead_letters (stream, writer, lane, sequence, row_json, code, sqlstate,
     message)
-  SELECT $1, * FROM unnest($11::uuid[], $12::int[], $13::bigint[], $14::text[], $15::text[],
-    $16::text[], $17::text[])
+  SELECT $1, writer, lane, sequence, row_json, code, sqlstate, message FROM letters
+  UNION ALL
+  SELECT $1, d.writer, d.lane, c.sequence, d.row_json, d.code, d.sqlstate, d.message
+  FROM letters d JOIN holdfast_copies c ON c.source = d.source AND c.copy_of = d.sequence
 ), lanes AS (
-  SELECT writer, lane, min(first) AS first, max(last) AS last, sum(merged) AS merged,
+  SELECT writer, lane, source, min(first) AS first, max(last) AS last, sum(merged) AS merged,
     sum(duplicates) AS duplicates, sum(superseded) AS superseded, sum(dead_letters) AS dead_letters
-  FROM batches GROUP BY writer, lane
+  FROM batches GROUP BY writer, lane, source
+), gone AS (
+  DELETE FROM holdfast_copies c USING lanes s WHERE c.source = s.source AND c.copy_of <= s.last
 ), moved AS (
   UPDATE holdfast_merges m SET settled = s.last, merged = m.merged + s.merged,
     duplicates = m.duplicates + s.duplicates, superseded = m.superseded + s.superseded,
@@ -158,7 +169,7 @@ WITH batches AS (
 ) SELECT (SELECT count(*) FROM booked) = (SELECT count(*) FROM batches)
     AND (SELECT count(*) FROM moved) = (SELECT count(*) FROM lanes) AS "isWhole"`;
 
-/** The ledger, the lanes' totals and `settled`, and dead letters, in one round trip. */
+/** The ledger, the lanes' totals and `settled`, dead letters and copies, in one round trip. */
 async function book(
   connection: Connection,
   stream: string,
@@ -166,15 +177,16 @@ async function book(
     readonly batches: readonly WaitingBatch[];
     readonly letters: readonly Letter[];
     /** Per letter. */
-    readonly writers?: readonly string[];
+    readonly of?: readonly WaitingBatch[];
   },
 ): Promise<void> {
-  const { batches, letters, writers = [] } = of;
+  const { batches, letters, of: batchOf = [] } = of;
   const rows = batches.map(({ ends }) => booked(ends));
   const [result] = await connection.prepared(bookSql, [
     stream,
     batches.map(({ writer }) => writer),
     batches.map(({ lane }) => lane),
+    batches.map(({ source }) => source),
     batches.map(({ first }) => first),
     batches.map(({ last }) => last),
     rows.map((row) => row.merged),
@@ -182,8 +194,9 @@ async function book(
     rows.map((row) => row.superseded),
     rows.map((row) => row.deadLetters),
     rows.map((row) => row.ends && Buffer.from(row.ends)),
-    writers,
-    letters.map((letter) => letter.lane),
+    batchOf.map(({ writer }) => writer),
+    batchOf.map(({ lane }) => lane),
+    batchOf.map(({ source }) => source),
     letters.map((letter) => letter.sequence),
     letters.map((letter) => letter.row),
     letters.map((letter) => letter.code),
