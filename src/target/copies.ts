@@ -30,27 +30,55 @@ interface MergedBatch {
 export const isReplacing = (rule: OnConflict): boolean =>
   rule === 'update' || typeof rule === 'object';
 
-/** Records of a source that lie behind each other. */
-export interface RecordRun {
+/** Copies as a row of holdfast_copies keeps them: what they are copies of lies between its bounds. */
+export interface KeptCopies {
   readonly source: number;
-  readonly first: number;
-  readonly last: number;
+  readonly firstOf: number;
+  readonly lastOf: number;
+  /** Of the last of them: no other row has it. */
+  readonly sequence: number;
+  /** `[[copyOf, sequence], …]` as JSON. */
+  readonly copies: string;
 }
+
+const copiesPerRow = 1_000;
+
+export function keptCopies(copies: readonly Copy[]): KeptCopies[] {
+  const kept: KeptCopies[] = [];
+  for (const [source, own] of Map.groupBy(copies, (copy) => copy.source)) {
+    const sorted = own.toSorted((a, b) => a.copyOf - b.copyOf || a.sequence - b.sequence);
+    for (let at = 0; at < sorted.length; at += copiesPerRow) {
+      const some = sorted.slice(at, at + copiesPerRow);
+      const { copyOf: lastOf = 0, sequence = 0 } = some.at(-1) ?? {};
+      const pairs = some.map((copy) => [copy.copyOf, copy.sequence]);
+      const firstOf = some[0]?.copyOf ?? 0;
+      kept.push({ source, firstOf, lastOf, sequence, copies: JSON.stringify(pairs) });
+    }
+  }
+  return kept;
+}
+
+const copiesIn = ({ source, copies }: Pick<KeptCopies, 'source' | 'copies'>): Copy[] =>
+  (JSON.parse(copies) as [number, number][]).map(([copyOf, sequence]) => {
+    return { source, copyOf, sequence };
+  });
 
 const isUnlike = (end: number | undefined): boolean =>
   end === rowEnd.superseded || end === rowEnd.deadLetter;
 
-/** The records of which a copy is no duplicate. */
-export function unlikeRuns(batches: readonly MergedBatch[]): RecordRun[] {
-  return batches.flatMap(({ source, first, ends }) => {
-    const runs: RecordRun[] = [];
-    for (let at = 0; at < ends.length; at++) {
-      const from = at;
-      while (isUnlike(ends[at])) at++;
-      if (at > from) runs.push({ source, first: first + from, last: first + at - 1 });
-    }
-    return runs;
-  });
+/** Per source of the batches, between which records those lie of which a copy is no duplicate. */
+export function unlikeRanges(
+  batches: readonly MergedBatch[],
+): { readonly source: number; readonly first: number; readonly last: number }[] {
+  const ranges = new Map<number, { source: number; first: number; last: number }>();
+  for (const { source, first, ends } of batches) {
+    const from = ends.findIndex(isUnlike);
+    if (from === -1) continue;
+    const range = ranges.get(source) ?? { source, first: first + from, last: 0 };
+    range.last = first + ends.findLastIndex(isUnlike);
+    ranges.set(source, range);
+  }
+  return [...ranges.values()];
 }
 
 /** A copy with the end that it has now. */
@@ -58,28 +86,38 @@ export interface EndedCopy extends Pick<Copy, 'source' | 'sequence'> {
   readonly end: RowEnd;
 }
 
+export interface EndedCopies {
+  /** By lane, those that are in none of the batches. */
+  readonly later: ReadonlyMap<number, readonly EndedCopy[]>;
+  /** Those that are dead letters. */
+  readonly dead: readonly Copy[];
+}
+
 /**
- * Copies end as what they are copies of, which is in one of the merge's batches (by source, then
- * sequence). Ends of those that are in them, too, are set there; of the others, by lane, answered.
+ * What becomes of copies whose rows the batches (by source, then sequence) have, and that are no
+ * duplicates. The ends of those that are in the batches, too, are set there.
  */
 export function endCopies(
   batches: readonly MergedBatch[],
-  copies: readonly Copy[],
-): ReadonlyMap<number, readonly EndedCopy[]> {
+  kept: readonly Pick<KeptCopies, 'source' | 'copies'>[],
+): EndedCopies {
   const later = new Map<number, EndedCopy[]>();
-  for (const { source, copyOf, sequence } of copies) {
+  const dead: Copy[] = [];
+  for (const copy of kept.flatMap(copiesIn)) {
+    const { source, copyOf, sequence } = copy;
     const batch = batchOf(batches, source, copyOf);
     const end = batch?.ends[copyOf - batch.first];
-    if (!batch || end === undefined) continue;
+    if (!batch || !isUnlike(end)) continue;
+    if (end === rowEnd.deadLetter) dead.push(copy);
     const own = batchOf(batches, source, sequence);
-    if (own) own.ends[sequence - own.first] = end;
+    if (own) own.ends[sequence - own.first] = end as RowEnd;
     else {
       const some = later.get(batch.lane) ?? [];
       later.set(batch.lane, some);
       some.push({ source, sequence, end: end as RowEnd });
     }
   }
-  return later;
+  return { later, dead };
 }
 
 function batchOf(

@@ -1,66 +1,67 @@
 // Copies that `dedupe` took out of the staging table, in a merge's transaction or its own: the ends
 // that they have in the ledger while they wait, and those that they get with what they are copies
 // of. Whoever moves them has the claim on their lane.
+import { rowEnd } from '../../../merge/batch.ts';
 import { decodeEnds, booked as endsOf } from '../../../merge/ledger.ts';
-import { type Copy, type EndedCopy, endCopies, type RecordRun, unlikeRuns } from '../../copies.ts';
+import { type Copy, type EndedCopy, endCopies, keptCopies, unlikeRanges } from '../../copies.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import { ofStream } from '../lanes.ts';
-import { bytes } from '../text.ts';
+import { bytes, literal } from '../text.ts';
 import type { WaitingBatch } from './turn.ts';
 
-/** Runs that one statement asks for. */
-const runsMax = 200;
+/** Sources that one statement asks for. */
+const sourcesMax = 200;
+
+/** What they are copies of, and that they wait no longer; in the transaction that took them out. */
+export async function rememberCopies(
+  connection: Connection,
+  stream: string,
+  { lane, copies }: { readonly lane: number; readonly copies: readonly Copy[] },
+): Promise<void> {
+  for (const row of keptCopies(copies)) {
+    const places = [row.source, row.firstOf, row.lastOf, row.sequence];
+    await connection.script(
+      `INSERT INTO holdfast_copies (source, first_of, last_of, sequence, copies)
+       VALUES (${places.join()}, ${literal(row.copies)})`,
+    );
+  }
+  const ended = copies.map((copy) => ({ ...copy, end: rowEnd.duplicate }));
+  await bookEnds(connection, stream, { lane, ended });
+}
 
 /**
- * Copies of rows of these batches that are no duplicates of them end as those did. The dead letters
- * of the batches are there.
+ * Copies of rows of these batches that are no duplicates of them end as those did; answered are
+ * those that are dead letters.
  */
 export async function settleCopies(
   connection: Connection,
   stream: string,
   batches: readonly WaitingBatch[],
-): Promise<void> {
-  const runs = unlikeRuns(batches);
-  const copies: Copy[] = [];
-  for (let at = 0; at < runs.length; at += runsMax) {
-    for (const copy of await copiesOf(connection, runs.slice(at, at + runsMax))) copies.push(copy);
+): Promise<readonly Copy[]> {
+  const ranges = unlikeRanges(batches).map(
+    ({ source, first, last }) =>
+      `source = ${source} AND last_of >= ${first} AND first_of <= ${last}`,
+  );
+  const found: Row[] = [];
+  for (let at = 0; at < ranges.length; at += sourcesMax) {
+    const rows = await connection.query(
+      `SELECT source, copies FROM holdfast_copies FORCE INDEX (PRIMARY)
+       WHERE ${ranges.slice(at, at + sourcesMax).join(' OR ')}`,
+    );
+    found.push(...rows);
   }
-  for (const [lane, ended] of endCopies(batches, copies)) {
-    await bookEnds(connection, stream, { lane, ended });
-  }
+  const kept = found.map((row) => ({
+    source: Number(row['source']),
+    copies: String(row['copies']),
+  }));
+  const { later, dead } = endCopies(batches, kept);
+  for (const [lane, ended] of later) await bookEnds(connection, stream, { lane, ended });
+  return dead;
 }
-
-/** Those of these records, with the dead letters that they get where that is how these ended. */
-async function copiesOf(connection: Connection, runs: readonly RecordRun[]): Promise<Copy[]> {
-  const among = runs.map(
-    ({ source, first, last }) => `c.source = ${source} AND c.copy_of BETWEEN ${first} AND ${last}`,
-  );
-  const from = 'holdfast_copies c FORCE INDEX (PRIMARY)';
-  const found = await connection.query(
-    `SELECT c.source, c.copy_of, c.sequence FROM ${from} WHERE ${among.join(' OR ')}`,
-  );
-  if (found.length === 0) return [];
-  const same = 'row_json, raw, code, `sqlstate`, message, first_at, last_at';
-  await connection.script(
-    `INSERT INTO holdfast_dead_letters (writer, stream, lane, sequence, ${same})
-     SELECT d.writer, d.stream, d.lane, c.sequence, ${same} FROM ${from}
-     STRAIGHT_JOIN holdfast_merges m ON m.source = c.source
-     STRAIGHT_JOIN holdfast_dead_letters d FORCE INDEX (PRIMARY) ON d.writer = m.writer
-       AND d.stream = m.stream AND d.lane = m.lane AND d.sequence = c.copy_of
-     WHERE ${among.join(' OR ')}`,
-  );
-  return found.map(toCopy);
-}
-
-export const toCopy = (row: Row): Copy => ({
-  source: Number(row['source']),
-  copyOf: Number(row['copy_of']),
-  sequence: Number(row['sequence']),
-});
 
 /** Ends of records of the lane that wait, before their merge. */
-export async function bookEnds(
+async function bookEnds(
   connection: Connection,
   stream: string,
   { lane, ended }: { readonly lane: number; readonly ended: readonly EndedCopy[] },

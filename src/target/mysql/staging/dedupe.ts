@@ -4,13 +4,12 @@
 // that no other row of the key stands before. The others are taken out and booked as duplicates, in
 // the transaction that holds the claim on their lane; what they are copies of is remembered
 // (target/copies.ts). Needs window functions (MariaDB 10.2, MySQL 8).
-import { rowEnd } from '../../../merge/batch.ts';
 import { type Copy, isReplacing } from '../../copies.ts';
 import { type Field, fieldsOfKey } from '../../staged-layout.ts';
 import type { DedupeStep, StagedDuplicates, StagedStream } from '../../staging.ts';
 import type { Answer, Connection, Row } from '../connection.ts';
 import { integers, literal, name } from '../text.ts';
-import { bookEnds, toCopy } from './copies.ts';
+import { rememberCopies } from './copies.ts';
 import { rawJson, rawType } from './raw.ts';
 import { type KnownStage, mergedStage } from './table.ts';
 
@@ -51,9 +50,6 @@ const together = (fields: readonly string[]): string =>
     )
     .join()})`;
 
-/** The server sorts long values by their beginnings only. */
-const digest = (fields: readonly string[]): string => `UNHEX(SHA2(${together(fields)}, 256))`;
-
 /** Records of a source that wait: all behind what is settled. */
 interface Source {
   readonly source: number;
@@ -79,41 +75,47 @@ async function waitingRows(connection: Connection, stream: string, lane?: number
 }
 
 /**
- * Rows that wait and that another one of them, `copy_of`, stands for, with their keys. None where a
- * set of columns came since the layout was read: it may have fields that are not known.
+ * A set of columns that came since the layout was read may have fields that it does not know: its
+ * rows are left alone. Where one of them may lie between equal ones, all are.
  */
+const isKnown = ({ stage: { layout }, stream: { rules } }: Sought): string =>
+  isReplacing(rules.onConflict)
+    ? `(SELECT sets FROM holdfast_stages WHERE stream = ${literal(rules.stream)})
+        = ${literal(JSON.stringify(layout.sets))}`
+    : `s.holdfast_set < ${layout.sets.length}`;
+
+/** Rows that wait and that another one of them, `copy_of`, stands for, with their keys. */
 function copies(of: Sought, some: readonly Source[], where = ''): string {
   const { stage, stream } = of;
   const fields = ['holdfast_set', ...stage.layout.fields.map((field) => field.name)];
+  const content = `UNHEX(SHA2(${together(fields.map((field) => `s.${name(field)}`))}, 256))`;
   const keys = keyNames(of);
   const ranges = some.map(
     ({ source, settled }) => `s.holdfast_source = ${source} AND s.holdfast_sequence > ${settled}`,
   );
-  const { stream: id, onConflict } = stream.rules;
+  const isLoose = !isReplacing(stream.rules.onConflict);
   const rows = `SELECT s.holdfast_source AS source, s.holdfast_sequence AS sequence,
-      ${keys.map((key, i) => `${key} AS k${i}`).join()}, ${digest(keys)} AS of_key,
-      ${digest(fields.map((field) => `s.${name(field)}`))} AS content
+      ${keys.map((key, i) => `${key} AS k${i}`).join()}, ${content} AS content,
+      ${isLoose ? '0 AS run' : `CRC32(${together(keys)}) AS of_key`}
     FROM ${name(stage.staging)} s FORCE INDEX (PRIMARY)
-    WHERE (${ranges.join(' OR ')}) AND COALESCE(${keys.join()}) IS NOT NULL ${where}
-      AND (SELECT sets FROM holdfast_stages WHERE stream = ${literal(id)})
-        = ${literal(JSON.stringify(stage.layout.sets))}`;
-  const marked = isReplacing(onConflict) ? lastOthers(rows) : firstEquals(rows);
+    WHERE (${ranges.join(' OR ')}) AND COALESCE(${keys.join()}) IS NOT NULL
+      AND ${isKnown(of)} ${where}`;
   return `SELECT source, copy_of, sequence, ${keys.map((_, i) => `k${i}`).join()}
-    FROM (${marked}) c WHERE copy_of < sequence AND content IS NOT NULL`;
+    FROM (SELECT r.*, MIN(sequence) OVER (PARTITION BY source, content, run) AS copy_of
+      FROM (${isLoose ? rows : inRuns(rows)}) r) c
+    WHERE copy_of < sequence AND content IS NOT NULL`;
 }
 
-const firstEquals = (rows: string): string =>
-  `SELECT r.*, MIN(sequence) OVER (PARTITION BY source, content) AS copy_of FROM (${rows}) r`;
-
-/** Per row the last one up to it that differs from the one before it, among those of its key. */
-function lastOthers(rows: string): string {
-  const ofKey = '(PARTITION BY of_key)';
-  const inOrder = '(PARTITION BY of_key ORDER BY source, sequence)';
-  return `SELECT o.*, MAX(IF(is_other, sequence, NULL)) OVER ${inOrder} AS copy_of
-    FROM (SELECT r.*, NOT (content <=> LAG(content) OVER ${inOrder})
-        OR MIN(source) OVER ${ofKey} < MAX(source) OVER ${ofKey} AS is_other
-      FROM (${rows}) r) o`;
-}
+/**
+ * Equal rows with one `run` have no other row of their key between them: they are as far from the
+ * first of their key as from the first of their equals. Of a key that several writers have, each is
+ * by itself. A hash that two keys share parts no run that is one.
+ */
+const inRuns = (rows: string): string =>
+  `SELECT k.*, IF(MIN(source) OVER (PARTITION BY of_key) < MAX(source) OVER (PARTITION BY of_key),
+      sequence, ROW_NUMBER() OVER (PARTITION BY of_key ORDER BY source, sequence)
+        - ROW_NUMBER() OVER (PARTITION BY source, content ORDER BY sequence)) AS run
+    FROM (${rows}) k`;
 
 const copiesTable = 'holdfast_found';
 const batchesTable = 'holdfast_batches';
@@ -252,10 +254,13 @@ function collapse(
     }
     const own = await sources(connection, stream, lane);
     const hash = `AND CRC32(${together(keyNames(of))}) % ${steps} = ${step}`;
-    const gone = (await connection.query(copies(of, own, hash))).map(toCopy);
+    const gone = (await connection.query(copies(of, own, hash))).map((row) => ({
+      source: Number(row['source']),
+      copyOf: Number(row['copy_of']),
+      sequence: Number(row['sequence']),
+    }));
     await takeOut(connection, of, gone);
-    const ended = gone.map((copy) => ({ ...copy, end: rowEnd.duplicate }));
-    await bookEnds(connection, stream, { lane, ended });
+    await rememberCopies(connection, stream, { lane, copies: gone });
     await connection.commit();
     return gone.length;
   });
@@ -270,14 +275,11 @@ async function takeOut(
   copies: readonly Copy[],
 ): Promise<void> {
   for (const [source, own] of Map.groupBy(copies, (copy) => copy.source)) {
-    const sorted = own.toSorted((a, b) => a.sequence - b.sequence);
-    for (let at = 0; at < sorted.length; at += rowsPerDelete) {
-      const some = sorted.slice(at, at + rowsPerDelete);
-      const values = some.map(({ copyOf, sequence }) => `(${source}, ${copyOf}, ${sequence})`);
+    const sequences = own.map(({ sequence }) => sequence).sort((a, b) => a - b);
+    for (let at = 0; at < sequences.length; at += rowsPerDelete) {
       await connection.script(
         `DELETE FROM ${name(stage.staging)} WHERE holdfast_source = ${source}
-           AND holdfast_sequence IN ${integers(some.map(({ sequence }) => sequence))};
-         INSERT INTO holdfast_copies (source, copy_of, sequence) VALUES ${values.join()}`,
+           AND holdfast_sequence IN ${integers(sequences.slice(at, at + rowsPerDelete))}`,
       );
     }
   }

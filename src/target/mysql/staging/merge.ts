@@ -3,6 +3,7 @@
 // finds `settled` where the last one left it.
 import { rowEnd } from '../../../merge/batch.ts';
 import { booked, type EndCounts } from '../../../merge/ledger.ts';
+import type { Copy } from '../../copies.ts';
 import type { MergedTurn, MergeTurn } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import { keepLetters, type Letter } from '../books.ts';
@@ -128,8 +129,8 @@ async function mergePlacing(connection: Connection, begun: Begun): Promise<Merge
       const place = placeOf(ord);
       if (place) place.batch.ends[place.at] = placed.ends[ord] ?? rowEnd.merged;
     }
-    await keep(connection, rows, { refusals: placed.refusals, ways });
-    await settleCopies(connection, stream.rules.stream, batches);
+    const dead = await settleCopies(connection, stream.rules.stream, batches);
+    await keep(connection, rows, { refusals: placed.refusals, dead, ways });
     await book(connection, stream.rules.stream, batches);
     await connection.commit();
     const optimistic = isOptimistic ? 'failed' : 'not tried';
@@ -137,12 +138,13 @@ async function mergePlacing(connection: Connection, begun: Begun): Promise<Merge
   });
 }
 
-/** The dead letters of refused rows. */
+/** The dead letters of refused rows, and of their copies. */
 async function keep(
   connection: Connection,
   rows: StagedRows,
   of: {
     readonly refusals: ReadonlyMap<number, Omit<Letter, 'lane' | 'sequence' | 'row' | 'raw'>>;
+    readonly dead: readonly Copy[];
     readonly ways: Ways;
   },
 ): Promise<void> {
@@ -150,15 +152,20 @@ async function keep(
   const ords = [...of.refusals.keys()].sort((a, b) => a - b);
   const json = await readJson(connection, rows, ords);
   const placeOf = placesOf(rows.taken.batches);
+  const copies = Map.groupBy(of.dead, ({ source, copyOf }) => `${source} ${copyOf}`);
   const byWriter = new Map<string, Letter[]>();
   for (const ord of ords) {
     const [place, reason, row] = [placeOf(ord), of.refusals.get(ord), json.get(ord)];
     if (!place || !reason || row === undefined) {
       throw new TargetError('hold', '', 'A refused row cannot be read back.');
     }
-    const { writer, lane, first } = place.batch;
+    const { writer, lane, source, first } = place.batch;
     const own = byWriter.get(writer) ?? [];
-    own.push({ lane, sequence: first + place.at, row, raw: null, ...reason });
+    const letter = { lane, sequence: first + place.at, row, raw: null, ...reason };
+    own.push(letter);
+    for (const { sequence } of copies.get(`${source} ${letter.sequence}`) ?? []) {
+      own.push({ ...letter, sequence });
+    }
     byWriter.set(writer, own);
   }
   const { packetBytesMax } = of.ways;
@@ -267,5 +274,5 @@ const forgetCopies = (lanes: readonly Moved[]): string[] =>
   chunked(
     lanes,
     (slices) => `DELETE c FROM ${slices} STRAIGHT_JOIN holdfast_copies c FORCE INDEX (PRIMARY)
-        ON c.source = s.source AND c.copy_of <= s.last`,
+        ON c.source = s.source AND c.last_of <= s.last`,
   );

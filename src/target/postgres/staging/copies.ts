@@ -1,52 +1,91 @@
 // Copies that `dedupe` took out of the staging table, in a merge's transaction or its own: the ends
 // that they have in the ledger while they wait, and those that they get with what they are copies
 // of. Whoever moves them has the claim on their lane.
+import { rowEnd } from '../../../merge/batch.ts';
 import { decodeEnds, booked as endsOf } from '../../../merge/ledger.ts';
-import { type Copy, type EndedCopy, endCopies, unlikeRuns } from '../../copies.ts';
+import { type Copy, type EndedCopy, endCopies, keptCopies, unlikeRanges } from '../../copies.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import type { WaitingBatch } from './turn.ts';
 
+/** What they are copies of, and that they wait no longer; in the transaction that took them out. */
+export async function rememberCopies(
+  connection: Connection,
+  stream: string,
+  { lane, copies }: { readonly lane: number; readonly copies: readonly Copy[] },
+): Promise<void> {
+  const kept = keptCopies(copies);
+  await connection.query(
+    `INSERT INTO holdfast_copies (source, first_of, last_of, sequence, copies)
+     SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[])`,
+    [
+      kept.map(({ source }) => source),
+      kept.map(({ firstOf }) => firstOf),
+      kept.map(({ lastOf }) => lastOf),
+      kept.map(({ sequence }) => sequence),
+      kept.map((row) => row.copies),
+    ],
+  );
+  const ended = copies.map((copy) => ({ ...copy, end: rowEnd.duplicate }));
+  await bookEnds(connection, stream, { lane, ended });
+}
+
 /**
- * Copies of rows of these batches that are no duplicates of them end as those did; their letters
- * come with the batches' own.
+ * Copies of rows of these batches that are no duplicates of them end as those did; answered are
+ * those that are dead letters, for buryCopies.
  */
 export async function settleCopies(
   connection: Connection,
   stream: string,
   batches: readonly WaitingBatch[],
-): Promise<void> {
-  const runs = unlikeRuns(batches);
-  if (runs.length === 0) return;
+): Promise<readonly Copy[]> {
+  const ranges = unlikeRanges(batches);
+  if (ranges.length === 0) return [];
   const found = await connection.query(
-    `SELECT c.source, c.copy_of AS "copyOf", c.sequence
+    `SELECT c.source, c.copies
      FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS r (source, first, last)
-     JOIN holdfast_copies c ON c.source = r.source AND c.copy_of BETWEEN r.first AND r.last`,
+     JOIN holdfast_copies c
+       ON c.source = r.source AND c.last_of >= r.first AND c.first_of <= r.last`,
     [
-      runs.map(({ source }) => source),
-      runs.map(({ first }) => first),
-      runs.map(({ last }) => last),
+      ranges.map(({ source }) => source),
+      ranges.map(({ first }) => first),
+      ranges.map(({ last }) => last),
     ],
   );
-  const copies = found.map(
-    (row): Copy => ({
-      source: Number(row['source']),
-      copyOf: Number(row['copyOf']),
-      sequence: Number(row['sequence']),
-    }),
+  const kept = found.map((row) => ({
+    source: Number(row['source']),
+    copies: String(row['copies']),
+  }));
+  const { later, dead } = endCopies(batches, kept);
+  for (const [lane, ended] of later) await bookEnds(connection, stream, { lane, ended });
+  return dead;
+}
+
+/** With the row and the reason of the dead letter that each is a copy of. */
+export async function buryCopies(connection: Connection, dead: readonly Copy[]): Promise<void> {
+  if (dead.length === 0) return;
+  await connection.query(
+    `INSERT INTO holdfast_dead_letters (stream, writer, lane, sequence, row_json, code, sqlstate,
+       message)
+     SELECT d.stream, d.writer, d.lane, c.sequence, d.row_json, d.code, d.sqlstate, d.message
+     FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS c (source, copy_of, sequence)
+     JOIN holdfast_merges m ON m.source = c.source
+     JOIN holdfast_dead_letters d ON d.writer = m.writer AND d.stream = m.stream
+       AND d.lane = m.lane AND d.sequence = c.copy_of`,
+    [
+      dead.map(({ source }) => source),
+      dead.map(({ copyOf }) => copyOf),
+      dead.map(({ sequence }) => sequence),
+    ],
   );
-  for (const [lane, ended] of endCopies(batches, copies)) {
-    await bookEnds(connection, stream, { lane, ended });
-  }
 }
 
 /** Ends of records of the lane that wait, before their merge. */
-export async function bookEnds(
+async function bookEnds(
   connection: Connection,
   stream: string,
   { lane, ended }: { readonly lane: number; readonly ended: readonly EndedCopy[] },
 ): Promise<void> {
-  if (ended.length === 0) return;
   const batches = await connection.query(
     `SELECT l.writer, m.source, l.first_sequence AS first, l.last_sequence AS last,
        l.row_count AS "rowCount", l.ends

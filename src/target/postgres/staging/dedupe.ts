@@ -5,7 +5,6 @@
 // the transaction that holds the claim on their lane; what they are copies of is remembered
 // (target/copies.ts).
 
-import { rowEnd } from '../../../merge/batch.ts';
 import { isReplacing } from '../../copies.ts';
 import { type Field, fieldsOfKey, type Layout } from '../../staged-layout.ts';
 import type { DedupeStep, StagedDuplicates, StagedStream } from '../../staging.ts';
@@ -13,7 +12,7 @@ import type { Connection, Row } from '../connection.ts';
 import { begin } from '../lanes.ts';
 import { byIndexOnly } from '../temporary.ts';
 import { literal, name } from '../text.ts';
-import { bookEnds } from './copies.ts';
+import { rememberCopies } from './copies.ts';
 import { type KnownStage, mergedStage } from './table.ts';
 
 /** A sort of what waits is large; the standard 4 MB would take many passes over files. */
@@ -28,18 +27,26 @@ function keyNames(layout: Layout, { rules }: StagedStream): string[] {
 }
 
 /**
- * Rows that wait, each with its ledger row; `where` narrows them. OFFSET 0 holds the planner to one
- * range of the index for each batch: the other way round it would look for each row's batch. None
- * where a set of columns came since the layout was read: it may have fields that are not known.
+ * A set of columns that came since the layout was read may have fields that it does not know: its
+ * rows are left alone. Where one of them may lie between equal ones, all are.
  */
-const waitingRows = ({ staging, layout }: KnownStage, stream: string, where: string): string =>
+const isKnown = ({ layout }: KnownStage, { rules }: StagedStream): string =>
+  isReplacing(rules.onConflict)
+    ? `(SELECT jsonb_array_length(sets) FROM holdfast_stages
+        WHERE stream = ${literal(rules.stream)}) = ${layout.sets.length}`
+    : `r.holdfast_set < ${layout.sets.length}`;
+
+/**
+ * Rows that wait, each with its ledger row; `where` narrows them. OFFSET 0 holds the planner to one
+ * range of the index for each batch: the other way round it would look for each row's batch.
+ */
+const waitingRows = (stage: KnownStage, stream: StagedStream, where: string): string =>
   `SELECT s.*, l.lane, l.at FROM holdfast_ledger l
    JOIN holdfast_merges m ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
-   CROSS JOIN LATERAL (SELECT * FROM ${name(staging)} r WHERE r.holdfast_source = m.source
-     AND r.holdfast_sequence BETWEEN l.first_sequence AND l.last_sequence OFFSET 0) s
-   WHERE l.stream = ${literal(stream)} AND l.merged_at IS NULL ${where}
-     AND (SELECT jsonb_array_length(sets) FROM holdfast_stages
-       WHERE stream = ${literal(stream)}) = ${layout.sets.length}`;
+   CROSS JOIN LATERAL (SELECT * FROM ${name(stage.staging)} r WHERE r.holdfast_source = m.source
+     AND r.holdfast_sequence BETWEEN l.first_sequence AND l.last_sequence
+     AND ${isKnown(stage, stream)} OFFSET 0) s
+   WHERE l.stream = ${literal(stream.rules.stream)} AND l.merged_at IS NULL ${where}`;
 
 /** The rows with `copy_of`: their own sequence, or that of the one that stands for them. */
 function copies(stage: KnownStage, stream: StagedStream, rows: string): string {
@@ -81,7 +88,7 @@ export async function duplicates(
   const rows = Number(waiting?.['rows']);
   const keys = stage ? keyNames(stage.layout, stream) : [];
   if (!stage || rows === 0 || keys.length === 0) return { rows, ...nothing };
-  const found = copies(stage, stream, waitingRows(stage, stream.rules.stream, ''));
+  const found = copies(stage, stream, waitingRows(stage, stream, ''));
   return connection.transaction(async () => {
     await connection.script(`${begin}; ${planning};
       CREATE TEMP TABLE holdfast_found ON COMMIT DROP AS
@@ -186,24 +193,23 @@ function collapse(
     }
     const hash = `(hashtextextended(ROW(${keys.join(', ')})::text, 0) & 1073741823) % ${steps}`;
     const mine = `AND l.lane = ${lane}`;
-    const rows = `SELECT * FROM (${waitingRows(stage, stream.rules.stream, mine)}) a WHERE ${hash} = ${step}`;
+    const rows = `SELECT * FROM (${waitingRows(stage, stream, mine)}) a WHERE ${hash} = ${step}`;
     const gone = await connection.query(
-      `WITH gone AS (
-         DELETE FROM ${name(stage.staging)} s
-         USING (SELECT holdfast_source, holdfast_sequence, copy_of
-           FROM (${copies(stage, stream, rows)}) c WHERE copy_of < holdfast_sequence) d
-         WHERE s.holdfast_source = d.holdfast_source AND s.holdfast_sequence = d.holdfast_sequence
-         RETURNING s.holdfast_source AS source, d.copy_of, s.holdfast_sequence AS sequence
-       ), kept AS (INSERT INTO holdfast_copies (source, copy_of, sequence) SELECT * FROM gone)
-       SELECT source, sequence FROM gone`,
+      `DELETE FROM ${name(stage.staging)} s
+       USING (SELECT holdfast_source, holdfast_sequence, copy_of
+         FROM (${copies(stage, stream, rows)}) c WHERE copy_of < holdfast_sequence) d
+       WHERE s.holdfast_source = d.holdfast_source AND s.holdfast_sequence = d.holdfast_sequence
+       RETURNING s.holdfast_source AS source, d.copy_of, s.holdfast_sequence AS sequence`,
     );
-    const ended = gone.map((row) => ({
+    const found = gone.map((row) => ({
       source: Number(row['source']),
+      copyOf: Number(row['copy_of']),
       sequence: Number(row['sequence']),
-      end: rowEnd.duplicate,
     }));
-    await bookEnds(connection, stream.rules.stream, { lane, ended });
+    if (found.length > 0) {
+      await rememberCopies(connection, stream.rules.stream, { lane, copies: found });
+    }
     await connection.commit();
-    return gone.length;
+    return found.length;
   });
 }

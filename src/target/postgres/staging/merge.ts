@@ -10,7 +10,7 @@ import type { Letter } from '../books.ts';
 import type { Connection } from '../connection.ts';
 import { commitAt } from '../merge.ts';
 import type { Refusal } from '../savepoint.ts';
-import { settleCopies } from './copies.ts';
+import { buryCopies, settleCopies } from './copies.ts';
 import {
   countRows,
   insertStraight,
@@ -90,7 +90,7 @@ async function placeAll(
   const places = placesOf(batches);
   const refused = await placed.refused();
   const letters: Letter[] = [];
-  const of: WaitingBatch[] = [];
+  const writers: string[] = [];
   placed.ends.forEach((end, seq) => {
     const place = places[seq];
     const batch = place && batches[place.batch];
@@ -101,11 +101,12 @@ async function placeAll(
     const row = refused.get(seq);
     if (!reason || !row) throw new TargetError('hold', '', 'A refused row cannot be read back.');
     letters.push(letterOf({ reason, row, lane: batch.lane, sequence: batch.first + place.at }));
-    of.push(batch);
+    writers.push(batch.writer);
   });
   const { stream } = rows.stream.rules;
-  await settleCopies(connection, stream, batches);
-  await book(connection, stream, { batches, letters, of });
+  const dead = await settleCopies(connection, stream, batches);
+  await book(connection, stream, { batches, letters, writers });
+  await buryCopies(connection, dead);
 }
 
 function letterOf(of: {
@@ -142,23 +143,17 @@ WITH batches AS (
   FROM batches b
   WHERE l.stream = $1 AND l.writer = b.writer AND l.lane = b.lane AND l.last_sequence = b.last
   RETURNING 1
-), letters AS (
-  SELECT * FROM unnest($12::uuid[], $13::int[], $14::int[], $15::bigint[], $16::text[],
-    $17::text[], $18::text[], $19::text[])
-    AS d (writer, lane, source, sequence, row_json, code, sqlstate, message)
 ), kept AS (
   INSERT INTO holdfast_dead_letters (stream, writer, lane, sequence, row_json, code, sqlstate,
     message)
-  SELECT $1, writer, lane, sequence, row_json, code, sqlstate, message FROM letters
-  UNION ALL
-  SELECT $1, d.writer, d.lane, c.sequence, d.row_json, d.code, d.sqlstate, d.message
-  FROM letters d JOIN holdfast_copies c ON c.source = d.source AND c.copy_of = d.sequence
+  SELECT $1, * FROM unnest($12::uuid[], $13::int[], $14::bigint[], $15::text[], $16::text[],
+    $17::text[], $18::text[])
 ), lanes AS (
   SELECT writer, lane, source, min(first) AS first, max(last) AS last, sum(merged) AS merged,
     sum(duplicates) AS duplicates, sum(superseded) AS superseded, sum(dead_letters) AS dead_letters
   FROM batches GROUP BY writer, lane, source
 ), gone AS (
-  DELETE FROM holdfast_copies c USING lanes s WHERE c.source = s.source AND c.copy_of <= s.last
+  DELETE FROM holdfast_copies c USING lanes s WHERE c.source = s.source AND c.last_of <= s.last
 ), moved AS (
   UPDATE holdfast_merges m SET settled = s.last, merged = m.merged + s.merged,
     duplicates = m.duplicates + s.duplicates, superseded = m.superseded + s.superseded,
@@ -177,10 +172,10 @@ async function book(
     readonly batches: readonly WaitingBatch[];
     readonly letters: readonly Letter[];
     /** Per letter. */
-    readonly of?: readonly WaitingBatch[];
+    readonly writers?: readonly string[];
   },
 ): Promise<void> {
-  const { batches, letters, of: batchOf = [] } = of;
+  const { batches, letters, writers = [] } = of;
   const rows = batches.map(({ ends }) => booked(ends));
   const [result] = await connection.prepared(bookSql, [
     stream,
@@ -194,9 +189,8 @@ async function book(
     rows.map((row) => row.superseded),
     rows.map((row) => row.deadLetters),
     rows.map((row) => row.ends && Buffer.from(row.ends)),
-    batchOf.map(({ writer }) => writer),
-    batchOf.map(({ lane }) => lane),
-    batchOf.map(({ source }) => source),
+    writers,
+    letters.map((letter) => letter.lane),
     letters.map((letter) => letter.sequence),
     letters.map((letter) => letter.row),
     letters.map((letter) => letter.code),
