@@ -1,4 +1,4 @@
-// Broken builds of `dedupe`, and of the merges that bring its copies to their ends, on real servers.
+// Broken builds of `dedupe` on real servers, and of the merges that bring its copies to their ends.
 import type { Killer, Mutant } from './mutant-list.ts';
 
 const target =

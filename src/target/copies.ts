@@ -30,9 +30,10 @@ interface MergedBatch {
 export const isReplacing = (rule: OnConflict): boolean =>
   rule === 'update' || typeof rule === 'object';
 
-/** Copies as a row of holdfast_copies keeps them: what they are copies of lies between its bounds. */
+/** Some copies, as a row of holdfast_copies keeps them. */
 export interface KeptCopies {
   readonly source: number;
+  /** Between these lies what they are copies of. */
   readonly firstOf: number;
   readonly lastOf: number;
   /** Of the last of them: no other row has it. */

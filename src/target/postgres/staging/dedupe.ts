@@ -48,7 +48,11 @@ const waitingRows = (stage: KnownStage, stream: StagedStream, where: string): st
      AND ${isKnown(stage, stream)} OFFSET 0) s
    WHERE l.stream = ${literal(stream.rules.stream)} AND l.merged_at IS NULL ${where}`;
 
-/** The rows with `copy_of`: their own sequence, or that of the one that stands for them. */
+/**
+ * The rows with `copy_of`: their own sequence, or that of the one that stands for them. Where a
+ * later row may take its place, that is the last one up to them that differs from the one before
+ * it, among those of their key; of a key that several writers have, each row is by itself.
+ */
 function copies(stage: KnownStage, stream: StagedStream, rows: string): string {
   const fields = stage.layout.fields.map(({ name: field, column: { type } }) =>
     // 1.0 is not 1.00 here, nor 0 -0, as a merge compares them (P7).
@@ -92,7 +96,8 @@ export async function duplicates(
   return connection.transaction(async () => {
     await connection.script(`${begin}; ${planning};
       CREATE TEMP TABLE holdfast_found ON COMMIT DROP AS
-        SELECT ${keys.join(', ')}, copy_of < holdfast_sequence AS is_copy, lane, date_trunc('minute', at) AS minute
+        SELECT ${keys.join(', ')}, copy_of < holdfast_sequence AS is_copy, lane,
+          date_trunc('minute', at) AS minute
         FROM (${found}) c`);
     const report = await readCopies(connection, keyPairs(stage.layout, stream), keysMax);
     await connection.commit();
