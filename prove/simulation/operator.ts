@@ -12,7 +12,7 @@ import type { RetypedPlan } from './retypes.ts';
 /** Where that is done, rows wait long enough to find others of their kind. */
 const mergeEveryMs = 640;
 
-/** Rows that many requests have: by the default rule each is a duplicate of the first of them. */
+/** Rows that many requests have: each is a duplicate of the first of them, or superseded. */
 const common = [0, 1].map((i): RowPlan => ({ id: 800_100 + i, version: 0, bytes: 20 }));
 
 type Drawn = Pick<RetypedPlan, 'streams' | 'requests'>;
@@ -23,7 +23,7 @@ export function withDedupes(random: Random, drawn: Drawn, untilMs: number): Rety
   const looked = new Set<string>();
   const streams = drawn.streams.map((stream) => {
     const count = random.pick([0, 0, 1, 2]);
-    const isFit = stream.isKeyed && stream.policy === 'dead-letter' && stream.route === 'staged';
+    const isFit = stream.isKeyed && stream.route === 'staged';
     if (!isFit || count === 0) return stream;
     looked.add(stream.name);
     for (let i = 0; i < count; i++) {
