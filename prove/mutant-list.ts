@@ -1,6 +1,7 @@
 // Broken builds, each a textual change of one source file, and what must notice it. The text must
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
 import { alteredMutants } from './altered-mutants.ts';
+import { dedupeMutants } from './dedupe-mutants.ts';
 import { journalMutants } from './journal-mutants.ts';
 import { lostMutants } from './lost-mutants.ts';
 import { httpMutants, realMutants } from './outer-mutants.ts';
@@ -243,6 +244,7 @@ export const mutants: readonly Mutant[] = [
   ...pathMutants,
   ...targetMutants,
   ...alteredMutants,
+  ...dedupeMutants,
   ...protocolMutants,
   ...sealedMutants,
   ...lostMutants,

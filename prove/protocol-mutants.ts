@@ -20,13 +20,6 @@ const guardSql = 'sql/postgres/2-guard.sql';
 
 const postgresMutants: readonly Mutant[] = [
   {
-    name: 'PostgreSQL: dedupe takes equal rows of two writers for one',
-    file: 'src/target/postgres/staging/dedupe.ts',
-    search: "[...keys, 'holdfast_source', 'holdfast_set', ...fields]",
-    replace: "[...keys, 'holdfast_set', ...fields]",
-    killer: postgresStaged('of two writers’ equal rows'),
-  },
-  {
     name: 'PostgreSQL: the guard does not look where the lane stands',
     file: guardSql,
     search:
@@ -166,13 +159,6 @@ const stagedMutants: readonly Mutant[] = [
 ];
 
 const mariadbMutants: readonly Mutant[] = [
-  {
-    name: 'MariaDB: dedupe takes equal rows of two writers for one',
-    file: 'src/target/mysql/staging/dedupe.ts',
-    search: 'PARTITION BY s.holdfast_source, ',
-    replace: 'PARTITION BY ',
-    killer: mariadbStaged('of two writers’ equal rows'),
-  },
   {
     name: 'MariaDB: the guard does not look where the lane stands',
     file: 'src/target/mysql/lanes.ts',

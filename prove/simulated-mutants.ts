@@ -113,9 +113,16 @@ export const simulatedMutants: readonly Mutant[] = [
   {
     name: 'simulated: dedupe leaves no copy',
     file: 'test/simulation/simulated-dedupe.ts',
-    search: '    if (seen.has(row.content)) found.add(row);\n',
-    replace: '    found.add(row);\n',
+    search: '    if (stays !== row) found.set(row, stays);\n',
+    replace: '    found.set(row, stays);\n',
     killer: simulation,
+  },
+  {
+    name: 'simulated: a copy of a refused row stays a duplicate',
+    file: 'test/simulation/simulated-copies.ts',
+    search: '  if (end !== rowEnd.superseded && end !== rowEnd.deadLetter) return;\n',
+    replace: '  if (end !== rowEnd.superseded) return;\n',
+    killer: { ...simulation, seed: 900274 },
   },
   {
     name: 'simulated: confirmed without asking the standby',

@@ -176,6 +176,22 @@ test('rows larger than a packet are not taken for duplicates', async () => {
   assert.equal((await stream.totals()).merged, 3);
 });
 
+test('copies are remembered until what they are copies of is merged', async () => {
+  await rig.sql('CREATE TABLE copied (id bigint PRIMARY KEY)');
+  const stream = await streamOf(rig, 'copied');
+  const remembered = () => rig.sql('SELECT copies FROM holdfast_copies ORDER BY source');
+  await stream.stage([{ id: 1n }, { id: 2n }]);
+  await stream.stage([{ id: 1n }, { id: 2n }], [{ id: 3n }, { id: 3n }]);
+  for (const lane of [0, 1]) await stream.staging.dedupe(stream.staged, lane, 10);
+  assert.deepEqual(await remembered(), [{ copies: '[[1,3],[2,4]]' }, { copies: '[[1,2]]' }]);
+  const turn = { stream: stream.staged, rowsMax: 1, start: 0, share: 1, isOptimistic: true };
+  await stream.staging.merge(turn);
+  assert.deepEqual(await remembered(), [{ copies: '[[1,2]]' }], 'of lane 1');
+  await stream.mergeAll();
+  assert.deepEqual(await remembered(), []);
+  await stream.audit();
+});
+
 test('nor does a clock that went back for more batches than one merge looks at', async () => {
   await rig.sql('CREATE TABLE hours (id bigint PRIMARY KEY)');
   const stream = await streamOf(rig, 'hours', 'hours');

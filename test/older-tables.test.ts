@@ -94,6 +94,7 @@ const toVersion2 = `
   ALTER TABLE holdfast_ledger DROP CONSTRAINT holdfast_ledger_ends,
     ADD CONSTRAINT holdfast_ledger_ends CHECK (row_count >= ${totals}
       AND (merged_at IS NULL OR row_count = ${totals}));
+  DROP TABLE holdfast_copies;
   DELETE FROM holdfast_version; INSERT INTO holdfast_version VALUES (2)`;
 
 test('PostgreSQL: tables of version 2', async () => {
@@ -104,6 +105,7 @@ test('PostgreSQL: tables of version 2', async () => {
     await stream.merge('optimistic', [{ id: 1 }]);
     await rig.sql(toVersion2);
     await isBroughtUp(rig.target, stream.id, /of version 2; .* needs 5\. .*`holdfast init --sql`/);
+    assert.deepEqual(await rig.sql('SELECT * FROM holdfast_copies'), []);
     await mayRunAgain(rig, 5);
   } finally {
     await rig.close();
@@ -203,9 +205,10 @@ test('MariaDB: tables of version 2', async () => {
         ADD CONSTRAINT CONSTRAINT_1 CHECK (settled = ${totals});
       ALTER TABLE holdfast_ledger DROP CONSTRAINT holdfast_ledger_ends,
         ADD CONSTRAINT CONSTRAINT_3 CHECK (merged_at IS NULL OR row_count = ${totals});
-      UPDATE holdfast_version SET version = 2`);
-    await isBroughtUp(rig.target, stream.id, /of version 2; .* needs 3\. .*`holdfast init --sql`/);
-    await mayRunAgain(rig, 3);
+      DROP TABLE holdfast_copies; UPDATE holdfast_version SET version = 2`);
+    await isBroughtUp(rig.target, stream.id, /of version 2; .* needs 4\. .*`holdfast init --sql`/);
+    assert.deepEqual(await rig.sql('SELECT * FROM holdfast_copies'), []);
+    await mayRunAgain(rig, 4);
   } finally {
     await rig.close();
     await mariadb.stop();

@@ -44,10 +44,10 @@ async function openRows(t: TestContext) {
     batchOf(options, [{ lane: 0, first, records }]);
   const stage = (of: Session, ...args: Parameters<typeof batch>) =>
     of.staging?.stage(batch(...args), staged);
-  const merge = (of: Session) =>
+  const merge = (of: Session, rowsMax = 20_000) =>
     of.staging?.merge({
       stream: staged,
-      rowsMax: 20_000,
+      rowsMax,
       start: 0,
       share: 1,
       isOptimistic: true,
@@ -90,6 +90,20 @@ test('batches are merged in their order, though the clock went back between them
   );
   const merged = await merge(session);
   assert.deepEqual([merged?.records, merged?.lost], [2, 0]);
+});
+
+test('copies are remembered until what they are copies of is merged', async (t) => {
+  const { url, session, staged, stage, merge } = await openRows(t);
+  const remembered = () => query(url, 'SELECT copies FROM holdfast_copies');
+  await stage(session, 1, [{ id: 1n }, { id: 2n }]);
+  await stage(session, 3, [{ id: 1n }, { id: 3n }, { id: 3n }]);
+  await session.staging?.dedupe(staged, 0, 10);
+  const whole = [{ copies: '[[1,3],[4,5]]' }];
+  assert.deepEqual(await remembered(), whole);
+  await merge(session, 1);
+  assert.deepEqual(await remembered(), whole, 'until all are');
+  await merge(session);
+  assert.deepEqual(await remembered(), []);
 });
 
 test('a replay waits for its lane’s merger, and holds nothing that one needs', async (t) => {

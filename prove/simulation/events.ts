@@ -165,12 +165,10 @@ export class Events {
   }
 
   async #dedupe(table: string): Promise<void> {
-    const { target, plan, shapes, clock } = this.#world;
+    const { target, plan, clock } = this.#world;
     const stream = plan.streams.find(({ name }) => name === table);
     const collapsed = stream ? await dedupe(target, stream, clock) : 0;
-    if (collapsed === 0) return;
-    this.#world.see('duplicates collapsed', collapsed);
-    shapes.collapsed.add(table);
+    if (collapsed > 0) this.#world.see('duplicates collapsed', collapsed);
   }
 
   /** The table is gone for a while, as where somebody renames it. */

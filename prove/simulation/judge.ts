@@ -161,8 +161,7 @@ export class Judge {
     }
     for (const [id, rows] of byId) {
       const hasLost = ({ note }: Sent) => this.#shapes.hasLost(name, note);
-      const isCollapsed = this.#shapes.collapsed.has(name);
-      checkKey({ stream, rows, found: there.get(id), letters, hasLost, isCollapsed });
+      checkKey({ stream, rows, found: there.get(id), letters, hasLost });
       there.delete(id);
     }
     const [strange] = there.values();
@@ -204,18 +203,16 @@ interface Key {
   readonly letters: ReadonlyMap<string, number>;
   /** Whether that row, in the table, has lost something: an equal one is another now. */
   readonly hasLost: (row: Sent) => boolean;
-  /** Equal rows may have ended as one: one dead letter is there for all of them. */
-  readonly isCollapsed: boolean;
 }
 
 /** What stands under one key, by the stream's rule. */
 function checkKey(key: Key): void {
-  const { rows, found, letters, hasLost, isCollapsed } = key;
+  const { rows, found, letters, hasLost } = key;
   const { name, policy } = key.stream;
   const where = `key ${rows[0]?.sent.id} of ${name} (${policy})`;
   const fit = rows.filter(({ isUnfit }) => !isUnfit);
   const certain = fit.filter(isAcknowledged);
-  checkLetters({ where, rows: rows.filter(({ isUnfit }) => isUnfit), letters, isCollapsed });
+  checkLetters({ where, rows: rows.filter(({ isUnfit }) => isUnfit), letters });
   if (!found) {
     if (certain.length > 0) throw new Violation('lost', `${where} was acknowledged`);
     return;
@@ -232,23 +229,23 @@ function checkKey(key: Key): void {
   } else checkFirst(where, fit, isFound);
   // Of what stands there none is buried; under the default rule all else is, and nowhere else any.
   const others = fit.filter((one) => !isFound(one));
-  if (policy === 'dead-letter') checkLetters({ where, rows: others, letters, isCollapsed });
+  if (policy === 'dead-letter') checkLetters({ where, rows: others, letters });
   const buried = (policy === 'dead-letter' ? fit.filter(isFound) : fit).find(
     ({ sent }) => letters.has(textOf(sent)) && !hasLost(sent),
   );
   if (buried) throw new Violation('wrong', `${where} has buried ${textOf(buried.sent)}`);
 }
 
-interface Buried extends Pick<Key, 'rows' | 'letters' | 'isCollapsed'> {
+interface Buried extends Pick<Key, 'rows' | 'letters'> {
   readonly where: string;
 }
 
 /** Each of these that was acknowledged is a dead letter of its own. */
-function checkLetters({ where, rows, letters, isCollapsed }: Buried): void {
+function checkLetters({ where, rows, letters }: Buried): void {
   const least = countTexts(rows.filter(isAcknowledged).map(({ sent }) => textOf(sent)));
   for (const [text, count] of least) {
     const buried = letters.get(text) ?? 0;
-    if (buried >= (isCollapsed ? 1 : count)) continue;
+    if (buried >= count) continue;
     throw new Violation('lost', `${where}: ${text} is ${buried} dead letters of ${count}`);
   }
 }

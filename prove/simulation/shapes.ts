@@ -66,8 +66,6 @@ export class Shapes {
   readonly #target: SimulatedTarget;
   readonly #see: (what: string) => void;
   readonly #shapes = new Map<string, Shape>();
-  /** Tables of which equal rows were taken out while they waited: they end as one of them does. */
-  readonly collapsed = new Set<string>();
 
   constructor(target: SimulatedTarget, see: (what: string) => void) {
     this.#target = target;
@@ -93,12 +91,8 @@ export class Shapes {
     return this.#shape(table).lost.has(note);
   }
 
-  /**
-   * Whether `verify` may find that of a row: it has lost some of its content, or `dedupe` has taken
-   * it for a duplicate of one that became a dead letter.
-   */
+  /** Whether `verify` may find that of a row: it has lost some of its content. */
   mayDiffer(table: string, kind: Difference['kind']): boolean {
-    if (this.collapsed.has(table)) return kind === 'different' || kind === 'missing';
     return kind === 'different' && this.#shape(table).lost.size > 0;
   }
 

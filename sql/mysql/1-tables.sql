@@ -75,7 +75,7 @@ CREATE TABLE IF NOT EXISTS holdfast_dead_letters (
   CHECK (state IN ('dead', 'replayed', 'dropped'))
 ) ENGINE = InnoDB;
 
--- Written to last, in 3-lost.sql: where it says so, the others are there. DDL has no
+-- Written to last, in 4-version.sql: where it says so, the others are there. DDL has no
 -- transactions here.
 CREATE TABLE IF NOT EXISTS holdfast_version (
   version    INT         NOT NULL PRIMARY KEY,

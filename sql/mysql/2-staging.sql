@@ -28,6 +28,19 @@ CREATE TABLE IF NOT EXISTS holdfast_claims (
   PRIMARY KEY (stream, lane)
 ) ENGINE = InnoDB;
 
+-- Rows that `holdfast dedupe` took out of a staging table: copies of others of the same source, which
+-- stand there for them. They are known until these are merged, since they end as these do where these
+-- are no rows of the table. `copies`: [copy of, sequence] of each as JSON, some hundred of them; what
+-- they are copies of lies from `first_of` to `last_of`, the last of them is `sequence`.
+CREATE TABLE IF NOT EXISTS holdfast_copies (
+  source   INT      NOT NULL,
+  first_of BIGINT   NOT NULL,
+  last_of  BIGINT   NOT NULL,
+  sequence BIGINT   NOT NULL,
+  copies   LONGTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  PRIMARY KEY (source, last_of, sequence)
+) ENGINE = InnoDB;
+
 -- Each staged stream: its staging table, what its rows are for, and what they mean, as JSON.
 -- `fields`: per column of the staging table the column that was journaled; `sets`: the sets of
 -- columns that rows provide, as places in `fields`. Both only grow.

@@ -11,6 +11,3 @@ ALTER TABLE holdfast_lanes /*M!100502 DROP CONSTRAINT IF EXISTS CONSTRAINT_2,
 ALTER TABLE holdfast_merges /*M!100502 DROP CONSTRAINT IF EXISTS CONSTRAINT_1,
   ADD CONSTRAINT IF NOT EXISTS holdfast_merges_ends
     CHECK (settled >= merged + duplicates + superseded + dead_letters) */;
-
-INSERT INTO holdfast_version (version, created_at) VALUES (3, UTC_TIMESTAMP(6))
-  ON DUPLICATE KEY UPDATE version = holdfast_version.version;

@@ -84,3 +84,15 @@ function fieldName(column: string, fields: readonly Field[]): string {
 /** The columns that rows of a set provide, in the order of their tuples. */
 export const columnsOfSet = (layout: Layout, set: number): Field[] =>
   (layout.sets[set] ?? []).flatMap((place) => layout.fields[place] ?? []);
+
+/**
+ * The fields to tell keys by. None where equal keys may differ in their bytes, or stand in two
+ * fields: then any two rows may be of one key.
+ */
+export function fieldsOfKey({ fields }: Layout, key: readonly string[]): Field[] {
+  const found = key.map((column) => fields.filter((field) => field.column.name === column));
+  const isTold = found.every(
+    ([field, ...more]) => more.length === 0 && field?.column.bytewiseEqual === true,
+  );
+  return isTold ? found.flatMap(([field]) => field ?? []) : [];
+}

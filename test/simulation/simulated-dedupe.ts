@@ -1,8 +1,10 @@
 // Duplicates among the rows that wait in a staging table of the simulated target: rows with the key
-// and the content of another one of them, from the same writer and with the same columns.
+// and the content of another one of them, from the same writer and with the same columns. Where a
+// later row may take its place, only those that no other row of the key stands before.
 import { rowEnd } from '../../src/merge/batch.ts';
-import { booked, decodeEnds } from '../../src/merge/ledger.ts';
+import { isReplacing } from '../../src/target/copies.ts';
 import type { DedupeStep, StagedDuplicates, StagedStream } from '../../src/target/staging.ts';
+import { bookEnds, rememberCopies } from './simulated-copies.ts';
 import { findSlice, slicesOf, stagedCells, stagedText, stageOf } from './simulated-stage.ts';
 import { cellText, type SimulatedStore } from './simulated-store.ts';
 import { type WaitingBatch, waitingIn } from './simulated-turn.ts';
@@ -43,14 +45,24 @@ function waitingRows(
 const plain = (cell: Parameters<typeof cellText>[0]) =>
   typeof cell === 'number' || typeof cell === 'string' ? cell : cellText(cell);
 
-/** Those that have an equal one that stays: the first of them, or under `update` the last. */
-function copies(rows: readonly WaitingRow[], { rules }: StagedStream): Set<WaitingRow> {
-  const seen = new Set<string>();
-  const found = new Set<WaitingRow>();
-  for (const row of rules.onConflict === 'update' ? rows.toReversed() : rows) {
-    if (row.key === undefined) continue;
-    if (seen.has(row.content)) found.add(row);
-    seen.add(row.content);
+/** Those that have an equal one that stays, with that. */
+function copies(rows: readonly WaitingRow[], { rules }: StagedStream): Map<WaitingRow, WaitingRow> {
+  const first = new Map<string, WaitingRow>();
+  const last = new Map<string, WaitingRow>();
+  const writers = new Map<string, Set<number>>();
+  const found = new Map<WaitingRow, WaitingRow>();
+  for (const { key = '', batch } of rows) {
+    writers.set(key, (writers.get(key) ?? new Set()).add(batch.source));
+  }
+  for (const row of rows) {
+    const { key, content } = row;
+    if (key === undefined) continue;
+    const before = last.get(key);
+    const isOne = writers.get(key)?.size === 1 && before?.content === content;
+    const stays = isReplacing(rules.onConflict) && !isOne ? row : (first.get(content) ?? row);
+    if (stays !== row) found.set(row, stays);
+    first.set(content, stays);
+    last.set(key, row);
   }
   return found;
 }
@@ -97,12 +109,12 @@ export function dedupe(store: SimulatedStore, stream: StagedStream, lane: number
   return store.transaction(() => {
     const rows = waitingRows(store, stream, (of) => of === lane);
     const gone = copies(rows, stream);
-    const byBatch = new Map<WaitingBatch, Set<number>>();
-    for (const { batch, sequence } of gone) {
-      const sequences = byBatch.get(batch) ?? new Set();
-      byBatch.set(batch, sequences.add(sequence));
+    const byBatch = new Map<WaitingBatch, Map<number, number>>();
+    for (const [{ batch, sequence }, { sequence: copyOf }] of gone) {
+      const own = byBatch.get(batch) ?? new Map<number, number>();
+      byBatch.set(batch, own.set(sequence, copyOf));
     }
-    for (const [batch, sequences] of byBatch) collapse(store, stream, { batch, sequences });
+    for (const [batch, own] of byBatch) collapse(store, stream, { batch, copyOf: own });
     return { rows: rows.length, collapsed: gone.size, isWhole: true };
   });
 }
@@ -110,19 +122,16 @@ export function dedupe(store: SimulatedStore, stream: StagedStream, lane: number
 function collapse(
   store: SimulatedStore,
   stream: StagedStream,
-  of: { readonly batch: WaitingBatch; readonly sequences: ReadonlySet<number> },
+  of: { readonly batch: WaitingBatch; readonly copyOf: ReadonlyMap<number, number> },
 ): void {
-  const { batch, sequences } = of;
+  const { batch, copyOf } = of;
   const stage = stageOf(store, stream);
   const slice = stage && findSlice(stage, batch.of.key, batch.entry.row);
   if (!slice) return;
   const list = slicesOf(stage, batch.of.key);
-  const rows = slice.rows.filter(({ sequence }) => !sequences.has(sequence));
+  const rows = slice.rows.filter(({ sequence }) => !copyOf.has(sequence));
   store.splice(list, { start: list.indexOf(slice), count: 1 }, { ...slice, rows });
-  const { row } = batch.entry;
-  const ends = decodeEnds(row);
-  for (const sequence of sequences) ends[sequence - row.first] = rowEnd.duplicate;
-  const { duplicates, ends: after } = booked(ends);
-  // Merged stays 0 until the merge.
-  store.book(batch.of.key, { ...batch.entry, row: { ...row, duplicates, ends: after } });
+  const ended = [...copyOf.keys()].map((sequence) => ({ sequence, end: rowEnd.duplicate }));
+  bookEnds(store, batch.of.key, ended);
+  rememberCopies(store, batch, copyOf);
 }

@@ -4,6 +4,7 @@
 import type { Column, Table } from '../../src/accept/columns.ts';
 import type { fieldValue } from '../../src/accept/render.ts';
 import type { LedgerRow } from '../../src/merge/ledger.ts';
+import type { Copy } from '../../src/target/copies.ts';
 import {
   type Claim,
   type DeadLetter,
@@ -96,6 +97,8 @@ export class SimulatedStore {
   readonly casts: Record<Route, number> = { direct: 0, staged: 0 };
   /** By stream. */
   readonly stages = new Map<string, SimulatedStage>();
+  /** Rows that `dedupe` took out, by lane, while what they are copies of waits. */
+  readonly copies = new Map<string, readonly Copy[]>();
   /** By lane, ascending. */
   readonly #ledger = new Map<string, LedgerEntry[]>();
   /** Lanes that were ever made; a failover may have forgotten some. */

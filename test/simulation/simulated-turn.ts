@@ -1,11 +1,12 @@
 // The transaction of a merge in the simulated target (L2 to L3): what it takes under its claims,
 // whether all of that is there, and the ends of its rows.
-import { rowEnd } from '../../src/merge/batch.ts';
+import { type RowEnd, rowEnd } from '../../src/merge/batch.ts';
 import { booked, decodeEnds, noCounts } from '../../src/merge/ledger.ts';
 import { checkKey } from '../../src/target/key.ts';
 import { checkRequired } from '../../src/target/required.ts';
 import type { MergedTurn, MergeTurn } from '../../src/target/staging.ts';
 import { bury, count } from './simulated-books.ts';
+import { endCopies } from './simulated-copies.ts';
 import { mustBeAsDescribed } from './simulated-merge.ts';
 import { mustHave, place, type Refusal } from './simulated-place.ts';
 import {
@@ -95,8 +96,6 @@ export function takeBatches(
 interface Found {
   readonly batch: WaitingBatch;
   readonly slice: StagedSlice | undefined;
-  /** Per record; `merged` where it waits. */
-  readonly ends: Uint8Array;
 }
 
 /** Everything but the claims, which are held meanwhile. */
@@ -154,7 +153,7 @@ function look(store: SimulatedStore, stage: SimulatedStage, taken: readonly Wait
     const rows = ends.reduce((sum, end) => sum + Number(end === rowEnd.merged), 0);
     const slice = findSlice(stage, key, row);
     const isWhole = (slice?.rows.length ?? 0) === rows;
-    if (isWhole && row.first === expected) found.push({ batch, slice, ends });
+    if (isWhole && row.first === expected) found.push({ batch, slice });
     else broken.push(batch);
   }
   return { found, broken };
@@ -174,6 +173,7 @@ function sendBack(
     const rows = slicesOf(stage, of.key);
     const start = placeOf(rows, settled + 1);
     store.splice(rows, { start, count: rows.length - start });
+    store.set(store.copies, of.key, undefined);
     const entries = store.entries(of.key);
     const from = ledgerPlace(entries, settled + 1);
     const gone = store.splice(entries, { start: from, count: entries.length - from });
@@ -190,22 +190,30 @@ function sendBack(
 function merge(
   store: SimulatedStore,
   turn: MergeTurn,
-  { batch, slice, ends, wallMs }: Found & { readonly wallMs: number },
+  { batch, slice, wallMs }: Found & { readonly wallMs: number },
 ): number {
-  const { row: before } = batch.entry;
+  const { key } = batch.of;
   const table = store.table(turn.stream.table.name);
+  const placed: { readonly sequence: number; readonly end: RowEnd }[] = [];
   for (const row of slice?.rows ?? []) {
     if (!slice) continue;
     const given = { row: stagedCells(slice, row), columns: stagedColumns(slice, row.set) };
     const { rules } = turn.stream;
-    const end = place(store, table, { ...given, rules, rung: 'merge', route: 'staged' });
-    ends[row.sequence - before.first] = typeof end === 'number' ? end : rowEnd.deadLetter;
-    if (typeof end !== 'number') {
-      buryStaged(store, { ...batch, ...end, row, slice }, wallMs);
+    const found = place(store, table, { ...given, rules, rung: 'merge', route: 'staged' });
+    const end = typeof found === 'number' ? found : rowEnd.deadLetter;
+    if (typeof found !== 'number') {
+      buryStaged(store, { ...batch, ...found, row, slice }, wallMs);
     }
+    placed.push({ sequence: row.sequence, end });
+    endCopies(store, batch.of, { sequence: row.sequence, end });
   }
-  const after = { ...before, ...booked(ends) };
-  store.book(batch.of.key, { ...batch.entry, row: after, isMerged: true });
+  // As it is by now: copies may have found their ends in it.
+  const all = store.entries(key);
+  const entry = all[ledgerPlace(all, batch.entry.row.last)] ?? batch.entry;
+  const ends = decodeEnds(entry.row);
+  for (const { sequence, end } of placed) ends[sequence - entry.row.first] = end;
+  const after = { ...entry.row, ...booked(ends) };
+  store.book(key, { ...entry, row: after, isMerged: true });
   count(store, batch.of, { ...noCounts, ...after, settled: after.last });
   return slice?.rows.length ?? 0;
 }

@@ -6,8 +6,8 @@ import type { Connection } from './connection.ts';
 // The same place from src/target/mysql and from dist/target/mysql.
 const folder = new URL('../../../sql/mysql/', import.meta.url);
 
-/** What 3-lost.sql writes into holdfast_version. */
-const version = 3;
+/** What 4-version.sql writes into holdfast_version. */
+const version = 4;
 
 /** All of the SQL that Holdfast needs in a database: what `holdfast init --sql` prints. */
 export async function schemaSql(): Promise<string> {

@@ -1,17 +1,15 @@
 // Duplicates among the rows that wait for their merge: rows with the key and the content of another
 // one of them, from the same writer: those of several are merged in the order of their times, which
-// is not known here. Which one stays is what a merge would have decided: the first of a key's equal
-// rows, or under `update` the last. The others are taken out and booked as duplicates, in the
-// transaction that holds the claim on their lane. Needs
-// window functions (MariaDB 10.2, MySQL 8).
-import { rowEnd } from '../../../merge/batch.ts';
-import { decodeEnds, booked as endsOf } from '../../../merge/ledger.ts';
-import type { Field } from '../../staged-layout.ts';
+// is not known here. The first of them stays; where a later row may take its place, only for those
+// that no other row of the key stands before. The others are taken out and booked as duplicates, in
+// the transaction that holds the claim on their lane; what they are copies of is remembered
+// (target/copies.ts). Needs window functions (MariaDB 10.2, MySQL 8).
+import { type Copy, isReplacing } from '../../copies.ts';
+import { type Field, fieldsOfKey } from '../../staged-layout.ts';
 import type { DedupeStep, StagedDuplicates, StagedStream } from '../../staging.ts';
-import { TargetError } from '../../target.ts';
 import type { Answer, Connection, Row } from '../connection.ts';
-import { ofStream } from '../lanes.ts';
-import { bytes, integers, literal, name } from '../text.ts';
+import { integers, literal, name } from '../text.ts';
+import { rememberCopies } from './copies.ts';
 import { rawJson, rawType } from './raw.ts';
 import { type KnownStage, mergedStage } from './table.ts';
 
@@ -23,17 +21,19 @@ interface Sought {
   readonly canSkip: boolean;
 }
 
-/** Undefined where nothing can be a duplicate. */
+/** Undefined where nothing can be a duplicate, or nothing told for one. */
 async function seek(
   connection: Connection,
   stream: StagedStream,
   canSkip: boolean,
 ): Promise<Sought | undefined> {
   const stage = await mergedStage(connection, stream);
-  const keys = (stage?.layout.fields ?? []).filter(({ column }) =>
-    stream.rules.key.includes(column.name),
-  );
-  return stage && keys.length > 0 ? { stream, stage, keys, canSkip } : undefined;
+  if (!stage) return undefined;
+  const { key, onConflict } = stream.rules;
+  const keys = isReplacing(onConflict)
+    ? fieldsOfKey(stage.layout, key)
+    : stage.layout.fields.filter(({ column }) => key.includes(column.name));
+  return keys.length > 0 ? { stream, stage, keys, canSkip } : undefined;
 }
 
 const keyNames = ({ keys }: Sought): string[] => keys.map((field) => `s.${name(field.name)}`);
@@ -66,7 +66,7 @@ async function sources(connection: Connection, stream: string, lane?: number): P
 
 async function waitingRows(connection: Connection, stream: string, lane?: number): Promise<number> {
   const [row] = await connection.query(
-    `SELECT COALESCE(SUM(row_count - duplicates - dead_letters), 0) AS \`rows\`
+    `SELECT COALESCE(SUM(row_count - duplicates - superseded - dead_letters), 0) AS \`rows\`
      FROM holdfast_ledger FORCE INDEX (holdfast_ledger_waiting)
      WHERE stream = ${literal(stream)} AND merged_at IS NULL
        ${lane === undefined ? '' : `AND lane = ${lane}`}`,
@@ -75,33 +75,49 @@ async function waitingRows(connection: Connection, stream: string, lane?: number
 }
 
 /**
- * Rows that wait and that another one of them stands for, with their keys. Contents are compared by
- * SHA-256: the server sorts long values by their beginnings only. A set of columns that came since
- * the layout was read may have fields that it does not know: its rows are left alone.
+ * A set of columns that came since the layout was read may have fields that it does not know: its
+ * rows are left alone. Where one of them may lie between equal ones, all are.
  */
+const isKnown = ({ stage: { layout }, stream: { rules } }: Sought): string =>
+  isReplacing(rules.onConflict)
+    ? `(SELECT sets FROM holdfast_stages WHERE stream = ${literal(rules.stream)})
+        = ${literal(JSON.stringify(layout.sets))}`
+    : `s.holdfast_set < ${layout.sets.length}`;
+
+/** Rows that wait and that another one of them, `copy_of`, stands for, with their keys. */
 function copies(of: Sought, some: readonly Source[], where = ''): string {
   const { stage, stream } = of;
   const fields = ['holdfast_set', ...stage.layout.fields.map((field) => field.name)];
   const content = `UNHEX(SHA2(${together(fields.map((field) => `s.${name(field)}`))}, 256))`;
-  const direction = stream.rules.onConflict === 'update' ? 'DESC' : 'ASC';
   const keys = keyNames(of);
   const ranges = some.map(
     ({ source, settled }) => `s.holdfast_source = ${source} AND s.holdfast_sequence > ${settled}`,
   );
-  const numbered = keys.map((_, i) => `k${i}`).join();
-  return `SELECT source, sequence, ${numbered} FROM (
-      SELECT s.holdfast_source AS source, s.holdfast_sequence AS sequence,
-        ${keys.map((key, i) => `${key} AS k${i}`).join()},
-        ROW_NUMBER() OVER (PARTITION BY s.holdfast_source, ${content}
-          ORDER BY s.holdfast_sequence ${direction}) AS place
-      FROM ${name(stage.staging)} s FORCE INDEX (PRIMARY)
-      WHERE (${ranges.join(' OR ')}) AND COALESCE(${keys.join()}) IS NOT NULL
-        AND ${content} IS NOT NULL
-        AND s.holdfast_set < ${stage.layout.sets.length} ${where}) c
-    WHERE place > 1`;
+  const isLoose = !isReplacing(stream.rules.onConflict);
+  const rows = `SELECT s.holdfast_source AS source, s.holdfast_sequence AS sequence,
+      ${keys.map((key, i) => `${key} AS k${i}`).join()}, ${content} AS content,
+      ${isLoose ? '0 AS run' : `CRC32(${together(keys)}) AS of_key`}
+    FROM ${name(stage.staging)} s FORCE INDEX (PRIMARY)
+    WHERE (${ranges.join(' OR ')}) AND COALESCE(${keys.join()}) IS NOT NULL
+      AND ${isKnown(of)} ${where}`;
+  return `SELECT source, copy_of, sequence, ${keys.map((_, i) => `k${i}`).join()}
+    FROM (SELECT r.*, MIN(sequence) OVER (PARTITION BY source, content, run) AS copy_of
+      FROM (${isLoose ? rows : inRuns(rows)}) r) c
+    WHERE copy_of < sequence AND content IS NOT NULL`;
 }
 
-const copiesTable = 'holdfast_copies';
+/**
+ * Equal rows with one `run` have no other row of their key between them: they are as far from the
+ * first of their key as from the first of their equals. Of a key that several writers have, each is
+ * by itself. A hash that two keys share parts no run that is one.
+ */
+const inRuns = (rows: string): string =>
+  `SELECT k.*, IF(MIN(source) OVER (PARTITION BY of_key) < MAX(source) OVER (PARTITION BY of_key),
+      sequence, ROW_NUMBER() OVER (PARTITION BY of_key ORDER BY source, sequence)
+        - ROW_NUMBER() OVER (PARTITION BY source, content ORDER BY sequence)) AS run
+    FROM (${rows}) k`;
+
+const copiesTable = 'holdfast_found';
 const batchesTable = 'holdfast_batches';
 
 export async function duplicates(
@@ -127,16 +143,18 @@ export async function duplicates(
 async function findCopies(connection: Connection, of: Sought): Promise<void> {
   const { stream: id } = of.stream.rules;
   const keys = of.keys.map((field, i) => `k${i} ${rawType(field.column.type)} NULL`);
+  const numbered = of.keys.map((_, i) => `k${i}`).join();
   await connection.script(`DROP TEMPORARY TABLE IF EXISTS ${copiesTable}, ${batchesTable};
     CREATE TEMPORARY TABLE ${copiesTable} (source INT NOT NULL, sequence BIGINT NOT NULL,
       ${keys.join()}, PRIMARY KEY (source, sequence)) ENGINE = InnoDB;
     CREATE TEMPORARY TABLE ${batchesTable} (source INT NOT NULL, last BIGINT NOT NULL,
       lane INT NOT NULL, minute BIGINT NOT NULL, \`rows\` BIGINT NOT NULL,
       PRIMARY KEY (source, last)) ENGINE = InnoDB;
-    INSERT INTO ${copiesTable} ${copies(of, await sources(connection, id))};
+    INSERT INTO ${copiesTable} SELECT source, sequence, ${numbered}
+      FROM (${copies(of, await sources(connection, id))}) d;
     INSERT INTO ${batchesTable}
       SELECT m.source, l.last_sequence, l.lane, UNIX_TIMESTAMP(l.at) DIV 60,
-        l.row_count - l.duplicates - l.dead_letters
+        l.row_count - l.duplicates - l.superseded - l.dead_letters
       FROM holdfast_ledger l FORCE INDEX (holdfast_ledger_waiting)
       STRAIGHT_JOIN holdfast_merges m
         ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
@@ -236,19 +254,13 @@ function collapse(
     }
     const own = await sources(connection, stream, lane);
     const hash = `AND CRC32(${together(keyNames(of))}) % ${steps} = ${step}`;
-    const gone = await connection.query(copies(of, own, hash));
-    const bySource = new Map<number, number[]>();
-    for (const row of gone) {
-      const source = Number(row['source']);
-      const sequences = bySource.get(source) ?? [];
-      sequences.push(Number(row['sequence']));
-      bySource.set(source, sequences);
-    }
-    for (const [source, sequences] of bySource) {
-      sequences.sort((a, b) => a - b);
-      await takeOut(connection, of, { source, sequences });
-      await bookDuplicates(connection, stream, { lane, source, sequences });
-    }
+    const gone = (await connection.query(copies(of, own, hash))).map((row) => ({
+      source: Number(row['source']),
+      copyOf: Number(row['copy_of']),
+      sequence: Number(row['sequence']),
+    }));
+    await takeOut(connection, of, gone);
+    await rememberCopies(connection, stream, { lane, copies: gone });
     await connection.commit();
     return gone.length;
   });
@@ -257,58 +269,18 @@ function collapse(
 /** Rows of one DELETE. */
 const rowsPerDelete = 1_000;
 
-interface Gone {
-  readonly source: number;
-  /** Ascending. */
-  readonly sequences: readonly number[];
-}
-
 async function takeOut(
   connection: Connection,
-  of: Sought,
-  { source, sequences }: Gone,
+  { stage }: Sought,
+  copies: readonly Copy[],
 ): Promise<void> {
-  for (let at = 0; at < sequences.length; at += rowsPerDelete) {
-    await connection.script(
-      `DELETE FROM ${name(of.stage.staging)} WHERE holdfast_source = ${source}
-         AND holdfast_sequence IN ${integers(sequences.slice(at, at + rowsPerDelete))}`,
-    );
-  }
-}
-
-async function bookDuplicates(
-  connection: Connection,
-  stream: string,
-  { lane, source, sequences }: Gone & { readonly lane: number },
-): Promise<void> {
-  const [owner] = await connection.query(
-    `SELECT writer FROM holdfast_merges WHERE source = ${source}`,
-  );
-  const own = `${ofStream({ writer: String(owner?.['writer']), stream })} AND lane = ${lane}`;
-  const batches = await connection.query(
-    `SELECT first_sequence AS first, last_sequence AS last, row_count AS \`rowCount\`, ends
-     FROM holdfast_ledger FORCE INDEX (PRIMARY)
-     WHERE ${own} AND last_sequence >= ${sequences[0]} AND merged_at IS NULL
-     ORDER BY last_sequence FOR UPDATE`,
-  );
-  let at = 0;
-  for (const row of batches) {
-    const [first, last] = [Number(row['first']), Number(row['last'])];
-    const given = row['ends'] instanceof Uint8Array ? row['ends'] : null;
-    const ends = decodeEnds({ ends: given, rowCount: Number(row['rowCount']) });
-    const from = at;
-    for (; at < sequences.length && (sequences[at] ?? 0) <= last; at++) {
-      ends[(sequences[at] ?? 0) - first] = rowEnd.duplicate;
+  for (const [source, own] of Map.groupBy(copies, (copy) => copy.source)) {
+    const sequences = own.map(({ sequence }) => sequence).sort((a, b) => a - b);
+    for (let at = 0; at < sequences.length; at += rowsPerDelete) {
+      await connection.script(
+        `DELETE FROM ${name(stage.staging)} WHERE holdfast_source = ${source}
+           AND holdfast_sequence IN ${integers(sequences.slice(at, at + rowsPerDelete))}`,
+      );
     }
-    if (at === from) continue;
-    const after = endsOf(ends);
-    await connection.script(
-      `UPDATE holdfast_ledger SET duplicates = ${after.duplicates},
-         ends = ${after.ends ? bytes(after.ends) : 'NULL'}
-       WHERE ${own} AND last_sequence = ${last}`,
-    );
-  }
-  if (at < sequences.length) {
-    throw new TargetError('hold', '', 'Collapsed rows are in no staged batch.');
   }
 }

@@ -3,6 +3,7 @@
 // finds `settled` where the last one left it.
 import { rowEnd } from '../../../merge/batch.ts';
 import { booked, type EndCounts } from '../../../merge/ledger.ts';
+import type { Copy } from '../../copies.ts';
 import type { MergedTurn, MergeTurn } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import { keepLetters, type Letter } from '../books.ts';
@@ -11,6 +12,7 @@ import { ofStream } from '../lanes.ts';
 import { placeParts } from '../place.ts';
 import type { Ways } from '../stage.ts';
 import { bytes, literal } from '../text.ts';
+import { settleCopies } from './copies.ts';
 import {
   insertStraight,
   placesOf,
@@ -127,7 +129,8 @@ async function mergePlacing(connection: Connection, begun: Begun): Promise<Merge
       const place = placeOf(ord);
       if (place) place.batch.ends[place.at] = placed.ends[ord] ?? rowEnd.merged;
     }
-    await keep(connection, rows, { refusals: placed.refusals, ways });
+    const dead = await settleCopies(connection, stream.rules.stream, batches);
+    await keep(connection, rows, { refusals: placed.refusals, dead, ways });
     await book(connection, stream.rules.stream, batches);
     await connection.commit();
     const optimistic = isOptimistic ? 'failed' : 'not tried';
@@ -135,12 +138,13 @@ async function mergePlacing(connection: Connection, begun: Begun): Promise<Merge
   });
 }
 
-/** The dead letters of refused rows. */
+/** The dead letters of refused rows, and of their copies. */
 async function keep(
   connection: Connection,
   rows: StagedRows,
   of: {
     readonly refusals: ReadonlyMap<number, Omit<Letter, 'lane' | 'sequence' | 'row' | 'raw'>>;
+    readonly dead: readonly Copy[];
     readonly ways: Ways;
   },
 ): Promise<void> {
@@ -148,15 +152,20 @@ async function keep(
   const ords = [...of.refusals.keys()].sort((a, b) => a - b);
   const json = await readJson(connection, rows, ords);
   const placeOf = placesOf(rows.taken.batches);
+  const copies = Map.groupBy(of.dead, ({ source, copyOf }) => `${source} ${copyOf}`);
   const byWriter = new Map<string, Letter[]>();
   for (const ord of ords) {
     const [place, reason, row] = [placeOf(ord), of.refusals.get(ord), json.get(ord)];
     if (!place || !reason || row === undefined) {
       throw new TargetError('hold', '', 'A refused row cannot be read back.');
     }
-    const { writer, lane, first } = place.batch;
+    const { writer, lane, source, first } = place.batch;
     const own = byWriter.get(writer) ?? [];
-    own.push({ lane, sequence: first + place.at, row, raw: null, ...reason });
+    const letter = { lane, sequence: first + place.at, row, raw: null, ...reason };
+    own.push(letter);
+    for (const { sequence } of copies.get(`${source} ${letter.sequence}`) ?? []) {
+      own.push({ ...letter, sequence });
+    }
     byWriter.set(writer, own);
   }
   const { packetBytesMax } = of.ways;
@@ -171,24 +180,26 @@ const rowsPerUpdate = 100;
 
 interface Moved extends EndCounts {
   readonly lane: number;
+  readonly source: number;
   readonly first: number;
   readonly last: number;
   readonly ends: Uint8Array | null;
 }
 
-/** The ledger, the lanes' totals and `settled`, in one round trip. */
+/** The ledger, the lanes' totals and `settled`, and copies, in one round trip. */
 async function book(
   connection: Connection,
   stream: string,
   batches: readonly WaitingBatch[],
 ): Promise<void> {
   const byWriter = new Map<string, Moved[]>();
-  for (const { writer, lane, first, last, ends } of batches) {
+  for (const { writer, lane, source, first, last, ends } of batches) {
     const own = byWriter.get(writer) ?? [];
-    own.push({ lane, first, last, ...booked(ends) });
+    own.push({ lane, source, first, last, ...booked(ends) });
     byWriter.set(writer, own);
   }
   const statements: string[] = [];
+  const forgotten: string[] = [];
   let count = 0;
   for (const [writer, rows] of byWriter) {
     const lanes = byLane(rows);
@@ -197,10 +208,12 @@ async function book(
       ...bookBatches(ofStream(id, 'l.'), rows),
       ...moveLanes(ofStream(id, 'm.'), lanes),
     );
+    forgotten.push(...forgetCopies(lanes));
     count += rows.length + lanes.length;
   }
-  const answers = await connection.script(statements.join('; '));
-  if (answers.reduce((sum, { affected }) => sum + affected, 0) === count) return;
+  const answers = await connection.script([...statements, ...forgotten].join('; '));
+  const moved = answers.slice(0, statements.length);
+  if (moved.reduce((sum, { affected }) => sum + affected, 0) === count) return;
   // The claims are ours: only a trigger or a person could have moved these rows.
   throw new TargetError('hold', '', 'The books of staged batches moved under a merge.');
 }
@@ -227,8 +240,8 @@ function chunked(rows: readonly Moved[], statement: (slices: string) => string):
   for (let at = 0; at < rows.length; at += rowsPerUpdate) {
     const slices = rows.slice(at, at + rowsPerUpdate).map((row) => {
       const ends = row.ends === null ? 'NULL' : bytes(row.ends);
-      return `SELECT ${row.lane} AS lane, ${row.first} AS first, ${row.last} AS last,
-        ${row.merged} AS merged, ${row.duplicates} AS duplicates,
+      return `SELECT ${row.lane} AS lane, ${row.source} AS source, ${row.first} AS first,
+        ${row.last} AS last, ${row.merged} AS merged, ${row.duplicates} AS duplicates,
         ${row.superseded} AS superseded, ${row.deadLetters} AS dead, ${ends} AS ends`;
     });
     statements.push(statement(`(${slices.join(' UNION ALL ')}) s`));
@@ -255,4 +268,11 @@ const moveLanes = (own: string, lanes: readonly Moved[]): string[] =>
         m.duplicates = m.duplicates + s.duplicates, m.superseded = m.superseded + s.superseded,
         m.dead_letters = m.dead_letters + s.dead
       WHERE m.settled = s.first - 1`,
+  );
+
+const forgetCopies = (lanes: readonly Moved[]): string[] =>
+  chunked(
+    lanes,
+    (slices) => `DELETE c FROM ${slices} STRAIGHT_JOIN holdfast_copies c FORCE INDEX (PRIMARY)
+        ON c.source = s.source AND c.last_of <= s.last`,
   );

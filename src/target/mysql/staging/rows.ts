@@ -7,7 +7,7 @@
 import { isolate } from '../../../merge/isolate.ts';
 import { checkKey } from '../../key.ts';
 import { checkRequired } from '../../required.ts';
-import { columnsOfSet, type Field } from '../../staged-layout.ts';
+import { columnsOfSet, type Field, fieldsOfKey } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
@@ -97,20 +97,9 @@ export async function readRows(connection: Connection, of: StagedRows): Promise<
 const keyText = (value: unknown): string =>
   value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value);
 
-/**
- * The fields to tell keys by, where rows of several sets may have one. None where equal keys may
- * differ in their bytes, or stand in two fields: then any two rows may be of one key.
- */
-function keyFields({ stream, stage }: StagedRows): string[] {
-  if (stage.layout.sets.length < 2) return [];
-  const fields = stream.rules.key.map((column) =>
-    stage.layout.fields.filter((field) => field.column.name === column),
-  );
-  const isTold = fields.every(
-    ([field, ...more]) => more.length === 0 && field?.column.bytewiseEqual === true,
-  );
-  return isTold ? fields.flatMap(([field]) => field?.name ?? []) : [];
-}
+/** The fields to tell keys by, where rows of several sets may have one. */
+const keyFields = ({ stream, stage: { layout } }: StagedRows): string[] =>
+  layout.sets.length < 2 ? [] : fieldsOfKey(layout, stream.rules.key).map((field) => field.name);
 
 /** Which sets of columns there are among the rows, where the layout has several. */
 async function usedSets(connection: Connection, of: StagedRows): Promise<number[]> {

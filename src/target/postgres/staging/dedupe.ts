@@ -1,55 +1,80 @@
 // Duplicates among the rows that wait for their merge: rows with the key and the content of another
 // one of them, from the same writer: those of several are merged in the order of their times, which
-// is not known here. Which one stays is what a merge would have decided: the first of a key's equal
-// rows, or under `update` the last. The others are taken out and booked as duplicates, in the
-// transaction that holds the claim on their lane.
+// is not known here. The first of them stays; where a later row may take its place, only for those
+// that no other row of the key stands before. The others are taken out and booked as duplicates, in
+// the transaction that holds the claim on their lane; what they are copies of is remembered
+// (target/copies.ts).
 
-import { rowEnd } from '../../../merge/batch.ts';
-import { decodeEnds, booked as endsOf } from '../../../merge/ledger.ts';
-import type { Field, Layout } from '../../staged-layout.ts';
+import { isReplacing } from '../../copies.ts';
+import { type Field, fieldsOfKey, type Layout } from '../../staged-layout.ts';
 import type { DedupeStep, StagedDuplicates, StagedStream } from '../../staging.ts';
-import { TargetError } from '../../target.ts';
 import type { Connection, Row } from '../connection.ts';
 import { begin } from '../lanes.ts';
 import { byIndexOnly } from '../temporary.ts';
 import { literal, name } from '../text.ts';
+import { rememberCopies } from './copies.ts';
 import { type KnownStage, mergedStage } from './table.ts';
 
 /** A sort of what waits is large; the standard 4 MB would take many passes over files. */
 const planning = `${byIndexOnly}; SET LOCAL work_mem = '64MB'`;
 
-const keyNames = (layout: Layout, { rules }: StagedStream): string[] =>
-  layout.fields
-    .filter((field: Field) => rules.key.includes(field.column.name))
-    .map((field) => name(field.name));
+/** The fields of a copy's key; none where nothing can be told for one. */
+function keyNames(layout: Layout, { rules }: StagedStream): string[] {
+  const fields = isReplacing(rules.onConflict)
+    ? fieldsOfKey(layout, rules.key)
+    : layout.fields.filter((field: Field) => rules.key.includes(field.column.name));
+  return fields.map((field) => name(field.name));
+}
+
+/**
+ * A set of columns that came since the layout was read may have fields that it does not know: its
+ * rows are left alone. Where one of them may lie between equal ones, all are.
+ */
+const isKnown = ({ layout }: KnownStage, { rules }: StagedStream): string =>
+  isReplacing(rules.onConflict)
+    ? `(SELECT jsonb_array_length(sets) FROM holdfast_stages
+        WHERE stream = ${literal(rules.stream)}) = ${layout.sets.length}`
+    : `r.holdfast_set < ${layout.sets.length}`;
 
 /**
  * Rows that wait, each with its ledger row; `where` narrows them. OFFSET 0 holds the planner to one
- * range of the index for each batch: the other way round it would look for each row's batch. A set
- * of columns that came since the layout was read may have fields that it does not know: its rows
- * are left alone.
+ * range of the index for each batch: the other way round it would look for each row's batch.
  */
 const waitingRows = (stage: KnownStage, stream: StagedStream, where: string): string =>
   `SELECT s.*, l.lane, l.at FROM holdfast_ledger l
    JOIN holdfast_merges m ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
    CROSS JOIN LATERAL (SELECT * FROM ${name(stage.staging)} r WHERE r.holdfast_source = m.source
      AND r.holdfast_sequence BETWEEN l.first_sequence AND l.last_sequence
-     AND r.holdfast_set < ${stage.layout.sets.length} OFFSET 0) s
+     AND ${isKnown(stage, stream)} OFFSET 0) s
    WHERE l.stream = ${literal(stream.rules.stream)} AND l.merged_at IS NULL ${where}`;
 
-/** The rows with `copy`: 0 for the one of its equals that stays, 1, 2 … for the others. */
+/**
+ * The rows with `copy_of`: their own sequence, or that of the one that stands for them. Where a
+ * later row may take its place, that is the last one up to them that differs from the one before
+ * it, among those of their key; of a key that several writers have, each row is by itself.
+ */
 function copies(stage: KnownStage, stream: StagedStream, rows: string): string {
   const fields = stage.layout.fields.map(({ name: field, column: { type } }) =>
     // 1.0 is not 1.00 here, nor 0 -0, as a merge compares them (P7).
     type.kind === 'numeric' || type.kind === 'float' ? `${name(field)}::text` : name(field),
   );
   const keys = keyNames(stage.layout, stream);
-  const direction = stream.rules.onConflict === 'update' ? 'DESC' : 'ASC';
-  return `SELECT *, row_number() OVER (
-      PARTITION BY ${[...keys, 'holdfast_source', 'holdfast_set', ...fields].join(', ')}
-      ORDER BY holdfast_sequence ${direction}) - 1 AS copy
-    FROM (${rows}) w WHERE num_nulls(${keys.join(', ')}) < ${keys.length}`;
+  const content = ['holdfast_set', ...fields].join(', ');
+  const keyed = `SELECT * FROM (${rows}) w WHERE num_nulls(${keys.join(', ')}) < ${keys.length}`;
+  if (!isReplacing(stream.rules.onConflict)) {
+    return `SELECT *, min(holdfast_sequence) OVER (
+        PARTITION BY ${[...keys, 'holdfast_source', content].join(', ')}) AS copy_of
+      FROM (${keyed}) k`;
+  }
+  return `SELECT *, max(CASE WHEN is_other THEN holdfast_sequence END) OVER own AS copy_of
+    FROM (SELECT *, ROW(${content}) IS DISTINCT FROM lag(ROW(${content})) OVER own
+        OR min(holdfast_source) OVER of_key < max(holdfast_source) OVER of_key AS is_other
+      FROM (${keyed}) k WINDOW ${windows(keys)}) o WINDOW ${windows(keys)}`;
 }
+
+const windows = (keys: readonly string[]): string =>
+  `of_key AS (PARTITION BY ${keys.join(', ')}),
+   own AS (of_key ORDER BY holdfast_source, holdfast_sequence)`;
 
 const nothing = { duplicates: 0, byKey: [], byTime: [], byLane: [] };
 
@@ -60,8 +85,8 @@ export async function duplicates(
 ): Promise<StagedDuplicates> {
   const stage = await mergedStage(connection, stream);
   const [waiting] = await connection.query(
-    `SELECT coalesce(sum(row_count - duplicates - dead_letters), 0) AS rows FROM holdfast_ledger
-     WHERE stream = $1 AND merged_at IS NULL`,
+    `SELECT coalesce(sum(row_count - duplicates - superseded - dead_letters), 0) AS rows
+     FROM holdfast_ledger WHERE stream = $1 AND merged_at IS NULL`,
     [stream.rules.stream],
   );
   const rows = Number(waiting?.['rows']);
@@ -70,8 +95,9 @@ export async function duplicates(
   const found = copies(stage, stream, waitingRows(stage, stream, ''));
   return connection.transaction(async () => {
     await connection.script(`${begin}; ${planning};
-      CREATE TEMP TABLE holdfast_copies ON COMMIT DROP AS
-        SELECT ${keys.join(', ')}, copy, lane, date_trunc('minute', at) AS minute
+      CREATE TEMP TABLE holdfast_found ON COMMIT DROP AS
+        SELECT ${keys.join(', ')}, copy_of < holdfast_sequence AS is_copy, lane,
+          date_trunc('minute', at) AS minute
         FROM (${found}) c`);
     const report = await readCopies(connection, keyPairs(stage.layout, stream), keysMax);
     await connection.commit();
@@ -92,16 +118,16 @@ async function readCopies(
 ): Promise<Omit<StagedDuplicates, 'rows'>> {
   const byKey = await connection.query(
     `SELECT json_build_object(${pairs})::text AS key, count(*) AS duplicates
-     FROM holdfast_copies WHERE copy > 0 GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $1`,
+     FROM holdfast_found WHERE is_copy GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $1`,
     [keysMax],
   );
-  const counts = `count(*) AS rows, count(*) FILTER (WHERE copy > 0) AS duplicates`;
+  const counts = `count(*) AS rows, count(*) FILTER (WHERE is_copy) AS duplicates`;
   const byTime = await connection.query(
     `SELECT extract(epoch FROM minute)::float8 * 1000 AS at, ${counts}
-     FROM holdfast_copies GROUP BY minute ORDER BY minute`,
+     FROM holdfast_found GROUP BY minute ORDER BY minute`,
   );
   const byLane = await connection.query(
-    `SELECT lane, ${counts} FROM holdfast_copies GROUP BY lane ORDER BY lane`,
+    `SELECT lane, ${counts} FROM holdfast_found GROUP BY lane ORDER BY lane`,
   );
   const countsOf = (row: Row) => ({
     rows: Number(row['rows']),
@@ -132,8 +158,8 @@ export async function dedupe(
   const keys = stage ? keyNames(stage.layout, stream) : [];
   if (!stage || keys.length === 0) return { rows: 0, collapsed: 0, isWhole: true };
   const [waiting] = await connection.query(
-    `SELECT coalesce(sum(row_count - duplicates - dead_letters), 0) AS rows FROM holdfast_ledger
-     WHERE stream = $1 AND lane = $2 AND merged_at IS NULL`,
+    `SELECT coalesce(sum(row_count - duplicates - superseded - dead_letters), 0) AS rows
+     FROM holdfast_ledger WHERE stream = $1 AND lane = $2 AND merged_at IS NULL`,
     [id, lane],
   );
   const rows = Number(waiting?.['rows']);
@@ -175,67 +201,20 @@ function collapse(
     const rows = `SELECT * FROM (${waitingRows(stage, stream, mine)}) a WHERE ${hash} = ${step}`;
     const gone = await connection.query(
       `DELETE FROM ${name(stage.staging)} s
-       USING (SELECT holdfast_source, holdfast_sequence
-         FROM (${copies(stage, stream, rows)}) c WHERE copy > 0) d
+       USING (SELECT holdfast_source, holdfast_sequence, copy_of
+         FROM (${copies(stage, stream, rows)}) c WHERE copy_of < holdfast_sequence) d
        WHERE s.holdfast_source = d.holdfast_source AND s.holdfast_sequence = d.holdfast_sequence
-       RETURNING s.holdfast_source AS source, s.holdfast_sequence AS sequence`,
+       RETURNING s.holdfast_source AS source, d.copy_of, s.holdfast_sequence AS sequence`,
     );
-    await bookDuplicates(connection, stream.rules.stream, { lane, gone });
+    const found = gone.map((row) => ({
+      source: Number(row['source']),
+      copyOf: Number(row['copy_of']),
+      sequence: Number(row['sequence']),
+    }));
+    if (found.length > 0) {
+      await rememberCopies(connection, stream.rules.stream, { lane, copies: found });
+    }
     await connection.commit();
-    return gone.length;
+    return found.length;
   });
 }
-
-async function bookDuplicates(
-  connection: Connection,
-  stream: string,
-  { lane, gone }: { readonly lane: number; readonly gone: readonly Row[] },
-): Promise<void> {
-  if (gone.length === 0) return;
-  const batches = await connection.query(
-    `SELECT l.writer, m.source, l.first_sequence AS first, l.last_sequence AS last,
-       l.row_count AS "rowCount", l.ends
-     FROM holdfast_ledger l JOIN holdfast_merges m
-       ON m.writer = l.writer AND m.stream = l.stream AND m.lane = l.lane
-     WHERE l.stream = $1 AND l.lane = $2 AND l.merged_at IS NULL
-     ORDER BY m.source, l.last_sequence FOR UPDATE OF l`,
-    [stream, lane],
-  );
-  const sorted = gone
-    .map((row) => ({ source: Number(row['source']), sequence: Number(row['sequence']) }))
-    .sort((a, b) => a.source - b.source || a.sequence - b.sequence);
-  const writers: string[] = [];
-  const lasts: number[] = [];
-  const duplicates: number[] = [];
-  const ends: (Buffer | null)[] = [];
-  let at = 0;
-  for (const batch of batches) {
-    const from = at;
-    const own = decodedEnds(batch);
-    for (let row = sorted[at]; row && isOf(batch, row); row = sorted[++at]) {
-      own[row.sequence - Number(batch['first'])] = rowEnd.duplicate;
-    }
-    if (at === from) continue;
-    const after = endsOf(own);
-    writers.push(String(batch['writer']));
-    lasts.push(Number(batch['last']));
-    duplicates.push(after.duplicates);
-    ends.push(after.ends && Buffer.from(after.ends));
-  }
-  if (at < sorted.length) throw new TargetError('hold', '', 'Collapsed rows are in no batch.');
-  await connection.query(
-    `UPDATE holdfast_ledger l SET duplicates = b.duplicates, ends = b.ends
-     FROM unnest($3::uuid[], $4::bigint[], $5::int[], $6::bytea[])
-       AS b (writer, last, duplicates, ends)
-     WHERE l.stream = $1 AND l.lane = $2 AND l.writer = b.writer AND l.last_sequence = b.last`,
-    [stream, lane, writers, lasts, duplicates, ends],
-  );
-}
-
-function decodedEnds(batch: Row): Uint8Array {
-  const given = batch['ends'] instanceof Uint8Array ? batch['ends'] : null;
-  return decodeEnds({ ends: given, rowCount: Number(batch['rowCount']) });
-}
-
-const isOf = (batch: Row, row: { readonly source: number; readonly sequence: number }): boolean =>
-  row.source === Number(batch['source']) && row.sequence <= Number(batch['last']);

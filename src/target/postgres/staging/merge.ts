@@ -10,6 +10,7 @@ import type { Letter } from '../books.ts';
 import type { Connection } from '../connection.ts';
 import { commitAt } from '../merge.ts';
 import type { Refusal } from '../savepoint.ts';
+import { buryCopies, settleCopies } from './copies.ts';
 import {
   countRows,
   insertStraight,
@@ -102,7 +103,10 @@ async function placeAll(
     letters.push(letterOf({ reason, row, lane: batch.lane, sequence: batch.first + place.at }));
     writers.push(batch.writer);
   });
-  await book(connection, rows.stream.rules.stream, { batches, letters, writers });
+  const { stream } = rows.stream.rules;
+  const dead = await settleCopies(connection, stream, batches);
+  await book(connection, stream, { batches, letters, writers });
+  await buryCopies(connection, dead);
 }
 
 function letterOf(of: {
@@ -130,9 +134,9 @@ function letterOf(of: {
 // waits, once for each batch. That none is booked twice is what `settled` sees to.
 const bookSql = `
 WITH batches AS (
-  SELECT * FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::int[],
-    $8::int[], $9::int[], $10::bytea[])
-    AS b (writer, lane, first, last, merged, duplicates, superseded, dead_letters, ends)
+  SELECT * FROM unnest($2::uuid[], $3::int[], $4::int[], $5::bigint[], $6::bigint[], $7::int[],
+    $8::int[], $9::int[], $10::int[], $11::bytea[])
+    AS b (writer, lane, source, first, last, merged, duplicates, superseded, dead_letters, ends)
 ), booked AS (
   UPDATE holdfast_ledger l SET merged = b.merged, duplicates = b.duplicates,
     superseded = b.superseded, dead_letters = b.dead_letters, ends = b.ends, merged_at = now()
@@ -142,12 +146,14 @@ WITH batches AS (
 ), kept AS (
   INSERT INTO holdfast_dead_letters (stream, writer, lane, sequence, row_json, code, sqlstate,
     message)
-  SELECT $1, * FROM unnest($11::uuid[], $12::int[], $13::bigint[], $14::text[], $15::text[],
-    $16::text[], $17::text[])
+  SELECT $1, * FROM unnest($12::uuid[], $13::int[], $14::bigint[], $15::text[], $16::text[],
+    $17::text[], $18::text[])
 ), lanes AS (
-  SELECT writer, lane, min(first) AS first, max(last) AS last, sum(merged) AS merged,
+  SELECT writer, lane, source, min(first) AS first, max(last) AS last, sum(merged) AS merged,
     sum(duplicates) AS duplicates, sum(superseded) AS superseded, sum(dead_letters) AS dead_letters
-  FROM batches GROUP BY writer, lane
+  FROM batches GROUP BY writer, lane, source
+), gone AS (
+  DELETE FROM holdfast_copies c USING lanes s WHERE c.source = s.source AND c.last_of <= s.last
 ), moved AS (
   UPDATE holdfast_merges m SET settled = s.last, merged = m.merged + s.merged,
     duplicates = m.duplicates + s.duplicates, superseded = m.superseded + s.superseded,
@@ -158,7 +164,7 @@ WITH batches AS (
 ) SELECT (SELECT count(*) FROM booked) = (SELECT count(*) FROM batches)
     AND (SELECT count(*) FROM moved) = (SELECT count(*) FROM lanes) AS "isWhole"`;
 
-/** The ledger, the lanes' totals and `settled`, and dead letters, in one round trip. */
+/** The ledger, the lanes' totals and `settled`, dead letters and copies, in one round trip. */
 async function book(
   connection: Connection,
   stream: string,
@@ -175,6 +181,7 @@ async function book(
     stream,
     batches.map(({ writer }) => writer),
     batches.map(({ lane }) => lane),
+    batches.map(({ source }) => source),
     batches.map(({ first }) => first),
     batches.map(({ last }) => last),
     rows.map((row) => row.merged),

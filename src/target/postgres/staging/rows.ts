@@ -2,7 +2,7 @@
 // for each set of columns, or by way of temporary tables, where each finds its own end.
 import { rowEnd } from '../../../merge/batch.ts';
 import { checkRequired } from '../../required.ts';
-import { columnsOfSet, type Field } from '../../staged-layout.ts';
+import { columnsOfSet, type Field, fieldsOfKey } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection } from '../connection.ts';
@@ -192,20 +192,10 @@ const numbered = (rows: StagedRows): string =>
   `SELECT s.*, row_number() OVER (ORDER BY r.place, s.holdfast_sequence) - 1 AS seq
    FROM ${stagedRows(rows)}`;
 
-/**
- * How often the set changes among the rows of a key before it; see merge/waves.ts. Where equal keys
- * may differ in their bytes, or stand in two fields, any two rows may be of one key.
- */
+/** How often the set changes among the rows of a key before it; see merge/waves.ts. */
 function withWaves(rows: StagedRows): string {
-  const { key } = rows.stream.rules;
-  const fields = key.map((column) =>
-    rows.stage.layout.fields.filter((field) => field.column.name === column),
-  );
-  const isBytewise = fields.every(([field, ...more]) => {
-    return more.length === 0 && field?.column.bytewiseEqual === true;
-  });
-  const names = fields.flatMap(([field]) => field?.name ?? []);
-  const parted = isBytewise && names.length > 0 ? `PARTITION BY ${list(names)}` : '';
+  const names = fieldsOfKey(rows.stage.layout, rows.stream.rules.key).map((field) => field.name);
+  const parted = names.length > 0 ? `PARTITION BY ${list(names)}` : '';
   return `SELECT c.*, coalesce(sum(changes) OVER (${parted} ORDER BY seq), 0)::int AS wave
     FROM (SELECT n.*, (holdfast_set <> lag(holdfast_set) OVER (${parted} ORDER BY seq))::int
       AS changes FROM (${numbered(rows)}) n) c`;

@@ -147,6 +147,7 @@ export async function sendBack(
       UPDATE holdfast_lanes SET staged = ${settled} WHERE ${own};
       DELETE FROM ${name(of.stage.staging)}
         WHERE holdfast_source = ${source} AND holdfast_sequence > ${settled};
+      DELETE FROM holdfast_copies WHERE source = ${source};
       DELETE FROM holdfast_dead_letters WHERE ${own} AND sequence > ${settled};
       DELETE FROM holdfast_ledger WHERE ${own} AND merged_at IS NULL`);
   }
