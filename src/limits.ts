@@ -40,7 +40,7 @@ export const limits = {
   /** Records and bytes of one transaction. */
   batchRowsMax: 20_000,
   batchBytesMax: 8 * MiB,
-  /** What a loader that has caught up waits after a transaction, at most. */
+  /** What a loader that keeps up with a flow waits after a transaction, at most. */
   loaderRestMsMax: 20,
   bodyBytesMax: 16 * MiB,
   /** One line of NDJSON or CSV. */
