@@ -155,6 +155,9 @@ test('a load whose part failed says so though its input is silent', async (t) =>
   }
   const load = holdfast.load('rows', input(), { format: 'ndjson' });
   await assert.rejects(load, { code: 'HF_JOURNAL_FAILED', outcome: 'unknown' });
+  // What the disk has of that part, the next process will see.
+  const begun = holdfast.beginLoad('rows', { format: 'ndjson' });
+  await assert.rejects(begun, { code: 'HF_JOURNAL_FAILED', outcome: 'unknown' });
 });
 
 /** What these wait for may never come. */
