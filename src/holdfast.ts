@@ -213,11 +213,11 @@ class OpenHoldfast implements Opened {
   }
 
   async beginLoad(...[name, options]: Parameters<Holdfast['beginLoad']>) {
-    return this.#loads.begin(this.#openForLoad(name), options);
+    return this.#loads.begin(this.#open(name), options);
   }
 
   async continueLoad(...[load, input, options]: Parameters<Holdfast['continueLoad']>) {
-    return this.#loads.run({ ...load, stream: this.#openForLoad(load.stream), options }, input);
+    return this.#loads.run({ ...load, stream: this.#open(load.stream), options }, input);
   }
 
   reportedLoad(load: string): void {
@@ -225,7 +225,7 @@ class OpenHoldfast implements Opened {
   }
 
   async load(...[name, input, options]: Parameters<Holdfast['load']>) {
-    return this.#loads.whole(this.#openForLoad(name), input, options);
+    return this.#loads.whole(this.#open(name), input, options);
   }
 
   async receipt(id: string) {
@@ -366,14 +366,6 @@ class OpenHoldfast implements Opened {
       throw new HoldfastError('HF_JOURNAL_FAILED', message, { outcome: 'not written' });
     }
     return this.#parts.streams.get(name);
-  }
-
-  /** Where the journal has failed, only the next process can tell where a load stands. */
-  #openForLoad(name: string) {
-    const stream = this.#open(name);
-    if (this.#parts.journal.state !== 'failed') return stream;
-    const message = 'The journal has failed; the next process says where the load stands.';
-    throw new HoldfastError('HF_JOURNAL_FAILED', message);
   }
 
   /** The request that a receipt is for. */

@@ -57,6 +57,7 @@ export class Loads {
   }
 
   async begin(stream: OpenStream, options: LoadOptions): Promise<LoadState> {
+    if (stream.hasFailed) throw failed();
     const load = loadName(stream, options, this.#parts.clock);
     const parts = this.#parts.requests.ofLoad(load);
     const mark = lastMark(parts);
@@ -74,6 +75,7 @@ export class Loads {
   async run(of: Sent, input: AsyncIterable<Uint8Array>): Promise<LoadResult> {
     const { load, stream, options } = of;
     const { loadsInHand } = this.#parts.requests;
+    if (stream.hasFailed) throw failed();
     if (loadsInHand.has(load)) throw beingSent();
     loadsInHand.add(load);
     try {
@@ -262,6 +264,13 @@ const overloaded = (): HoldfastError =>
 /** Only who begins it again takes a load over from who sends it. */
 export const beingSent = (): HoldfastError =>
   new HoldfastError('HF_LOAD_MOVED', 'The load is being sent already; begin it again.');
+
+/** What the disk has of its last part, only recovery can tell. */
+const failed = (): HoldfastError =>
+  new HoldfastError(
+    'HF_JOURNAL_FAILED',
+    'The journal has failed; the next process says where the load stands.',
+  );
 
 export const draining = (): HoldfastError =>
   new HoldfastError('HF_DRAINING', 'This process is shutting down; begin the load again.');

@@ -99,6 +99,11 @@ export class OpenStream {
     return (isMerging ? settled : staged) === accepted;
   }
 
+  /** Whether its journal takes nothing any more: part of what it was given last may be on disk. */
+  get hasFailed(): boolean {
+    return this.#journal.state === 'failed';
+  }
+
   get rowRules(): RowRules {
     return this.#reader.rules;
   }
