@@ -192,7 +192,7 @@ export class Pending {
   end(error: Error): void {
     this.#ended = error;
     for (const { waiters } of this.#entries.slice(this.#front)) {
-      for (const waiter of waiters) waiter.reject(error);
+      for (const waiter of waiters.splice(0)) waiter.reject(error);
     }
     for (const { waiter } of this.#confirmWaiters) waiter.reject(error);
     this.#entries.length = 0;
@@ -263,13 +263,14 @@ export class Pending {
       const isFinal = error instanceof HoldfastError && error.code === 'HF_NOT_FOUND';
       // Not known now: it stays open in the database and is asked again at the next start.
       if (isFinal && entry.isKept) this.#requests.settled(entry.id, noCounts);
-      for (const waiter of entry.waiters) waiter.reject(reason);
+      for (const waiter of entry.waiters.splice(0)) waiter.reject(reason);
     }
   }
 
   #tell(entry: Entry, counts: EndCounts): void {
     if (entry.isKept) this.#requests.settled(entry.id, counts);
-    for (const waiter of entry.waiters) waiter.resolve(counts);
+    // They are told, so that none has to be looked for where it does not stand any more.
+    for (const waiter of entry.waiters.splice(0)) waiter.resolve(counts);
   }
 
   #countsOf(entry: Entry): EndCounts {
