@@ -14,7 +14,7 @@ import { type FileSystem, SmallDisk } from './small-disk.ts';
 import { ToldLife } from './told-life.ts';
 
 /** Far more than the segment and its spare take. */
-const requests = 600;
+const requestsAfter = 400;
 const beforeStrike = 8;
 /** Less than a segment: its making is cut short. */
 const leftBytes = 30 * 1024;
@@ -26,14 +26,13 @@ interface Shortage {
 
 /** It must say that it is full, take nothing more, and go on when there is room, in one life. */
 async function starve(folder: ProcessFolder, shortage: Shortage, { tally }: RealAttack) {
-  const life = new ToldLife(folder, { last: requests });
+  const life = new ToldLife(folder);
   assert(await life.untilAcknowledged(beforeStrike), 'it writes before it is struck');
-  // It could be at its end before it is struck.
-  life.child.kill('SIGSTOP');
   shortage.strike(life);
-  life.child.kill('SIGCONT');
   const isFull = await life.until((one) => 'full' in one);
   if (isFull) shortage.relieve(life);
+  await life.untilAcknowledged(life.acknowledged + requestsAfter);
+  life.child.kill('SIGTERM');
   const exit = await life.end();
   if (!isFull)
     throw new Violation(
@@ -41,7 +40,7 @@ async function starve(folder: ProcessFolder, shortage: Shortage, { tally }: Real
       `it never said that it is full, and left with ${exit}: ${life.failed}`,
     );
   if (exit !== 0) throw new Violation('wrong', `it left with ${exit}: ${life.failed}`);
-  assert.equal(life.acknowledged, requests, 'all that waited for room was taken');
+  assert.equal(life.acknowledged, folder.first - 1, 'all that waited for room was taken');
   tally.see('real: shortages that were survived');
   await folder.audit(tally);
 }

@@ -8,7 +8,8 @@ import { isShortage } from '../src/journal/disk-failure.ts';
 
 export type FileSystem = 'tmpfs' | 'xfs';
 
-const tmpfsBytes = 8 * 1024 * 1024;
+/** So much that no process takes all of it by itself before it is struck. */
+const tmpfsBytes = 128 * 1024 * 1024;
 /** The smallest that mkfs.xfs makes. */
 const xfsBytes = 300 * 1024 * 1024;
 /** Filled in small steps: what is free is not all to be had at once. */

@@ -1,8 +1,8 @@
 // A process that a fault is to meet: writes numbered requests to a real journal in front of an
 // SQLite file, and tells what comes of each, one line of JSON at a time, and when its journal is
 // full. What is refused for want of room it sends again, a number of times. Once the journal has
-// failed it tries to write some more, and leaves. Arguments: folder, first number, last number,
-// where the loaders run.
+// failed it tries to write some more, and leaves. SIGTERM: what it has begun is its last.
+// Arguments: folder, first number, last number, where the loaders run.
 import process from 'node:process';
 import { setImmediate as oneTurn, setTimeout as pause } from 'node:timers/promises';
 import { errorTable, HoldfastError } from '../src/errors.ts';
@@ -41,7 +41,7 @@ async function writeOne(holdfast: Holdfast, number: number): Promise<boolean> {
   }
 }
 
-async function writeAll(holdfast: Holdfast, last: number): Promise<void> {
+async function writeAll(holdfast: Holdfast): Promise<void> {
   let tries = 0;
   const writers = Array.from({ length: writersMax }, async () => {
     while (next <= last) {
@@ -55,8 +55,12 @@ async function writeAll(holdfast: Holdfast, last: number): Promise<void> {
   await Promise.all(writers);
 }
 
-const [folder = '', first, last, place] = process.argv.slice(2);
+const [folder = '', first, lastGiven, place] = process.argv.slice(2);
 let next = Number(first);
+let last = Number(lastGiven);
+process.once('SIGTERM', () => {
+  last = next - 1;
+});
 
 async function live(): Promise<void> {
   const holdfast = await open(childOptions(folder, place === 'own' ? 'own' : 'worker'));
@@ -71,7 +75,7 @@ async function live(): Promise<void> {
   const looking = setInterval(() => {
     if (holdfast.health().journal.full) tell({ full: true });
   }, lookMs);
-  await writeAll(holdfast, Number(last));
+  await writeAll(holdfast);
   clearInterval(looking);
   // What is not merged by then, the next one merges.
   await holdfast.close({ drainMs: 200 });
