@@ -28,7 +28,10 @@ interface Shortage {
 async function starve(folder: ProcessFolder, shortage: Shortage, { tally }: RealAttack) {
   const life = new ToldLife(folder);
   assert(await life.untilAcknowledged(beforeStrike), 'it writes before it is struck');
+  // It would take what is being filled.
+  life.child.kill('SIGSTOP');
   shortage.strike(life);
+  life.child.kill('SIGCONT');
   const isFull = await life.until((one) => 'full' in one);
   if (isFull) shortage.relieve(life);
   await life.untilAcknowledged(life.acknowledged + requestsAfter);
