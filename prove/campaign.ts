@@ -33,6 +33,8 @@ export interface CampaignResult {
   readonly reduced: readonly string[];
   /** What was seen, by name. */
   readonly seen: Readonly<Record<string, number>>;
+  /** The most that was measured, by name, where something is. */
+  readonly most?: Readonly<Record<string, number>>;
   readonly seconds: number;
   readonly seed: number;
 }
@@ -59,6 +61,7 @@ export class Tally {
   readonly #options: CampaignOptions;
   readonly #begunMs = performance.now();
   readonly #seen: Record<string, number> = {};
+  readonly #most: Record<string, number> = {};
   readonly #failed: string[] = [];
   readonly #reduced: string[] = [];
   #failures = 0;
@@ -86,6 +89,10 @@ export class Tally {
 
   seen(what: string): number {
     return this.#seen[what] ?? 0;
+  }
+
+  most(what: string, measured: number): void {
+    this.#most[what] = Math.max(this.#most[what] ?? measured, measured);
   }
 
   vacuous(): void {
@@ -148,6 +155,7 @@ export class Tally {
       failed: this.#failed,
       reduced: this.#reduced,
       seen: this.#seen,
+      ...(Object.keys(this.#most).length > 0 && { most: this.#most }),
       seconds: Math.round((performance.now() - this.#begunMs) / 100) / 10,
       seed: this.#options.seed,
     };

@@ -66,22 +66,26 @@ function learn(belief: Knowledge, mark: Mark, of: { ids: StreamIds; history: His
 }
 
 /**
- * Visits the states of a log from entry `from` on, each once for what was known; the number of
- * distinct ones.
+ * Visits the states of a log from entry `from` on, each once for what was known. Those that no log
+ * before had are new, and added to `distinct`.
  */
 export function eachCrashState(
   log: readonly Logged[],
   {
     ids,
     from,
+    distinct,
     ...options
-  }: CrashStatesOptions & { readonly ids: StreamIds; readonly from: number },
+  }: CrashStatesOptions & {
+    readonly ids: StreamIds;
+    readonly from: number;
+    readonly distinct: Set<string>;
+  },
   visit: (visit: Visit) => void,
-): number {
+): void {
   const platter = new Platter();
   const history = new History();
   const belief: Knowledge = { acknowledged: new Map(), remembered: new Set(), settled: new Map() };
-  const distinct = new Set<string>();
   let known = new Set<string>();
   const visitAll = (at: number): void => {
     if (at < from) return;
@@ -107,7 +111,6 @@ export function eachCrashState(
     if (entry.kind === 'write') history.learn(platter.pendingBytes(entry.file));
   });
   visitAll(log.length);
-  return distinct.size;
 }
 
 function* crashes(platter: Platter, options: CrashStatesOptions) {

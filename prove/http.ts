@@ -47,6 +47,7 @@ class HttpAttack {
   readonly #acknowledged: StreamRow[] = [];
   readonly #uncertain: StreamRow[] = [];
   #number = 1_000_000;
+  #quietMiB = 0;
 
   constructor(site: Site, tally: Tally) {
     this.#site = site;
@@ -99,14 +100,17 @@ class HttpAttack {
     this.#acknowledged.push(...rows);
   }
 
-  warm(): Promise<unknown> {
-    return this.#client.pace(warmingWrites);
+  /** The server has its code compiled then, and what it holds is what it holds in peace. */
+  async warm(): Promise<void> {
+    await this.#client.pace(warmingWrites);
+    this.#quietMiB = this.#site.residentMiB();
   }
 
   async besiege(siege: (typeof sieges)[number], isTimed: boolean): Promise<void> {
     const strangers = { acknowledged: [] as number[], uncertain: [] as number[] };
     const length = isTimed ? atLength : briefly;
-    const by = { site: this.#site, client: this.#client, tally: this.#tally };
+    const quietMiB = this.#quietMiB;
+    const by = { site: this.#site, client: this.#client, tally: this.#tally, quietMiB };
     await besiege(siege, { ...by, strangers, isTimed, ...length });
     this.#tally.ran();
     const rows = (numbers: readonly number[]): StreamRow[] =>

@@ -34,7 +34,7 @@ async function starve(folder: ProcessFolder, shortage: Shortage, { tally }: Real
   life.child.kill('SIGCONT');
   const isFull = await life.until((one) => 'full' in one);
   if (isFull) shortage.relieve(life);
-  await life.untilAcknowledged(life.acknowledged + requestsAfter);
+  const goesOn = await life.untilAcknowledged(life.acknowledged + requestsAfter);
   life.child.kill('SIGTERM');
   const exit = await life.end();
   if (!isFull)
@@ -43,6 +43,7 @@ async function starve(folder: ProcessFolder, shortage: Shortage, { tally }: Real
       `it never said that it is full, and left with ${exit}: ${life.failed}`,
     );
   if (exit !== 0) throw new Violation('wrong', `it left with ${exit}: ${life.failed}`);
+  assert(goesOn, 'with room it takes requests again');
   assert.equal(life.acknowledged, folder.first - 1, 'all that waited for room was taken');
   tally.see('real: shortages that were survived');
   await folder.audit(tally);

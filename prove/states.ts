@@ -155,7 +155,8 @@ async function checkOpening(disk: SimulatedDisk, tally: Tally, random: Random): 
   if (sameBlocks(recover(disk, directory)) !== before) {
     throw new Violation('wrong', 'opening a journal changed what it holds');
   }
-  const cut = { random, exhaustiveMax: 6, randomSubsets: 8, ids: new Map(), from: log.begunAt };
+  const few = { random, exhaustiveMax: 6, randomSubsets: 8 };
+  const cut = { ...few, ids: new Map(), from: log.begunAt, distinct: new Set<string>() };
   eachCrashState(log.entries, cut, ({ state }) => {
     tally.see('openings cut');
     if (sameBlocks(recover(imageDisk(state.files), directory)) === before) return;
@@ -174,9 +175,14 @@ interface Round {
   readonly tally: Tally;
   readonly random: Random;
   readonly count: number;
+  /** The states of all logs so far: until it is killed, a life is the same as another one. */
+  readonly distinct: Set<string>;
 }
 
-async function checkLives(lives: RecordedLives, { tally, random, count }: Round): Promise<void> {
+async function checkLives(
+  lives: RecordedLives,
+  { tally, random, count, distinct }: Round,
+): Promise<void> {
   const opened: SimulatedDisk[] = [];
   const check = (visit: Visit): void => {
     const { state, belief, history, isNew, dropped } = visit;
@@ -195,7 +201,7 @@ async function checkLives(lives: RecordedLives, { tally, random, count }: Round)
     if (isNew && tally.runs % 1000 === 0) tally.progress(tally.runs, count);
   };
   const { entries, ids, from } = lives;
-  eachCrashState(entries, { random, ids, from, randomSubsets: 96 }, (visit) => {
+  eachCrashState(entries, { random, ids, from, distinct, randomSubsets: 96 }, (visit) => {
     try {
       check(visit);
     } catch (error) {
@@ -235,18 +241,19 @@ async function run(options: CampaignOptions) {
   // The simulated disk has the same operations: for a brief campaign, that is enough.
   const isReal = only === '' && !isBrief;
   const tally = new Tally('states', options);
+  const distinct = new Set<string>();
   const attack = async (): Promise<void> => {
     for (let round = 0; tally.runs < count; round++) {
       const own = seed * 1_000 + round;
       const random = new Random(own);
       if (isReal && round % realEvery === 0) {
-        await checkLives(await realLives(own, tally), { tally, random, count });
+        await checkLives(await realLives(own, tally), { tally, random, count, distinct });
       }
       for await (const lives of livesOf(own)) {
         if (!lives.name.includes(only)) continue;
         tally.see('logs');
         tally.see('log entries', lives.entries.length);
-        await checkLives(lives, { tally, random, count });
+        await checkLives(lives, { tally, random, count, distinct });
         if (tally.runs >= count) break;
       }
       if (tally.runs === 0) throw new Error(`nothing is named "${only}"`);

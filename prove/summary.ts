@@ -52,8 +52,11 @@ function table(proof: Proof): string {
   ].join('\n');
 }
 
-function seenBy({ name, seen }: Sum): string {
-  const lines = Object.entries(seen).map(([what, count]) => `- ${what}: ${number(count)}`);
+function seenBy({ name, seen, most = {} }: Sum): string {
+  const lines = [
+    ...Object.entries(seen).map(([what, count]) => `- ${what}: ${number(count)}`),
+    ...Object.entries(most).map(([what, measured]) => `- at most, ${what}: ${number(measured)}`),
+  ];
   return `### ${name}\n\n${lines.join('\n')}`;
 }
 

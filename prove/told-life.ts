@@ -26,6 +26,8 @@ export class ToldLife {
   readonly told: Told[] = [];
   /** Resolves when the process has ended and all that it told was read. */
   readonly ended: Promise<void>;
+  /** How many it has told. */
+  acknowledged = 0;
   readonly #folder: ProcessFolder;
   readonly #unknown = new Set<number>();
   #isEnded = false;
@@ -49,10 +51,6 @@ export class ToldLife {
       this.#isEnded = true;
       this.#wake();
     });
-  }
-
-  get acknowledged(): number {
-    return this.told.filter((one) => 'acknowledged' in one).length;
   }
 
   /** What it failed of, or could not open for. */
@@ -97,6 +95,7 @@ export class ToldLife {
       if (told.failed.startsWith('unexpected')) this.#wrong ??= new Violation('wrong', told.failed);
     }
     if ('acknowledged' in told) {
+      this.acknowledged++;
       // What an earlier process has made durable is known, whatever becomes of this one.
       if (this.#failed === 'HF_JOURNAL_FAILED' && !told.repeated) {
         this.#wrong ??= new Violation(

@@ -32,6 +32,10 @@ function add(name: string, parts: readonly CampaignResult[]): Sum {
   for (const part of parts) {
     for (const [what, count] of Object.entries(part.seen)) seen[what] = (seen[what] ?? 0) + count;
   }
+  const most: Record<string, number> = {};
+  for (const [what, measured] of parts.flatMap((part) => Object.entries(part.most ?? {}))) {
+    most[what] = Math.max(most[what] ?? measured, measured);
+  }
   const sum = (of: (part: CampaignResult) => number): number =>
     parts.reduce((total, part) => total + of(part), 0);
   return {
@@ -43,6 +47,7 @@ function add(name: string, parts: readonly CampaignResult[]): Sum {
     failed: parts.flatMap(({ failed }) => [...failed]),
     reduced: [...new Set(parts.flatMap(({ reduced }) => [...reduced]))],
     seen,
+    ...(Object.keys(most).length > 0 && { most }),
     seconds: Math.round(sum(({ seconds }) => seconds)),
     nextSeed: nextSeed(parts),
   };

@@ -52,6 +52,14 @@ test('a campaign that saw too little fails as vacuous', async () => {
   assert.deepEqual(failed, ['vacuous: torn 99, expected 100 at least']);
 });
 
+test('what was measured is told by its most, not by its sum', async () => {
+  const tally = new Tally('t', { seed: 1 });
+  tally.ran();
+  for (const measured of [-3, 7, 5]) tally.most('MiB', measured);
+  const { most } = await tally.result(() => undefined);
+  assert.deepEqual(most, { MiB: 7 });
+});
+
 test('a campaign in which nothing was run fails, unless the machine is to blame', async () => {
   const idle = await new Tally('t', { seed: 1 }).result(() => undefined);
   assert.deepEqual(idle.failed, ['vacuous: nothing was run']);
@@ -147,7 +155,7 @@ const rowsOf = (path: string, pattern: RegExp): string[][] =>
     .map((line) => line.split(' | ').map((cell) => cell.replaceAll(/^\| | \|$/g, '')));
 
 const rows = rowsOf('docs/protocol.md', /^\| (?!-|rule |broken build )/);
-const invariants = rowsOf('ARCHITECTURE.md', /^\| (I\d+|P\d+|damage) /);
+const invariants = rowsOf('ARCHITECTURE.md', /^\| (I\d+|P\d+|what|damage) /);
 
 const quoted = (cell: string): string[] =>
   [...cell.matchAll(/"([^"]+)"/g)].map(([, name]) => name ?? '');
@@ -185,6 +193,18 @@ test('each mutant that the protocol and the architecture name is one', () => {
       `${cells[0]}: a mutant that dies`,
     );
     for (const name of named) assert(known.has(name), `${cells[0]}: "${name}"`);
+  }
+});
+
+test('what kills a mutant of an invariant stands beside it', () => {
+  for (const cells of invariants) {
+    const attacks = cells.at(-2) ?? '';
+    for (const name of quoted(cells.at(-1) ?? '')) {
+      const killer = mutants.find((one) => one.name === name)?.killer;
+      if (!killer) continue;
+      const what = 'campaign' in killer ? `prove ${killer.campaign}` : killer.test;
+      assert(attacks.includes(`\`${what}`), `${cells[0]}: "${name}" dies by ${what}`);
+    }
   }
 });
 
