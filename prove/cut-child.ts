@@ -17,7 +17,7 @@ import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { OpenOptions } from '../src/options.ts';
 import type { Holdfast } from '../src/types.ts';
-import { childRows, writersMax } from '../test/support/crash-folder.ts';
+import { childRows, tellParent, writersMax } from '../test/support/crash-folder.ts';
 
 export interface CutOrders {
   readonly options: OpenOptions;
@@ -33,10 +33,6 @@ const { open, HoldfastError } = (await import(
 // A process that is killed does not keep what it compiled for the next one.
 flushCompileCache();
 
-const say = (line: string): void => {
-  process.stdout.write(`${line}\n`);
-};
-
 /** The reason of a rejection, by its code where it is one of ours. */
 const why = (error: unknown): string =>
   error instanceof HoldfastError ? error.code : String(error);
@@ -44,7 +40,7 @@ const why = (error: unknown): string =>
 async function write(holdfast: Holdfast, number: number): Promise<void> {
   const options = { idempotencyKey: String(number) };
   const { repeated } = await holdfast.write('events', childRows(number), options);
-  say(repeated ? `known ${number}` : `${number}`);
+  await tellParent(repeated ? `known ${number}` : `${number}`);
 }
 
 /** Writes until a write is rejected for good, and a little more. */
@@ -64,22 +60,22 @@ async function writeAll(holdfast: Holdfast, first: number): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: writersMax }, writer));
-  say(`failed ${reason}`);
+  await tellParent(`failed ${reason}`);
   await Promise.allSettled(Array.from({ length: writersMax }, () => write(holdfast, next++)));
-  say('done');
+  await tellParent('done');
 }
 
 process.stdin.setEncoding('utf8');
 // Nobody is to be left behind whose campaign is gone.
 process.stdin.once('end', () => process.exit(1));
-say('ready');
+await tellParent('ready');
 const [line] = (await once(process.stdin, 'data')) as [string];
 const { options, first } = JSON.parse(line) as CutOrders;
-say('opening');
+await tellParent('opening');
 try {
   const holdfast = await open(options);
-  say('open');
+  await tellParent('open');
   await writeAll(holdfast, first);
 } catch (error) {
-  say(`failed ${why(error)}`);
+  await tellParent(`failed ${why(error)}`);
 }

@@ -27,6 +27,8 @@ const foldersAtOnce = 3;
 const tellingsMax = 6;
 const writingMsMax = 4;
 const openingMsMax = 250;
+/** In that time it has told more than the kernel keeps for a parent that does not read. */
+const unheardMsMax = 2_000;
 /** What goes wrong so often goes wrong for ever: folders that failed, lives without a word. */
 const failuresMax = 20;
 const silentMax = 100;
@@ -54,13 +56,28 @@ const whileItWrites = (random: Random) => async (started: ChildProcess) => {
   if (ms > 0) await pause(ms);
 };
 
+/** This process stands still, and reads nothing: that one must not get past what it cannot tell. */
+const whileUnheard = (random: Random) => async (started: ChildProcess) => {
+  await whileItWrites(random)(started);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, random.below(unheardMsMax));
+};
+
+const opening = { name: 'killed while opening', of: whileItOpens };
+const unheard = { name: 'killed unheard', of: whileUnheard };
+const writing = { name: 'killed while writing', of: whileItWrites };
+
+/** Unheard before an audit: what it got past untold is seen where no later life tells it. */
+function drawMoment(random: Random, isLast: boolean) {
+  if (isLast && random.chance(0.5)) return unheard;
+  return random.chance(0.1) ? opening : writing;
+}
+
 async function attackFolder(folder: ProcessFolder, random: Random, tally: Tally): Promise<void> {
   for (let kills = 0, silent = 0; kills < killsEach; ) {
-    const isOpeningOnly = random.chance(0.1);
-    const moment = isOpeningOnly ? whileItOpens(random) : whileItWrites(random);
-    const told = await liveAndDie(folder, moment);
-    if (isOpeningOnly) tally.see('killed while opening');
-    else if (told === 0) tally.vacuous();
+    const { name, of } = drawMoment(random, kills === killsEach - 1);
+    const told = await liveAndDie(folder, of(random));
+    tally.see(name);
+    if (told === 0 && of !== whileItOpens) tally.vacuous();
     if (told === 0) {
       if (++silent > silentMax) throw new Error('no process acknowledges anything any more');
       continue;
@@ -118,6 +135,7 @@ async function run(options: CampaignOptions) {
   if (only !== '') return tally.result(attack);
   return tally.result(attack, {
     'killed while opening': 0.03,
+    'killed unheard': 0.1 / killsEach,
     'requests acknowledged': 1,
     'requests known again': 1,
     'folders audited': 0.3 / killsEach,

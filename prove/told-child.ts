@@ -8,7 +8,7 @@ import { setImmediate as oneTurn, setTimeout as pause } from 'node:timers/promis
 import { errorTable, HoldfastError } from '../src/errors.ts';
 import { open } from '../src/index.ts';
 import type { Holdfast } from '../src/types.ts';
-import { childOptions, childRows, writersMax } from '../test/support/crash-folder.ts';
+import { childOptions, childRows, tellParent, writersMax } from '../test/support/crash-folder.ts';
 import { beTraced } from '../test/support/traced.ts';
 import type { Told } from './told-life.ts';
 
@@ -16,10 +16,7 @@ const triesMax = 400;
 const betweenTriesMs = 25;
 const lookMs = 20;
 
-/** Into a pipe, which Node writes at once: in the order in which it happened, before an exit. */
-const tell = (told: Told): void => {
-  process.stdout.write(`${JSON.stringify(told)}\n`);
-};
+const tell = (told: Told): Promise<void> => tellParent(JSON.stringify(told));
 
 /** Anything that is not the product's own is told as what it is, and ends badly. */
 const codeOf = (error: unknown): string =>
@@ -32,11 +29,11 @@ async function writeOne(holdfast: Holdfast, number: number): Promise<boolean> {
   try {
     const options = { idempotencyKey: String(number) };
     const { repeated, id: receipt } = await holdfast.write('events', childRows(number), options);
-    tell({ acknowledged: number, repeated, receipt });
+    await tell({ acknowledged: number, repeated, receipt });
     return true;
   } catch (error) {
     const outcome = error instanceof HoldfastError ? error.outcome : 'unexpected';
-    tell({ refused: number, code: codeOf(error), outcome });
+    await tell({ refused: number, code: codeOf(error), outcome });
     return false;
   }
 }
@@ -64,28 +61,28 @@ process.once('SIGTERM', () => {
 
 async function live(): Promise<void> {
   const holdfast = await open(childOptions(folder, place === 'own' ? 'own' : 'worker'));
-  tell({ opened: true });
+  await tell({ opened: true });
   void holdfast.failed.then(async (error) => {
     // What was durable before it failed is told before: its promises have further to go.
     await oneTurn();
-    tell({ failed: codeOf(error) });
+    await tell({ failed: codeOf(error) });
     for (let i = 0; i < 3; i++) await writeOne(holdfast, next++);
     process.exit(exitOf(error));
   });
   const looking = setInterval(() => {
-    if (holdfast.health().journal.full) tell({ full: true });
+    if (holdfast.health().journal.full) void tell({ full: true });
   }, lookMs);
   await writeAll(holdfast);
   clearInterval(looking);
   // What is not merged by then, the next one merges.
   await holdfast.close({ drainMs: 200 });
-  tell({ closed: true });
+  await tell({ closed: true });
 }
 
 await beTraced();
 try {
   await live();
 } catch (error) {
-  tell({ failed: codeOf(error) });
+  await tell({ failed: codeOf(error) });
   process.exitCode = exitOf(error);
 }

@@ -4,7 +4,7 @@
 import process from 'node:process';
 import { open } from '../../src/index.ts';
 import type { Holdfast } from '../../src/types.ts';
-import { childOptions, childRows, writersMax } from './crash-folder.ts';
+import { childOptions, childRows, tellParent, writersMax } from './crash-folder.ts';
 import { beTraced } from './traced.ts';
 
 async function writeAll(holdfast: Holdfast, [first, last]: readonly [number, number]) {
@@ -13,7 +13,7 @@ async function writeAll(holdfast: Holdfast, [first, last]: readonly [number, num
     while (next <= last) {
       const number = next++;
       await holdfast.write('events', childRows(number), { idempotencyKey: String(number) });
-      process.stdout.write(`${number}\n`);
+      await tellParent(`${number}`);
     }
   });
   await Promise.all(writers);

@@ -1,5 +1,6 @@
 // What the process to be killed and its auditor agree on: where things lie and what is written.
 import { join } from 'node:path';
+import process from 'node:process';
 import type { OpenOptions } from '../../src/options.ts';
 
 const rowsEach = 5;
@@ -28,3 +29,10 @@ export const childRows = (number: number) =>
     const id = number * rowsEach + i;
     return { id, note: `row ${id} `.padEnd(100 + (id % 400), '.') };
   });
+
+/**
+ * Tells the parent a line; resolves when it is on its way. Who waits for that before it goes on has
+ * told all that it got past when it is killed: what a busy parent leaves unread is kept in memory.
+ */
+export const tellParent = (line: string): Promise<void> =>
+  new Promise((resolve) => process.stdout.write(`${line}\n`, () => resolve()));
