@@ -9,6 +9,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as pause } from 'node:timers/promises';
+import { HoldfastError } from '../src/errors.ts';
 import { open } from '../src/index.ts';
 import type { OpenOptions } from '../src/options.ts';
 import type { Holdfast, StreamStatus } from '../src/types.ts';
@@ -25,6 +26,8 @@ import type { CutDisk, CutReport } from './cut-disks.ts';
 import type { CutLife } from './cut-life.ts';
 import { checkBooks, checkTable, Violation } from './oracle.ts';
 
+/** A journal is refused with these where it lacks what was acknowledged; others may pass. */
+const lossCodes: ReadonlySet<string> = new Set(['HF_CORRUPT', 'HF_TARGET']);
 const openingMsMax = 30;
 /** A cut comes after so many acknowledgements at most. */
 const toldMax = 60;
@@ -284,6 +287,7 @@ export class CutJournal {
     try {
       return await open(this.#options('own'));
     } catch (error) {
+      if (!(error instanceof HoldfastError) || !lossCodes.has(error.code)) throw error;
       const kept = `${this.#acknowledged.size} acknowledged requests`;
       throw new Violation('lost', `the journal with ${kept} is not opened: ${String(error)}`);
     }

@@ -198,6 +198,7 @@ async function run(options: CampaignOptions) {
     'faults: real': 0.001,
     'real: second processes refused': 0.0001,
     'real: first owners fenced': 0.0001,
+    'real: stopped for a minute': 0.0001,
     'real: shortages that were survived': 0.0001,
     'real: small heaps': 0.0001,
   });

@@ -25,6 +25,9 @@ const beforeStop = 8;
 /** How long at most it goes on between two tries to stop it. */
 const goOnMsMax = 20;
 const lockedExit = 5;
+const stoppedMs = 60_000;
+/** It must acknowledge so many more once it runs again. */
+const afterStop = 40;
 
 /** A second process, while the first has the directory: it must refuse, and touch nothing. */
 async function refused(folder: ProcessFolder, when: string): Promise<void> {
@@ -129,7 +132,26 @@ async function fenced({ root, tally }: RealAttack): Promise<void> {
   folder.remove();
 }
 
+/** Stopped for a minute amid its writing: whatever it had begun, and its timers, go on. */
+async function stoppedForLong({ root, tally }: RealAttack): Promise<void> {
+  const folder = new ProcessFolder(mkdtempSync(join(root, 'owners-')), 'worker');
+  const life = new ToldLife(folder);
+  assert(await life.untilAcknowledged(beforeStop), 'it writes');
+  life.child.kill('SIGSTOP');
+  await pause(stoppedMs);
+  const before = life.acknowledged;
+  life.child.kill('SIGCONT');
+  assert(await life.untilAcknowledged(before + afterStop), 'it goes on after a minute');
+  life.child.kill('SIGTERM');
+  assert.equal(await life.end(), 0, 'it ends well');
+  assert.equal(life.told.filter((one) => 'refused' in one).length, 0, 'nothing was refused');
+  tally.see('real: stopped for a minute');
+  await folder.audit(tally);
+  folder.remove();
+}
+
 export const owners: Readonly<Record<string, (attack: RealAttack) => Promise<void>>> = {
   'one directory, two processes': oneOwner,
   'a copy of the journal fences the first owner': fenced,
+  'stopped for a minute, the owner goes on': stoppedForLong,
 };

@@ -55,8 +55,8 @@ export async function attackReal({ tally, seed, calls, only }: RealOptions): Pro
     ...servedFaults(isTraced, isRoot),
     ...slowDisks(isTraced, isRoot),
     ...(whyNotThin === undefined ? thinDisks : {}),
-    ...owners,
     ...(hasFakeTime() ? clocks : {}),
+    ...owners,
     ...(isTraced && { [failing]: (one: RealAttack) => failCalls(one, calls) }),
   };
   // A process that is stopped from outside must not leave its mounts behind.
