@@ -2,6 +2,7 @@
 // faults of its disk, faults of the target, jumps of the wall clock.
 
 import type { TargetFault } from '../../test/simulation/simulated-call-fault.ts';
+import { quickMs } from '../../test/simulation/simulated-disk.ts';
 import type { Struck } from '../../test/simulation/simulated-server.ts';
 import { dedupe } from './operator.ts';
 import type { EventKind, EventPlan } from './plan.ts';
@@ -76,6 +77,7 @@ export class Events {
       jump: ({ ms }) => this.#world.clock.jump(ms),
       disk: (fault) => this.#breakDisk(fault),
       full: (full) => this.#full(full),
+      slow: (slow) => this.#slow(slow),
       target: (fault) => this.#onTarget.push({ ...fault }),
       down: ({ ms }) => this.#world.target.down(ms),
       'read-only': ({ ms }) => this.#world.target.readOnly(ms),
@@ -136,6 +138,13 @@ export class Events {
     disk.capacityBytes = disk.usedBytes + bytes;
     this.#later(ms, () => {
       this.#world.disk.capacityBytes = Number.POSITIVE_INFINITY;
+    });
+  }
+
+  #slow({ takesMs, ms }: Of<'slow'>): void {
+    this.#world.disk.takesMsMax = takesMs;
+    this.#later(ms, () => {
+      this.#world.disk.takesMsMax = quickMs;
     });
   }
 

@@ -94,6 +94,7 @@ export type EventPlan = { readonly at: number } & (
       readonly isLasting: boolean;
     }
   | { readonly kind: 'full'; readonly bytes: number; readonly ms: number }
+  | { readonly kind: 'slow'; readonly takesMs: number; readonly ms: number }
   | {
       readonly kind: 'target';
       readonly fault: TargetFault;
@@ -237,8 +238,8 @@ interface Moment {
   readonly streams: readonly StreamPlan[];
 }
 
-/** What is drawn apart: where there are threads at all, columns that change, or duplicates. */
-type EventApart = 'stall' | 'thread dies' | 'retype' | 'dedupe';
+/** What is drawn apart: where there are threads at all, columns that change, and what came later. */
+type EventApart = 'stall' | 'thread dies' | 'retype' | 'dedupe' | 'slow';
 
 /** What an event of each kind is; deaths are drawn apart. */
 const drawEvent: Readonly<Record<Exclude<EventKind, EventApart>, (moment: Moment) => EventPlan>> = {
@@ -349,6 +350,15 @@ function drawThreads(random: Random, untilMs: number) {
   return { threads, events: [...stalls, ...deaths] };
 }
 
+/** For a while each sync, and each file that is made, takes up to so long. */
+function drawSlowness(random: Random, untilMs: number): EventPlan[] {
+  if (random.chance(0.7)) return [];
+  return Array.from({ length: random.pick([1, 1, 2]) }, (): EventPlan => {
+    const takesMs = random.pick([20, 200, 2_000]);
+    return { at: random.below(untilMs), kind: 'slow', takesMs, ms: random.between(5, 500) };
+  });
+}
+
 /** The plan of a seed: always the same. */
 export function drawPlan(seed: bigint): Plan {
   const root = new Random(seed);
@@ -366,6 +376,7 @@ export function drawPlan(seed: bigint): Plan {
     ...events,
     ...changing.events,
     ...deduped.events,
+    ...drawSlowness(root.fork(11), untilMs),
   ];
   return {
     seed: String(seed),

@@ -248,6 +248,7 @@ export class World {
       const isDeath = disk.isDead || error instanceof SimulatedDeath || isExpected(error);
       if (end === 'was forsaken' && !isDeath) this.#wrong ??= error;
     });
+    if (end === 'died' && !this.#served) this.see('lives that died while opening');
     this.#serve(undefined);
     tellGone();
     this.life = undefined;

@@ -33,18 +33,20 @@ export interface Traced {
 
 export interface SimulatedDiskOptions {
   readonly seed?: number;
-  /** What takes its time on a real disk takes up to `slowMsMax` of its time; else a turn. */
+  /** What takes its time on a real disk takes up to `takesMsMax` of its time; else a turn. */
   readonly clock?: Pick<Clock, 'sleep' | 'random'>;
   /** Bytes of all files together. */
   readonly capacityBytes?: number;
 }
 
-const slowMsMax = 4;
+export const quickMs = 4;
 
 export class SimulatedDisk implements Disk {
   readonly trace: Traced[] = [];
   /** May be changed at any time: that is how room is freed. */
   capacityBytes: number;
+  /** So may this: a slow disk. */
+  takesMsMax = quickMs;
   readonly #random: Random;
   readonly #directories = new Map<string, Directory>();
   readonly #databases = new Map<string, SimulatedDatabase>();
@@ -90,6 +92,7 @@ export class SimulatedDisk implements Disk {
   heal(): void {
     this.#plans = [];
     this.capacityBytes = Number.POSITIVE_INFINITY;
+    this.takesMsMax = quickMs;
   }
 
   /** Ends the process that uses this disk: from now on every operation throws. */
@@ -142,6 +145,7 @@ export class SimulatedDisk implements Disk {
       capacityBytes,
       ...(this.#clock ? { clock: this.#clock } : {}),
     });
+    image.takesMsMax = this.takesMsMax;
     const survivors = new Map<SimulatedFile, SimulatedFile>();
     const survive = (file: SimulatedFile, path: string): SimulatedFile => {
       const known = survivors.get(file) ?? survivor(file, path);
@@ -366,7 +370,7 @@ export class SimulatedDisk implements Disk {
   }
 
   async #takeTime(): Promise<void> {
-    if (this.#clock) await this.#clock.sleep(this.#clock.random() * slowMsMax);
+    if (this.#clock) await this.#clock.sleep(this.#clock.random() * this.takesMsMax);
     else await turn();
   }
 
