@@ -189,14 +189,16 @@ interface Plan {
   readonly tally: Tally;
   readonly options: HttpOptions;
   readonly count: number;
+  /** Accept workers of the server; where there are some it is not besieged. */
+  readonly workers: number;
 }
 
 async function attackOne(plan: Plan): Promise<void> {
-  const { folder, tally, options, count } = plan;
+  const { folder, tally, options, count, workers } = plan;
   const { only = '', seed, isTimed = true } = options;
   const wanted = <T extends { readonly name: string }>(all: readonly T[]): readonly T[] =>
     all.filter(({ name }) => name.includes(only));
-  const besieged = wanted(sieges);
+  const besieged = workers === 0 ? wanted(sieges) : [];
   const site = new Site(folder);
   const attack = new HttpAttack(site, tally);
   const each = async (name: string, work: () => Promise<void>): Promise<void> => {
@@ -208,7 +210,7 @@ async function attackOne(plan: Plan): Promise<void> {
     tally.progress(tally.runs, count);
   };
   try {
-    await site.start({ tokens: tokenList });
+    await site.start({ tokens: tokenList, workers });
     // From now on guesses of others do not lock out the audit.
     await site.books('events');
     for (const lie of wanted(lies)) await each(lie.name, () => attack.lie(lie));
@@ -221,7 +223,8 @@ async function attackOne(plan: Plan): Promise<void> {
       } else await each(siege.name, () => attack.besiege(siege, isTimed));
     }
     const random = new Random(seed);
-    for (let number = 0; only === '' && tally.runs < count; number++) {
+    const isDrawn = workers === 0 && only === '';
+    for (let number = 0; isDrawn && tally.runs < count; number++) {
       const body = drawBody(random, number);
       await each(`${body.name}, seed ${seed}`, () => attack.send(body));
     }
@@ -241,7 +244,11 @@ async function run(options: HttpOptions): Promise<CampaignResult> {
   const attack = async (): Promise<void> => {
     try {
       if ('route'.startsWith(only)) await attackAllRoutes(`${root}-routes`, tally);
-      if (only !== 'route') await attackOne({ folder: `${root}-one`, tally, options, count });
+      for (const workers of only === 'route' ? [] : [2, 0]) {
+        const folder = `${root}-of-${workers}`;
+        await attackOne({ folder, tally, options, count, workers });
+        tally.see(`servers with ${workers} accept workers`);
+      }
     } finally {
       for (const signal of signals) process.off(signal, leave);
     }
@@ -259,12 +266,13 @@ const floors = {
   'rows of attackers that were taken': 0.1,
   'tokens looked for': 0,
   'loads that were sent wrong': 0,
+  'servers with 2 accept workers': 0,
 };
 
 export const httpCampaign: Campaign = {
   name: 'http',
   unit: 'attacks on a server: requests, bodies, tokens, sieges',
-  countShort: 700,
+  countShort: 850,
   countLong: 8_000,
   countPart: 1_000,
   run,

@@ -169,7 +169,7 @@ async function checkOpening(disk: SimulatedDisk, tally: Tally, random: Random): 
 const realEvery = 4;
 
 /** One state of so many is opened for good. */
-const openingEvery = 1_500;
+const openingEvery = 300;
 
 interface Round {
   readonly tally: Tally;

@@ -49,6 +49,8 @@ const refusedNdjson: Readonly<Record<string, Text>> = {
   'an escape that is none': '{"id":1,"note":"\\x41"}',
   'a line break in a string': '{"id":1,"note":"a\nb"}',
   'a comment': '{"id":1,/* hidden */"note":"a"}',
+  'a column twice': '{"id":1,"note":"a","note":"b"}',
+  'the key twice': '{"id":1,"id":2,"note":"a"}',
   'two rows on one line': '{"id":1}{"id":2}',
   'an array among the lines': '[{"id":1}]',
   'one bad line among 500': `${good(300)}{"id":"none"}\n${good(199)}`,
@@ -74,6 +76,7 @@ const refusedJson: Readonly<Record<string, string>> = {
   'a comma too many': '[{"id":1},]',
   'more after its end': '[{"id":1}] {"id":2}',
   'a number for a row': '[1]',
+  'a column twice': '[{"id":1,"note":"a","note":"b"}]',
 };
 
 /** Numbers at which a double would have been somebody else. */
