@@ -215,8 +215,9 @@ class Server implements MariadbServer {
 
   async #end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
-    if (!child) return;
     this.#child = undefined;
+    // One that did not start has ended by itself.
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, 'exit');
     child.kill(signal);
     await exited;
