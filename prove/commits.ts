@@ -5,37 +5,27 @@
 // the fault is gone: every row must come to its end once, with or without a key, and the books must
 // say so.
 //
+// A cell of the matrix is a statement as it is sent on a route of its batch, a fault and a fate
+// (commit-cells.ts). What was to be struck and did not come up is struck again; no cell may be left.
+//
 // What this shows: the answer to a commit may be lost at any byte. It shows it for these versions
 // of the servers and drivers, one batch at a time.
 import { Random } from '../test/simulation/random.ts';
 import { hasMariadb } from '../test/support/mariadb.ts';
 import type { DatabaseServer, Engine } from '../test/support/pairs.ts';
 import { engines, type Pair, startPair, startServer } from '../test/support/pairs.ts';
-import type { Fault, Strike } from '../test/support/proxy.ts';
+import type { Strike } from '../test/support/proxy.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
-import { finder, isCommit, Listener, type Mark, purposeOf } from './commit-marks.ts';
+import { type Case, cellOf, coreOf, type Fate, fates, faults, inOrder } from './commit-cells.ts';
+import { finder, isCommit, Listener, type Mark, routes } from './commit-marks.ts';
 import { type Scenario, scenarios } from './commit-scenarios.ts';
 import { type Ground, World } from './commit-world.ts';
 
-/** With the last one a COMMIT comes to the server after all, when others have done its work. */
-const faults = ['before', 'after', 'half', 'hang', 'hold'] as const satisfies readonly Fault[];
-const fates = ['same server', 'restarted', 'failed over', 'failed over, behind'] as const;
-type Fate = (typeof fates)[number];
-
-interface Case {
-  readonly name: string;
-  readonly engine: Engine;
-  readonly scenario: Scenario;
-  readonly mark: Mark;
-  readonly fault: (typeof faults)[number];
-  readonly fate: Fate;
-}
-
-/** A statement may not come at all where its batch was divided in another way. */
-const cellsMissedMax = 6;
+/** A statement may not come up where its batch was divided in another way: so often it is tried. */
+const triesMax = 5;
 /** Worlds at once on a server that stays, and those that share a restart or a failover. */
-const worldsAtOnce = 6;
-const worldsEach = 16;
+const worldsAtOnce = 8;
+const worldsEach = 32;
 
 /** What happens to a server under a group of worlds. */
 interface Fortune {
@@ -52,9 +42,10 @@ interface Struck {
 }
 
 class Attack {
-  /** Of the matrix, those that were not struck yet. */
-  readonly #cells = new Set<string>();
-  #cellsExpected = 0;
+  /** By their cells. */
+  readonly #cases = new Map<string, Case[]>();
+  readonly #struck = new Set<string>();
+  readonly #demanded = new Set<string>();
   readonly #tally: Tally;
   readonly #isBrief: boolean;
   readonly #progress: () => void;
@@ -69,35 +60,43 @@ class Attack {
     return this.#isBrief && this.#tally.failures > 0;
   }
 
-  expect(cases: readonly Case[]): void {
-    for (const one of cases) this.#cells.add(cellOf(one));
-    this.#cellsExpected = this.#cells.size;
+  know(cases: readonly Case[]): void {
+    for (const one of cases) {
+      const cell = cellOf(one);
+      this.#cases.set(cell, [...(this.#cases.get(cell) ?? []), one]);
+    }
   }
 
-  /** Where there were cases enough for each cell, hardly one may have been missed. */
-  mustBeWhole(count: number): void {
-    this.#tally.see('cells that were missed', this.#cells.size);
-    if (count < this.#cellsExpected || this.#cells.size <= cellsMissedMax) return;
-    this.#tally.fail(`vacuous: not struck: ${[...this.#cells].join('; ')}`);
+  demand(cells: Iterable<string>): void {
+    for (const cell of cells) this.#demanded.add(cell);
+  }
+
+  /** A case of each cell that is demanded and was not struck yet. */
+  missed(random: Random): Case[] {
+    const missed = [...this.#demanded].filter((cell) => !this.#struck.has(cell));
+    return missed.flatMap((cell) => {
+      const cases = this.#cases.get(cell) ?? [];
+      return cases[random.below(cases.length)] ?? [];
+    });
   }
 
   /** Cases on a server that stays, several beside each other. */
   async quiet(ground: Ground, cases: readonly Case[]): Promise<void> {
-    const left = [...cases];
-    const work = async (): Promise<void> => {
-      for (let one = left.shift(); one && !this.isOver; one = left.shift()) {
-        await this.group(ground, [one], { befall: async () => ground.primary });
-      }
-    };
-    await allEnded(Array.from({ length: worldsAtOnce }, work));
+    await inTurn(cases, async (one) => {
+      if (!this.isOver) await this.group(ground, [one], { befall: async () => ground.primary });
+    });
   }
 
   /** Strikes all, lets `befall` happen to their server, and looks at the one that it leads to. */
   async group(ground: Ground, cases: readonly Case[], { befall, prepare }: Fortune): Promise<void> {
     const struck: Struck[] = [];
     try {
+      const begin = async (one: Case): Promise<void> => {
+        struck.push(await this.#begin(ground, one));
+      };
       // The first makes Holdfast's own tables; and not all at once.
-      for (const one of cases) struck.push(await this.#begin(ground, one));
+      await inTurn(cases.slice(0, 1), begin);
+      await inTurn(cases.slice(1), begin);
       await prepare?.();
       await Promise.all(struck.map(({ world }) => world.write(world.scenario.sent)));
       await Promise.all(
@@ -123,10 +122,12 @@ class Attack {
     if (!strike.isHit) tally.vacuous();
     else {
       tally.see('struck');
-      if (this.#cells.delete(cellOf(one))) tally.see('cells of the matrix');
+      if (!this.#struck.has(cellOf(one))) tally.see('cells of the matrix');
+      this.#struck.add(cellOf(one));
       tally.see(`${one.engine}: struck`);
       tally.see(`${one.fault}: struck`);
       tally.see(`${one.fate}: struck`);
+      tally.see(`${one.mark.route}: struck`);
       if (isCommit(one.mark)) tally.see('commits struck');
     }
     try {
@@ -147,6 +148,15 @@ class Attack {
 
 /** The statements of a scenario's batch on a server. */
 async function marksOf(scenario: Scenario, ground: Ground): Promise<Mark[]> {
+  const commits = scenario.stream.route === 'staged' ? 2 : 1;
+  for (let tries = 0; tries < triesMax; tries++) {
+    const marks = await listen(scenario, ground);
+    if (marks.filter(isCommit).length === commits) return marks;
+  }
+  throw new Error(`${scenario.name}: ${triesMax} times it was not one batch`);
+}
+
+async function listen(scenario: Scenario, ground: Ground): Promise<Mark[]> {
   const world = await World.open(scenario, ground);
   const listener = new Listener();
   world.proxy.onTurn = (turn) => listener.hear(turn);
@@ -173,25 +183,13 @@ async function casesOf(ground: Ground, only: string): Promise<Case[]> {
       for (const fault of faults) {
         if (fault === 'hold' && !isCommit(mark)) continue;
         for (const fate of meant.length > 0 ? meant.slice(-1) : fates) {
-          const name = [engine, scenario.name, fate, fault, mark.name].join(', ');
+          const name = [engine, scenario.name, mark.route, fate, fault, mark.name].join(', ');
           cases.push({ name, engine, scenario, mark, fault, fate });
         }
       }
     }
   }
   return cases.filter(({ name }) => only.split('; ').every((part) => name.includes(part)));
-}
-
-/** What a statement is for, how it is struck, and what becomes of its server. */
-const cellOf = ({ mark, fault, fate }: Case): string => `${purposeOf(mark)}, ${fault}, ${fate}`;
-
-/** By chance, but one of each cell before the others: so that few of them leave none out. */
-function inOrder(cases: readonly Case[], random: Random): Case[] {
-  const ranked = cases.map((one) => ({ one, rank: random.next() }));
-  ranked.sort((a, b) => a.rank - b.rank);
-  const cells = new Map(ranked.toReversed().map(({ one }) => [cellOf(one), one]));
-  const first = new Set(cells.values());
-  return [...first, ...ranked.map(({ one }) => one).filter((one) => !first.has(one))];
 }
 
 const chunks = (cases: readonly Case[], size: number): Case[][] =>
@@ -249,27 +247,54 @@ async function attackEngine(engine: Engine, whole: Whole): Promise<void> {
   const primary = await startServer(engine);
   const ground = { engine, primary };
   try {
+    const all = await casesOf(ground, only);
+    if (all.length === 0) throw new Error(`nothing is named "${only}"`);
+    attack.know(all);
+    if (only === '' && total >= commitsCampaign.countShort) attack.demand(coreOf(all));
+    const random = (round: number): Random => new Random(seed * 1_000 + round);
     for (let left = whole.count, round = 0; left > 0 && !attack.isOver; round++) {
-      const all = inOrder(await casesOf(ground, only), new Random(seed * 1_000 + round));
-      const cases = all.slice(0, left);
-      if (cases.length === 0) throw new Error(`nothing is named "${only}"`);
-      if (round === 0) attack.expect(all);
+      const cases = inOrder(all, random(round)).slice(0, left);
+      attack.demand(cases.map(cellOf));
       left -= cases.length;
-      const of = (fate: Fate): Case[] => cases.filter((one) => one.fate === fate);
-      const single = async (): Promise<void> => {
-        await attack.quiet(ground, of('same server'));
-        await restart(attack, ground, of('restarted'));
-      };
-      const paired = async (): Promise<void> => {
-        await failOver(attack, engine, of('failed over'));
-        await failOver(attack, engine, of('failed over, behind'));
-      };
-      await allEnded([single(), paired()]);
+      await strike(attack, ground, cases);
     }
-    if (only === '') attack.mustBeWhole(whole.count);
+    for (let tries = 0; tries < triesMax && !attack.isOver; tries++) {
+      await strike(attack, ground, attack.missed(random(tries)));
+    }
+    for (const { name } of attack.missed(random(0))) tally.fail(`vacuous: not struck: ${name}`);
+    if (only === '') mustHaveAllRoutes(all, tally);
   } finally {
     await primary.stop();
   }
+}
+
+async function strike(attack: Attack, ground: Ground, cases: readonly Case[]): Promise<void> {
+  const of = (fate: Fate): Case[] => cases.filter((one) => one.fate === fate);
+  const single = async (): Promise<void> => {
+    await attack.quiet(ground, of('same server'));
+    await restart(attack, ground, of('restarted'));
+  };
+  const paired = async (): Promise<void> => {
+    await failOver(attack, ground.engine, of('failed over'));
+    await failOver(attack, ground.engine, of('failed over, behind'));
+  };
+  await allEnded([single(), paired()]);
+}
+
+function mustHaveAllRoutes(cases: readonly Case[], tally: Tally): void {
+  for (const route of routes) {
+    if (cases.some(({ mark }) => mark.route === route && isCommit(mark))) continue;
+    tally.fail(`vacuous: no batch of ${cases[0]?.engine} was committed on the route "${route}"`);
+  }
+}
+
+/** Some at a time. */
+async function inTurn<T>(all: readonly T[], use: (one: T) => Promise<void>): Promise<void> {
+  const left = [...all];
+  const work = async (): Promise<void> => {
+    for (let one = left.shift(); one !== undefined; one = left.shift()) await use(one);
+  };
+  await allEnded(Array.from({ length: worldsAtOnce }, work));
 }
 
 /** Whatever becomes of one, the others use the servers until they end. */
@@ -296,14 +321,15 @@ async function run(options: CampaignOptions) {
     ...Object.fromEntries(here.map((engine) => [`${engine}: struck`, 0.8 / here.length])),
     ...Object.fromEntries(faults.map((fault) => [`${fault}: struck`, 0.001])),
     ...Object.fromEntries(fates.map((fate) => [`${fate}: struck`, 0.08])),
+    ...Object.fromEntries(routes.map((route) => [`${route}: struck`, 0.05])),
   });
 }
 
 export const commitsCampaign: Campaign = {
   name: 'commits',
   unit: 'statements of a batch struck',
-  countShort: 240,
+  countShort: 520,
   countLong: 3_000,
-  countPart: 750,
+  countPart: 2_000,
   run,
 };
