@@ -67,15 +67,15 @@ async function attack({ name, engine, kind }: Case, tally: Tally): Promise<void>
 }
 
 async function run(options: CampaignOptions) {
-  const { count = failoversCampaign.countShort, only = '', seed } = options;
+  const { count = failoversCampaign.countShort, only = '', seed, isShort } = options;
   const tally = new Tally('failovers', options);
   const here = engines.filter((engine) => engine !== 'MariaDB' || hasMariadb('MariaDB 10.11'));
   if (here.length < engines.length) tally.reduce('there is no MariaDB on this machine');
-  // One of each in turn, so that a few runs have some of everything.
+  // One of each in turn, from the first one on with seed 1: what a short run must have seen.
   const each = here.map((engine) => casesOf(engine).filter(({ name }) => name.includes(only)));
   const inTurn = async (cases: readonly Case[], runs: number): Promise<void> => {
     for (let i = 0; i < runs; i++) {
-      const one = cases[(seed + i) % cases.length];
+      const one = cases.at((seed - 1 + i) % cases.length);
       if (!one) return;
       await attack(one, tally);
       tally.progress(tally.runs, count);
@@ -90,6 +90,10 @@ async function run(options: CampaignOptions) {
   return tally.result(all, {
     'rows that the database had lost': 1,
     'rows checked': 1,
+    ...(isShort && {
+      'confirmed rows not in the journal any more': 0,
+      'an old primary refused': 0,
+    }),
   });
 }
 
