@@ -25,7 +25,7 @@ import { type Ground, World } from './commit-world.ts';
 const triesMax = 5;
 /** Worlds at once on a server that stays, and those that share a restart or a failover. */
 const worldsAtOnce = 8;
-const worldsEach = 32;
+const worldsEach = 20;
 
 /** What happens to a server under a group of worlds. */
 interface Fortune {
