@@ -32,9 +32,9 @@ export const cellOf = ({ mark, fault, fate }: Case): string =>
   [statementOf(mark), fault, fate].join('; ');
 
 /**
- * The cells that no run may leave out: a COMMIT meets every fault with every fate; another statement
- * meets every fault, and every fate with one of them. Statement by statement the two are paired in
- * another way.
+ * The cells that no run may leave out. A COMMIT meets every fault with every fate. Another
+ * statement meets every fault once and every fate once; which with which, changes from one
+ * statement to the next.
  */
 export function coreOf(cases: readonly Case[]): Set<string> {
   const statements = [...new Set(cases.map(({ mark }) => statementOf(mark)))];

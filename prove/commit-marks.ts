@@ -15,7 +15,7 @@ export const routes = [
   'merge',
   'merge, row by row',
 ] as const;
-export type Route = (typeof routes)[number];
+type Route = (typeof routes)[number];
 
 export interface Mark {
   readonly route: Route;

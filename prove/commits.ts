@@ -6,7 +6,8 @@
 // say so.
 //
 // A cell of the matrix is a statement as it is sent on a route of its batch, a fault and a fate
-// (commit-cells.ts). What was to be struck and did not come up is struck again; no cell may be left.
+// (commit-cells.ts). A short run has the core of it, each part of a long one the whole. What was to
+// be struck and did not come up is struck again; no cell may be left.
 //
 // What this shows: the answer to a commit may be lost at any byte. It shows it for these versions
 // of the servers and drivers, one batch at a time.
