@@ -6,8 +6,8 @@
 //   O2  nothing is served that was not sent, byte for byte: checkRecovered, checkTable
 //   O3  each row is in its table once: checkTable
 //   O4  what is recovered is a prefix, per lane, without gaps: checkRecovered
-//   O5  after a failed write or sync nothing is acknowledged: test/support/crash-world.ts
-//   O6  every refusal says 'not written' or 'unknown': test/support/crash-world.ts
+//   O5  after a failed write or sync nothing is acknowledged: test/support/process-world.ts
+//   O6  every refusal says 'not written' or 'unknown': test/support/process-world.ts
 //   O7  a segment goes only when its records are settled: checkRecovered
 //   O8  a repeated key is answered as before, with other rows refused: crash-world.ts
 //   O9  recovery changes nothing that it found, and may itself crash: states.ts

@@ -7,7 +7,7 @@ import { basename, join } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 import { deserialize } from 'node:v8';
-import { directory } from '../test/support/crash-world.ts';
+import { directory } from '../test/support/process-world.ts';
 import type { Logged, Operation } from './disk-log.ts';
 
 const child = join(import.meta.dirname, 'recorded-child.ts');

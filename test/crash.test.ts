@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readJournal } from '../src/journal/recovery.ts';
 import type { SimulatedDisk } from './simulation/simulated-disk.ts';
-import { directory, World } from './support/crash-world.ts';
+import { World } from './support/crash-world.ts';
+import { directory } from './support/process-world.ts';
 
 /** Calls that change what the disk holds; before any other one it holds the same. */
 const changing = /^(?:open create|write|sync|rename|remove|syncDirectory|database|lock|release)$/;

@@ -15,7 +15,8 @@ import { Platter } from '../prove/platter.ts';
 import { promiseOf, withPromise } from '../prove/promise.ts';
 import { firstDifference, firstUnasked } from '../prove/recorded.ts';
 import { record } from '../prove/states.ts';
-import { directory, World } from './support/crash-world.ts';
+import { World } from './support/crash-world.ts';
+import { directory } from './support/process-world.ts';
 
 const isKind = (kind: string) => (error: unknown) =>
   error instanceof Violation && error.kind === kind;

@@ -1,20 +1,15 @@
-// A world in which processes die: one target and one clock that live on, and the disk that each
-// process leaves to the next.
+// The world of the crash tests: two streams on the direct route, and a sender whose requests are
+// sent again by each process until all are acknowledged.
 import assert from 'node:assert/strict';
-import { setImmediate as turn } from 'node:timers/promises';
 import { checkBooks, checkTable } from '../../prove/oracle.ts';
-import type { Disk } from '../../src/disk.ts';
 import { HoldfastError } from '../../src/errors.ts';
-import { open, type Ports } from '../../src/holdfast.ts';
 import type { OpenOptions } from '../../src/options.ts';
 import type { Holdfast } from '../../src/types.ts';
-import { SimulatedClock } from '../simulation/simulated-clock.ts';
-import { SimulatedDisk } from '../simulation/simulated-disk.ts';
-import { SimulatedTarget } from '../simulation/simulated-target.ts';
+import type { SimulatedDisk } from '../simulation/simulated-disk.ts';
 import { allRequests, endsOf, finalBooks, rowsIn, Sender } from './crash-sender.ts';
+import { directory, ProcessWorld } from './process-world.ts';
 import { column } from './rows.ts';
 
-export const directory = '/journal';
 const streamNames = ['orders', 'events'] as const;
 
 const options: OpenOptions = {
@@ -53,28 +48,15 @@ interface Run {
   readonly settles?: boolean;
 }
 
-export class World {
-  readonly clock: SimulatedClock;
-  readonly target: SimulatedTarget;
+export class World extends ProcessWorld {
   readonly sender: Sender;
-  disk: SimulatedDisk;
-  /** What stands between a process and its disk. */
-  wrap: (disk: SimulatedDisk) => Disk = (disk) => disk;
-  /** What else goes on while a process lives; begun with each, and ended with it. */
-  beside: () => Promise<void> = async () => undefined;
   /** Whether all that `beside` may break is broken. */
   isCalm: () => boolean = () => true;
 
-  readonly #options: OpenOptions;
-
   constructor({ seed = 1, standby = false, latencyMsMax = 8 }: WorldOptions = {}) {
-    const clock = new SimulatedClock({ seed });
-    this.clock = clock;
-    this.sender = new Sender(clock);
-    this.disk = new SimulatedDisk({ seed });
-    const onDeath = () => this.disk.die();
-    this.target = new SimulatedTarget({ clock, latencyMsMax, onDeath, standby });
-    this.#options = { ...options, confirm: standby ? 'standby' : 'commit' };
+    const confirm = standby ? 'standby' : 'commit';
+    super({ seed, options: { ...options, confirm }, target: { latencyMsMax, standby } });
+    this.sender = new Sender(this.clock);
     this.target.createTable('orders', { columns, key: ['id'] });
     this.target.createTable('events', { columns, key: [] });
   }
@@ -82,24 +64,6 @@ export class World {
   /** Rows in both tables together. */
   get rowCount(): number {
     return streamNames.reduce((sum, name) => sum + this.target.rows(name).length, 0);
-  }
-
-  /** A process from its start to its death or its end; says whether it died. */
-  async live(work: (holdfast: Holdfast) => Promise<void>): Promise<'died' | 'ended'> {
-    const { disk, clock, target } = this;
-    const ports: Ports = { disk: this.wrap(disk), clock, target };
-    void this.beside();
-    const life = (async () => work(await open(this.#options, ports)))();
-    try {
-      await clock.run(Promise.race([life, disk.died]));
-    } catch (error) {
-      if (!disk.isDead) throw error;
-    } finally {
-      // Whatever of it can still go on does so before the next process begins.
-      await turn();
-      clock.abandon();
-    }
-    return disk.isDead ? 'died' : 'ended';
   }
 
   /** All that was not acknowledged is sent, and the journal is closed once it is drained. */
@@ -114,37 +78,9 @@ export class World {
     await holdfast.close();
   }
 
-  /**
-   * The same with errors below. Once the journal has failed nothing may be acknowledged; then
-   * the process leaves.
-   */
-  async runUntilFailure(how: Run = {}): Promise<'failed' | 'died' | 'ended'> {
-    let isFailed = false;
-    try {
-      return await this.live(async (holdfast) => {
-        try {
-          await this.#sendAndClose(holdfast, how);
-        } catch (error) {
-          isFailed = error instanceof HoldfastError && error.code === 'HF_JOURNAL_FAILED';
-          if (isFailed) await this.#checkRefusing(holdfast);
-          throw error;
-        }
-      });
-    } catch (error) {
-      assert(isExpected(error), error instanceof Error ? error : String(error));
-      return 'failed';
-    }
-  }
-
-  async #checkRefusing(holdfast: Holdfast): Promise<void> {
-    const refused = holdfast.write('events', { id: 1_000_000, note: 'never taken' });
-    const isRefusal = (error: unknown): boolean =>
-      error instanceof HoldfastError &&
-      error.code === 'HF_JOURNAL_FAILED' &&
-      error.outcome === 'not written';
-    await assert.rejects(refused, isRefusal);
-    const error = await holdfast.failed;
-    assert(isExpected(error), error);
+  /** The same with errors below. */
+  runUntilFailure(how: Run = {}): Promise<'failed' | 'died' | 'ended'> {
+    return this.liveUntilFailure((holdfast) => this.#sendAndClose(holdfast, how));
   }
 
   /** The same; then what its end left is the disk. */
@@ -184,13 +120,6 @@ export class World {
         await clock.sleep(3);
       }
     };
-  }
-
-  /** What the end of the process left is the disk from now on. */
-  leave(end: (disk: SimulatedDisk) => SimulatedDisk): void {
-    const { disk: dead } = this;
-    this.disk = end(dead);
-    dead.dispose();
   }
 
   /**
@@ -280,18 +209,3 @@ export class World {
     assert.equal(letters.length, finalBooks('orders').deadLetters);
   }
 }
-
-const expected = new Set(
-  ['HF_JOURNAL_FAILED', 'HF_JOURNAL_FULL', 'HF_TARGET'].concat([
-    'EIO',
-    'ENOSPC',
-    'EDQUOT',
-    'EROFS',
-    'EFBIG',
-    'EMFILE',
-  ]),
-);
-
-/** What errors below may make of a call: our refusal, or at open the disk's own error. */
-const isExpected = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && expected.has(String(error.code));
