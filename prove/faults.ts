@@ -1,7 +1,8 @@
 // Campaign `faults`: the k-th operation of the disk, or the k-th call of the target, fails: for
 // every k, with every error that it may give, once and from then on; in a life that begins with an
 // empty directory and in one that recovers. Then the fault is gone, and what was acknowledged must
-// come to its table once. Beside it, real processes meet real faults (real-faults.ts).
+// come to its table once. The same is done in a world in which somebody sees to things
+// (tended-faults.ts). Beside it, real processes meet real faults (real-faults.ts).
 import { Random } from '../test/simulation/random.ts';
 import { type TargetFault, targetFaults } from '../test/simulation/simulated-call-fault.ts';
 import type { Traced } from '../test/simulation/simulated-disk.ts';
@@ -9,6 +10,7 @@ import { type Fault, faultsOf } from '../test/simulation/simulated-fault.ts';
 import { World } from '../test/support/crash-world.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
 import { attackReal } from './real-faults.ts';
+import { attackTended } from './tended-faults.ts';
 
 interface DiskCase {
   readonly on: 'disk';
@@ -47,6 +49,11 @@ const killAt = 90;
 const real = 'real';
 /** Of the count, calls of real processes that fail. */
 const realCallsShare = 0.03;
+
+/** Likewise: `--only tended`, and what the name of an operation there holds. */
+const tended = 'tended';
+/** Beyond the count, faults in the tended world. */
+const tendedShare = 0.25;
 
 async function startRecovering(world: World): Promise<void> {
   world.disk.inject({ fault: 'die', at: killAt });
@@ -174,12 +181,17 @@ async function run(options: CampaignOptions) {
   const tally = new Tally('faults', options);
   const attack = async (): Promise<void> => {
     const isReal = only.startsWith(real);
+    const isTended = only.startsWith(tended);
+    const isWhole = only === '' && !isBrief;
     const calls = Math.ceil(count * realCallsShare);
     const part = { tally, seed, calls, only: only.slice(real.length) };
     // Mutants of the simulated disk are asked for by a brief campaign: that alone, then.
-    const attacks = isReal || (only === '' && !isBrief) ? [attackReal(part)] : [];
-    if (!isReal) attacks.push(attackSimulated({ tally, seed, count, only }));
+    const attacks = isReal || isWhole ? [attackReal(part)] : [];
+    if (!isReal && !isTended) attacks.push(attackSimulated({ tally, seed, count, only }));
     await Promise.all(attacks);
+    const share = isWhole ? Math.ceil(count * tendedShare) : count;
+    const those = { tally, seed, count: share, only: only.slice(tended.length) };
+    if (isTended || isWhole) await attackTended(those);
   };
   if (only !== '' || isBrief) return tally.result(attack);
   return tally.result(attack, {
@@ -195,6 +207,11 @@ async function run(options: CampaignOptions) {
     'late calls that were refused or ended': 0.005,
     'deaths in a call of the target': 0.01,
     'with acknowledgements before it': 0.3,
+    'faults: tended disk': 0.05,
+    'faults: tended target': 0.05,
+    'tended: lives that made copies': 0.05,
+    'tended: doubles taken out': 0.05,
+    'tended: worlds with lost records': 0.05,
     'faults: real': 0.001,
     'real: second processes refused': 0.0001,
     'real: first owners fenced': 0.0001,

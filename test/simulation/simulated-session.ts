@@ -8,6 +8,7 @@ import { isLost } from '../../src/merge/lost.ts';
 import type { Staging } from '../../src/target/staging.ts';
 import {
   type Claim,
+  type Contention,
   type DeadLetter,
   type DeadLetterId,
   type LaneState,
@@ -35,6 +36,8 @@ export interface SessionParts {
   position(): string;
   isReplicated(position: string): boolean;
   readonly prepared: { isPrepared: boolean };
+  /** What it tells of waits; left out: nothing, and nobody needs to ask. */
+  readonly contention?: Contention;
 }
 
 const read = { writes: false } as const;
@@ -232,8 +235,9 @@ export class SimulatedSession implements Session, Caller {
     return this.#call({ name: 'drop', ...write, body });
   }
 
-  async contention(): Promise<undefined> {
-    // Nothing waits here.
+  async contention(): Promise<Contention | undefined> {
+    const { contention } = this.#parts;
+    return contention && this.#call({ name: 'contention', ...read, body: () => contention });
   }
 
   position(): Promise<string> {

@@ -2,7 +2,7 @@
 // and a fault strikes the k-th, or those that `strike` says. It is deterministic: what is drawn, it
 // asks of its clock.
 import type { Clock } from '../../src/clock.ts';
-import type { Capabilities, Session, Target } from '../../src/target/target.ts';
+import type { Capabilities, Contention, Session, Target } from '../../src/target/target.ts';
 import type { TargetFault } from './simulated-call-fault.ts';
 import {
   type Caller,
@@ -25,6 +25,8 @@ export interface SimulatedTargetOptions extends ServerOptions {
   readonly mergersMax?: number;
   /** `replicate()` and `follow()` say what the standby has. */
   readonly standby?: boolean;
+  /** What each session tells of waits, when it is asked; left out: nothing, and without a call. */
+  readonly contention?: Contention;
 }
 
 export interface TableShape {
@@ -51,6 +53,7 @@ export class SimulatedTarget implements Target {
   readonly #clock: Clock;
   readonly #prepared = { isPrepared: false };
   #history = 1;
+  readonly #contention: Pick<SimulatedTargetOptions, 'contention'>;
   #sessions = 0;
   #replicated = 0;
   /** How far the standby is behind; undefined while it follows only when it is told to. */
@@ -59,6 +62,7 @@ export class SimulatedTarget implements Target {
   constructor(options: SimulatedTargetOptions) {
     const { clock, loadersMax = 2, mergersMax = 2, standby = false } = options;
     this.#clock = clock;
+    this.#contention = options.contention ? { contention: options.contention } : {};
     this.store = new SimulatedStore(() => clock.monotonicMs());
     this.server = new SimulatedServer(options);
     this.capabilities = { loadersMax, mergersMax, standby };
@@ -204,6 +208,7 @@ export class SimulatedTarget implements Target {
       id: String(++this.#sessions),
       identity: this.identity,
       prepared: this.#prepared,
+      ...this.#contention,
       position: () => (this.capabilities.standby ? String(this.store.commits) : ''),
       isReplicated: (position) => this.isReplicated(position),
     });

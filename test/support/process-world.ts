@@ -20,6 +20,7 @@ export interface ProcessWorldOptions {
   readonly options: OpenOptions;
   readonly target: Omit<SimulatedTargetOptions, 'clock' | 'onDeath'>;
   readonly clock?: SimulatedClockOptions;
+  readonly diskBytes?: number;
 }
 
 export class ProcessWorld {
@@ -34,10 +35,11 @@ export class ProcessWorld {
   beside: () => Promise<void> = async () => undefined;
   readonly #options: OpenOptions;
 
-  constructor({ seed, options, target, clock: clockOptions }: ProcessWorldOptions) {
+  constructor({ seed, options, target, clock: clockOptions, diskBytes }: ProcessWorldOptions) {
     const clock = new SimulatedClock({ seed, ...clockOptions });
     this.clock = clock;
-    this.disk = new SimulatedDisk({ seed });
+    const room = diskBytes === undefined ? {} : { capacityBytes: diskBytes };
+    this.disk = new SimulatedDisk({ seed, ...room });
     const onDeath = () => this.disk.die();
     this.target = new SimulatedTarget({ ...target, clock, onDeath });
     this.#options = options;
