@@ -5,10 +5,10 @@
 //   O1  acknowledged ⇒ in the journal or at its end in the target: checkRecovered, checkTable
 //   O2  nothing is served that was not sent, byte for byte: checkRecovered, checkTable
 //   O3  each row is in its table once: checkTable
-//   O4  what is recovered is a prefix, per lane, without gaps: checkRecovered
+//   O4  what is recovered is a prefix, per lane, without gaps: checkRecovered, checkServed
 //   O5  after a failed write or sync nothing is acknowledged: test/support/process-world.ts
 //   O6  every refusal says 'not written' or 'unknown': test/support/process-world.ts
-//   O7  a segment goes only when its records are settled: checkRecovered
+//   O7  a segment goes only when its records are settled, or copied: checkRecovered, checkServed
 //   O8  a repeated key is answered as before, with other rows refused: crash-world.ts
 //   O9  recovery changes nothing that it found, and may itself crash: states.ts
 //   O10 once faults stop, everything is settled: crash-world.ts `settled`
@@ -22,6 +22,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { crc32 } from 'node:zlib';
 import type { Disk } from '../src/disk.ts';
 import { payloadOf, type ReadBlock } from '../src/journal/block-reader.ts';
+import { heldFiles } from '../src/journal/files.ts';
 import type { RequestNote } from '../src/journal/notes.ts';
 import { type Found, readJournal } from '../src/journal/recovery.ts';
 import type { History } from './history.ts';
@@ -115,6 +116,8 @@ export interface Recovered {
   readonly found: Found | undefined;
   readonly blocks: readonly RecoveredBlock[];
   readonly requests: readonly RequestNote[];
+  /** Streams whose records stand in copies, too, before the segments (P18): checkServed. */
+  readonly copied: ReadonlySet<number>;
 }
 
 export function recoveredBlock(block: ReadBlock): RecoveredBlock {
@@ -130,7 +133,9 @@ export function recover(disk: Disk, directory: string): Recovered {
     onBlock: (block) => blocks.push(recoveredBlock(block)),
     onRequests: (notes) => requests.push(...notes),
   });
-  return { found, blocks, requests };
+  const oldest = found?.segments[0]?.number ?? 0;
+  const copies = heldFiles(disk, directory).filter(({ number }) => number < oldest);
+  return { found, blocks, requests, copied: new Set(copies.map(({ stream }) => stream)) };
 }
 
 /**
@@ -207,6 +212,7 @@ export function checkRecovered(recovered: Recovered, belief: Belief, history: Hi
     if (last < settled) {
       throw new Violation('lost', `lane ${name} ends at ${last}, and ${settled} was settled`);
     }
+    if (recovered.copied.has(stream)) continue;
     const from = reach.get(name)?.from ?? last + 1;
     if (from > settled + 1) {
       throw new Violation('lost', `lane ${name} begins at ${from}, and only ${settled} is settled`);

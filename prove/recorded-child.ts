@@ -8,7 +8,7 @@ import { serialize } from 'node:v8';
 import { type Disk, systemDisk } from '../src/disk.ts';
 import type { SimulatedClock } from '../test/simulation/simulated-clock.ts';
 import { World } from '../test/support/crash-world.ts';
-import { record } from './states.ts';
+import { record } from './recorded-lives.ts';
 
 /** The real disk, below a folder. */
 function below(folder: string, clock: SimulatedClock): Disk {

@@ -7,119 +7,21 @@
 // and each state in which that opening may be cut is recovered in its turn (O9).
 import assert from 'node:assert/strict';
 import { posix } from 'node:path';
-import type { Disk } from '../src/disk.ts';
 import { Journal } from '../src/journal/journal.ts';
 import { Random } from '../test/simulation/random.ts';
 import { SimulatedClock } from '../test/simulation/simulated-clock.ts';
 import { SimulatedDisk } from '../test/simulation/simulated-disk.ts';
-import { allRequests } from '../test/support/crash-sender.ts';
 import { World } from '../test/support/crash-world.ts';
 import { journalOptions } from '../test/support/journals.ts';
 import { directory } from '../test/support/process-world.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
 import { type ImageFile, imageDisk, readImage } from './crash-image.ts';
-import { eachCrashState, type StreamIds, type Visit } from './crash-states.ts';
-import { DiskLog, type Logged, type Mark, rememberedIn } from './disk-log.ts';
+import { eachCrashState, type Visit } from './crash-states.ts';
+import { DiskLog } from './disk-log.ts';
 import { checkOpened, checkRecovered, type Recovered, recover, Violation } from './oracle.ts';
 import { firstDifference, firstUnasked, hasStrace, recordReal } from './recorded.ts';
-
-const streamOf = new Map(allRequests.map(({ key, stream }) => [key, stream]));
-
-/** Tells, operation by operation, what was acknowledged and settled since the one before. */
-function watch(world: World): () => Mark | undefined {
-  let acknowledged = 0;
-  let commits = -1;
-  return () => {
-    const keys = [...world.sender.acknowledged].slice(acknowledged);
-    const { store } = world.target;
-    if (keys.length === 0 && store.commits === commits) return undefined;
-    acknowledged += keys.length;
-    commits = store.commits;
-    const settled = [...store.lanes].map(([name, { lane, settled: to }]) => {
-      const [, stream] = JSON.parse(name) as [string, string, number];
-      return [stream, lane, to] as const;
-    });
-    const told = keys.map((key) => [streamOf.get(key) ?? '', key] as const);
-    return { kind: 'mark', acknowledged: told, settled };
-  };
-}
-
-interface RecordedLives {
-  readonly name: string;
-  readonly entries: readonly Logged[];
-  /** Only from here on was there such a disk. */
-  readonly from: number;
-  readonly ids: StreamIds;
-}
-
-/**
- * From now on, what the world's processes do to their disk is written down; `on` may put another
- * disk in its place.
- */
-export function record(
-  world: World,
-  {
-    log = new DiskLog(),
-    on = (disk) => disk,
-  }: { readonly log?: DiskLog; readonly on?: (disk: Disk) => Disk } = {},
-): DiskLog {
-  log.watch = watch(world);
-  world.wrap = (disk) => log.recorded(on(disk));
-  return log;
-}
-
-function finished(name: string, world: World, log: DiskLog): RecordedLives {
-  log.end();
-  const ids = recover(world.disk, directory).found?.dictionary.streams ?? [];
-  world.disk.dispose();
-  return {
-    name,
-    entries: log.entries,
-    from: log.begunAt,
-    ids: new Map(ids.map((entry) => [entry.name, entry.id])),
-  };
-}
-
-/** A log that begins with what the disk holds. */
-function logOf(disk: SimulatedDisk): DiskLog {
-  const log = new DiskLog();
-  const database = disk.database(posix.join(directory, 'requests.db'));
-  log.entries.push({ kind: 'mark', remembered: rememberedIn(database) });
-  database.close();
-  log.begin(disk, directory);
-  return log;
-}
-
-/** The logs of a seed. */
-async function* livesOf(seed: number): AsyncGenerator<RecordedLives> {
-  const random = new Random(seed);
-  // Slow targets leave more in the journal alone.
-  const latencyMsMax = seed % 2 === 0 ? 60 : 8;
-  const whole = new World({ seed, latencyMsMax });
-  const log = record(whole);
-  assert.equal(await whole.run(), 'ended');
-  const { trace } = whole.disk;
-  const groupSyncs = trace.flatMap(({ operation }, i) => {
-    const before = trace[i - 1];
-    const isGroup = before?.operation === 'write' && (before.position ?? 0) > 0;
-    return operation === 'sync' && isGroup ? [i + 1] : [];
-  });
-  yield finished(`seed ${seed}`, whole, log);
-  for (const end of ['kill', 'power cut'] as const) {
-    const world = new World({ seed, latencyMsMax });
-    const first = record(world);
-    // Before the sync of a group the page cache shows the most that the platter lacks.
-    const anywhere = Math.floor(trace.length * (0.1 + 0.8 * random.next()));
-    const sync = groupSyncs[random.below(groupSyncs.length)];
-    const at = end === 'kill' ? (sync ?? anywhere) : anywhere;
-    world.disk.inject({ fault: 'die', at });
-    await world.run();
-    world.leave((disk) => (end === 'kill' ? disk.kill() : disk.crash()));
-    const log = end === 'kill' ? first : record(world, { log: logOf(world.disk) });
-    assert.equal(await world.run({ drainsFirst: true }), 'ended');
-    yield finished(`seed ${seed}, ${end} at operation ${at}`, world, log);
-  }
-}
+import { finished, heldLivesOf, livesOf, type RecordedLives, record } from './recorded-lives.ts';
+import { checkServed } from './served-records.ts';
 
 const sameBlocks = ({ blocks }: Recovered): string =>
   blocks.map(({ stream, lane, first, crc }) => `${stream} ${lane} ${first} ${crc}`).join();
@@ -169,6 +71,11 @@ async function checkOpening(disk: SimulatedDisk, tally: Tally, random: Random): 
 /** One seed of so many is lived through on a real disk, too. */
 const realEvery = 4;
 
+/** `--only held`: lives in which a stream is held. */
+const held = 'held';
+/** Beyond the count, states of theirs. */
+const heldShare = 0.1;
+
 /** One state of so many is opened for good. */
 const openingEvery = 300;
 
@@ -192,6 +99,10 @@ async function checkLives(
     const recovered = recover(disk, directory);
     checkRecovered(recovered, belief, history);
     checkOpened(disk, directory, recovered);
+    if (recovered.copied.size > 0) {
+      checkServed(disk, directory, { recovered, belief, history });
+      tally.see('with copies for a held stream');
+    }
     if (recovered.found && recovered.found.segments.length > 1) tally.see('with sealed segments');
     if (belief.acknowledged.size > 0) tally.see('after acknowledgements');
     if (belief.settled.size > 0) tally.see('after merges');
@@ -244,6 +155,18 @@ async function run(options: CampaignOptions) {
   const tally = new Tally('states', options);
   const distinct = new Set<string>();
   const attack = async (): Promise<void> => {
+    if (!only.startsWith(held)) await attackLives();
+    const share = only.startsWith(held) ? count : isReal ? count * heldShare : 0;
+    const until = tally.runs + share;
+    for (let round = 0; tally.runs < until; round++) {
+      const own = seed * 1_000 + round;
+      for await (const lives of heldLivesOf(own)) {
+        await checkLives(lives, { tally, random: new Random(own), count, distinct });
+        if (tally.runs >= until) break;
+      }
+    }
+  };
+  const attackLives = async (): Promise<void> => {
     for (let round = 0; tally.runs < count; round++) {
       const own = seed * 1_000 + round;
       const random = new Random(own);
@@ -269,6 +192,7 @@ async function run(options: CampaignOptions) {
     torn: 0.3,
     'with something dropped': 0.8,
     'logs of a real process': 0,
+    'with copies for a held stream': 0.01,
     opened: 0.0005,
     'openings cut': 0.001,
   });

@@ -14,7 +14,7 @@ import { nextSeed, Parts } from '../prove/parts.ts';
 import { Platter } from '../prove/platter.ts';
 import { promiseOf, withPromise } from '../prove/promise.ts';
 import { firstDifference, firstUnasked } from '../prove/recorded.ts';
-import { record } from '../prove/states.ts';
+import { record } from '../prove/recorded-lives.ts';
 import { World } from './support/crash-world.ts';
 import { directory } from './support/process-world.ts';
 

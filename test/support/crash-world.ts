@@ -61,6 +61,10 @@ export class World extends ProcessWorld {
     this.target.createTable('events', { columns, key: [] });
   }
 
+  get acknowledged(): ReadonlySet<string> {
+    return this.sender.acknowledged;
+  }
+
   /** Rows in both tables together. */
   get rowCount(): number {
     return streamNames.reduce((sum, name) => sum + this.target.rows(name).length, 0);
