@@ -270,7 +270,13 @@ export class TendedWorld extends ProcessWorld {
   async #passOver(holdfast: Holdfast): Promise<void> {
     try {
       await holdfast.passOver('visits', { dryRun: true });
-      await holdfast.passOver('visits');
+      const lost = await holdfast.passOver('visits');
+      const { store } = this.target;
+      for (const { lane, key } of store.members('visits')) {
+        const { last = 0 } = lost.find((range) => range.lane === lane) ?? {};
+        const { settled = 0 } = store.lanes.get(key) ?? {};
+        assert(settled >= last, `lane ${lane} was passed over to ${last} and is at ${settled}`);
+      }
     } catch (error) {
       // The journal has all of it until now, or only the answer to an earlier order was lost.
       if (!(error instanceof HoldfastError && error.code === 'HF_USAGE')) throw error;
