@@ -66,7 +66,7 @@ export const chapters = {
   /** While orders find no table: parcels fill the journal. */
   shut: [
     [request('orders', 100)],
-    ...[1, 2, 3, 4, 5, 6, 7].map((i) => [request('parcels', i * 100, largeBytes)]),
+    ...[1, 2, 3, 4, 5, 6, 7, 8, 10].map((i) => [request('parcels', i * 100, largeBytes)]),
     [request('orders', 110)],
   ],
   /** Rows that wait in the staging table more than once. */

@@ -3,7 +3,7 @@
 // replayed and dropped, a stream's target is set back and the lost records are passed over, and all
 // of it is verified. Each step is tried until it is done, by whichever process lives then.
 import assert from 'node:assert/strict';
-import { checkBooks, checkTable } from '../../prove/oracle.ts';
+import { checkBooks } from '../../prove/oracle.ts';
 import { HoldfastError } from '../../src/errors.ts';
 import { isLost } from '../../src/merge/lost.ts';
 import type { OpenOptions } from '../../src/options.ts';
@@ -12,14 +12,13 @@ import type { Holdfast, StreamStatus } from '../../src/types.ts';
 import type { SimulatedTable } from '../simulation/simulated-store.ts';
 import { directory, ProcessWorld } from './process-world.ts';
 import { column } from './rows.ts';
+import { checkLetters, checkStreams, checkTables } from './tended-checks.ts';
 import {
-  booksOf,
   type ChapterName,
   chapters,
   endsOf,
   refusedNote,
   type TendedRequest,
-  tableRows,
   tendedRequests,
   tendedStreams,
 } from './tended-requests.ts';
@@ -62,13 +61,6 @@ const idleMs = 61_000;
 /** Rows wait for so many rounds, at most, before somebody looks for doubles no more. */
 const roundsMax = 12;
 const roundMs = 15;
-
-/** What has become of a request's letters, if it had any. */
-const letterStates = {
-  refused: ['refused replayed'],
-  conflict: ['key-conflict dropped'],
-  repeated: [],
-} as const;
 
 const isSettled = ({ inFlight, state, levels }: StreamStatus): boolean =>
   inFlight === 0 && state === 'running' && levels.table.records === 0;
@@ -283,13 +275,6 @@ export class TendedWorld extends ProcessWorld {
     }
   }
 
-  #checkLetters(): void {
-    const found = [...this.target.store.letters.values()];
-    const states = found.map(({ code, state }) => `${code} ${state}`).sort();
-    const wanted = tendedRequests.flatMap(({ not }) => letterStates[not ?? 'repeated']);
-    assert.deepEqual(states, wanted.sort());
-  }
-
   async #verify(holdfast: Holdfast): Promise<void> {
     await this.#settled(holdfast);
     const { differences } = await holdfast.verify();
@@ -339,20 +324,33 @@ export class TendedWorld extends ProcessWorld {
     const acknowledged = new Set(this.acknowledged);
     this.#putBack();
     const end = await this.live(async (holdfast) => {
-      if (this.#isSetBack && !this.done.has('passes over')) {
-        await this.#setBackAndPassOver(holdfast);
-      }
-      await this.#settled(holdfast);
-      this.#checkTables((request) => acknowledged.has(request.key));
+      const drain = () => this.#drain(holdfast);
+      await this.#patiently({ name: 'drains', run: drain }, holdfast);
+      this.#checkTables(({ key }) => acknowledged.has(key));
       await this.#tend(holdfast);
-      for (const request of tendedRequests) await this.#sendAgain(holdfast, request);
+      const repeat = async (): Promise<void> => {
+        for (const request of tendedRequests) await this.#sendAgain(holdfast, request);
+      };
+      await this.#patiently({ name: 'repeats', run: repeat }, holdfast);
       await this.#verify(holdfast);
-      await this.#checkBooks(holdfast);
+      checkStreams((await holdfast.status()).streams, this.lostRecords);
       await holdfast.close();
     });
     assert.equal(end, 'ended');
     this.#checkTables(() => true);
-    this.#checkLetters();
+    checkLetters(this.target);
+  }
+
+  /** Somebody has to give up what was lost before; all else comes to its end by itself. */
+  async #drain(holdfast: Holdfast): Promise<void> {
+    if (this.#isSetBack && !this.done.has('passes over')) await this.#setBackAndPassOver(holdfast);
+    await this.#settled(holdfast);
+  }
+
+  #checkTables(isAcknowledged: (request: TendedRequest) => boolean): void {
+    const areReplayed = this.done.has('sees to letters');
+    const { target, lostRecords } = this;
+    checkTables(target, { isAcknowledged, lostRecords, areReplayed });
   }
 
   async #sendAgain(holdfast: Holdfast, request: TendedRequest): Promise<void> {
@@ -370,37 +368,6 @@ export class TendedWorld extends ProcessWorld {
     } catch (error) {
       const isLostOne = error instanceof HoldfastError && error.code === 'HF_NOT_FOUND';
       if (!isLostOne || request.stream !== 'visits' || this.lostRecords === 0) throw error;
-    }
-  }
-
-  /** All that may be in the tables is what was sent; what was acknowledged must be, or is lost. */
-  #checkTables(isAcknowledged: (request: TendedRequest) => boolean): void {
-    for (const table of tendedStreams) {
-      const found = this.target.rows(table).map(({ id, note }) => ({ id: Number(id), note }));
-      const sent = tableRows(table, () => true);
-      const there = new Set(found.map(({ id }) => id));
-      const wanted = tableRows(table, isAcknowledged).filter(
-        ({ note }) => note !== refusedNote || this.done.has('sees to letters'),
-      );
-      const missing = wanted.filter(({ id }) => !there.has(id));
-      const mayLack = table === 'visits' && missing.length <= this.lostRecords;
-      const acknowledged = mayLack ? wanted.filter(({ id }) => there.has(id)) : wanted;
-      checkTable({ table, found, sent, acknowledged });
-    }
-  }
-
-  async #checkBooks(holdfast: Holdfast): Promise<void> {
-    const { streams } = await holdfast.status();
-    for (const name of tendedStreams) {
-      const { lostRecords } = this;
-      const wanted = booksOf(name);
-      const books = streams[name];
-      assert(books, `stream ${name} has books`);
-      const { unaccounted } = books;
-      const isLost = name === 'visits';
-      if (isLost) assert.equal(unaccounted, lostRecords, 'what is lost is unaccounted');
-      const merged = books.merged + (isLost ? unaccounted : 0);
-      checkBooks(name, { ...books, merged, unaccounted: isLost ? 0 : unaccounted }, wanted);
     }
   }
 }
