@@ -238,7 +238,7 @@ interface Moment {
   readonly streams: readonly StreamPlan[];
 }
 
-/** What is drawn apart: where there are threads at all, columns that change, and what came later. */
+/** What is drawn apart: where there are threads at all, columns that change, what came later. */
 type EventApart = 'stall' | 'thread dies' | 'retype' | 'dedupe' | 'slow';
 
 /** What an event of each kind is; deaths are drawn apart. */
