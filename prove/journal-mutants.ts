@@ -3,6 +3,7 @@ import type { Killer, Mutant } from './mutant-list.ts';
 
 const states = { campaign: 'states', count: 20_000 } as const;
 const faults = { campaign: 'faults', count: 250 } as const;
+const held = { campaign: 'states', count: 2_000, only: 'held' } as const;
 const flips = { campaign: 'flips', count: 7_000 } as const;
 const journal = 'src/journal/journal.ts';
 const tail = 'src/journal/tail.ts';
@@ -127,6 +128,27 @@ export const journalMutants: readonly Mutant[] = [
     search: 'return last.every((sequence, lane) => (confirmed?.[lane] ?? 0) >= sequence);',
     replace: 'return last.length > 0 || confirmed === undefined;',
     killer: states,
+  },
+  {
+    name: 'no sync of what is copied for a held stream',
+    file: 'src/journal/held.ts',
+    search: '      to.sync();\n',
+    replace: '',
+    killer: held,
+  },
+  {
+    name: 'a segment is dropped before the names of its copies are synced',
+    file: 'src/journal/held.ts',
+    search: '    this.#disk.syncDirectory(this.#directory);\n',
+    replace: '',
+    killer: held,
+  },
+  {
+    name: 'copies for a held stream are dropped whatever is confirmed',
+    file: 'src/journal/held.ts',
+    search: '      isWhole &&\n      [...last]',
+    replace: '      isWhole ||\n      [...last]',
+    killer: { campaign: 'faults', count: 60, only: 'tended' },
   },
   {
     name: 'requests are not saved before their segment is dropped',
