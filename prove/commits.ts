@@ -6,8 +6,9 @@
 // say so.
 //
 // A cell of the matrix is a statement as it is sent on a route of its batch, a fault and a fate
-// (commit-cells.ts). A short run has the core of it, each part of a long one the whole. What was to
-// be struck and did not come up is struck again; no cell may be left.
+// (commit-cells.ts). A short run has the core of it, a run of 2,000 the whole, one in between the
+// core and others by chance. What was to be struck and did not come up is struck again; no cell may
+// be left.
 //
 // What this shows: the answer to a commit may be lost at any byte. It shows it for these versions
 // of the servers and drivers, one batch at a time.
@@ -332,7 +333,7 @@ export const commitsCampaign: Campaign = {
   unit: 'statements of a batch struck',
   countShort: 520,
   countLong: 3_000,
-  // More than twice the cells of an engine: each part has the whole matrix.
+  // More than twice the cells of an engine: such a part has the whole matrix; a last one may not.
   countPart: 2_000,
   run,
 };

@@ -1,7 +1,7 @@
 // Campaign `http`: `holdfast serve` as a process under attack. A run is one attack that was judged:
 // a route asked with a token that does not open it, a request that lies about itself, a load that
 // is sent wrong, a body that is wrong, or a siege (slow, silent, flooding, oversized) while a
-// client that behaves writes on.
+// client that behaves writes on. All but the sieges also strikes a server with two accept workers.
 //
 // Judged are the status of every answer; that nothing of what was refused is in a table, and all of
 // what was acknowledged is there once, to the last digit; that the client keeps its pace under

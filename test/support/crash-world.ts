@@ -130,14 +130,8 @@ export class World extends ProcessWorld {
    * The last process, which first only drains: what was acknowledged before it must reach the
    * tables without its sender. Then the sender sends all of it again, and nothing may double.
    */
-  async audit(after: string): Promise<void> {
-    try {
-      await this.#audit();
-    } catch (cause) {
-      throw new Error(`after ${after}`, { cause });
-    } finally {
-      this.disk.dispose();
-    }
+  audit(after: string): Promise<void> {
+    return this.judged(after, () => this.#audit());
   }
 
   async #audit(): Promise<void> {

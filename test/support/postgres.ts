@@ -101,12 +101,14 @@ class Server implements PostgresServer {
 
   async start(): Promise<void> {
     assert.equal(this.#child, undefined, 'the server is not running');
-    let { child, log } = this.#spawn();
+    let { child, log, closed } = this.#spawn();
     for (let tries = 0; tries < 600; tries++) {
       if (child.exitCode !== null) {
+        // What it said may come behind its exit.
+        await closed;
         // Backends of one that was killed may live on for a moment, with its memory.
         assert.match(log(), /shared memory block .* still in use|postmaster\.pid/);
-        ({ child, log } = this.#spawn());
+        ({ child, log, closed } = this.#spawn());
       }
       if (await this.#answers()) return;
       await pause(25);
@@ -114,7 +116,11 @@ class Server implements PostgresServer {
     assert.fail(`PostgreSQL ${this.version} did not start: ${log()}`);
   }
 
-  #spawn(): { readonly child: ChildProcess; readonly log: () => string } {
+  #spawn(): {
+    readonly child: ChildProcess;
+    readonly log: () => string;
+    readonly closed: Promise<unknown>;
+  } {
     const child = spawn(join(this.#bin, 'postgres'), ['-D', this.dataFolder], {
       ...owner(),
       cwd: this.dataFolder,
@@ -126,7 +132,7 @@ class Server implements PostgresServer {
     child.stderr?.on('data', (text: Buffer) => {
       log = (log + text.toString()).slice(-4000);
     });
-    return { child, log: () => log };
+    return { child, log: () => log, closed: once(child, 'close') };
   }
 
   async #answers(): Promise<boolean> {

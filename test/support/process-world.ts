@@ -99,6 +99,17 @@ export class ProcessWorld {
     assert(isExpected(error), error);
   }
 
+  /** The last look at the world; says after what it found something, and lets the disk go. */
+  protected async judged(after: string, judge: () => Promise<void>): Promise<void> {
+    try {
+      await judge();
+    } catch (cause) {
+      throw new Error(`after ${after}`, { cause });
+    } finally {
+      this.disk.dispose();
+    }
+  }
+
   /** What the end of the process left is the disk from now on. */
   leave(end: (disk: SimulatedDisk) => SimulatedDisk): void {
     const { disk: dead } = this;

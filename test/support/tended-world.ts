@@ -310,14 +310,8 @@ export class TendedWorld extends ProcessWorld {
    * tables without its sender. Then it does what is not done yet, and all is sent again, of which
    * nothing may double.
    */
-  async audit(after: string): Promise<void> {
-    try {
-      await this.#audit();
-    } catch (cause) {
-      throw new Error(`after ${after}`, { cause });
-    } finally {
-      this.disk.dispose();
-    }
+  audit(after: string): Promise<void> {
+    return this.judged(after, () => this.#audit());
   }
 
   async #audit(): Promise<void> {
