@@ -20,13 +20,16 @@ export async function proved(
   return result;
 }
 
+/** Most of what a simulated world makes is gone with it: 7 % less CPU for 20,000 of them. */
+const roomForYoung = '--max-semi-space-size=32';
+
 /** The same in a process of its own: what is left of its connections may keep it from ending. */
 export const apart = (campaign: Campaign): Campaign => ({
   ...campaign,
   run: ({ seed, seed64 = BigInt(seed) }) => {
     const main = join(import.meta.dirname, '../../prove/main.ts');
     const count = ['--count', String(campaign.countShort), '--seed', String(seed64)];
-    const args = [main, campaign.name, '--json', '--short', ...count];
+    const args = [roomForYoung, main, campaign.name, '--json', '--short', ...count];
     return new Promise((resolve, reject) => {
       execFile(process.execPath, args, { maxBuffer: 64 * 1024 * 1024 }, (_, stdout, stderr) => {
         const line = stdout.split('\n').find((text) => text.startsWith('{"name":'));
