@@ -51,8 +51,8 @@ export function promiseOf({ commit, date, reduced, campaigns, mutants }: Proved)
     ...(failed.length > 0 ? [`**It failed: ${failed.join(', ')}. docs/proof.md says how.**`] : []),
     'Not protected: loss of the journal’s disk, a drive that lies about flushing, memory without',
     'ECC, bugs of the kernel, damage to the last group that was written less than a second before',
-    'a crash, which looks like a torn write, and a tail of the last segment that is gone with all',
-    'that could tell of it.',
+    'a crash and was not settled yet, which looks like a torn write, and a tail of the last segment',
+    'that is gone with all that could tell of it.',
     end,
   ].join('\n');
 }

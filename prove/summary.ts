@@ -96,8 +96,9 @@ const notCovered = `## What this does not show
 
 - Survival of the journal's disk before a row is in its table: there is one copy.
 - A drive or a hypervisor that lies about flushing; memory without ECC; bugs of the kernel.
-- Damage to the last group that was written less than a second before a crash: on one disk it looks
-  like a write that the power cut short.
+- Damage to the last group that was written less than a second before a crash and was not settled
+  yet: on one disk it looks like a write that the power cut short. Once it is settled, the target
+  tells of it (\`test/last-group.test.ts\`).
 - A tail of the last segment that is gone with all that could tell of it: neither the target nor the
   database of requests had learned of its records.
 - Schedules and faults that nobody has drawn yet: more states and more seeds are not more kinds.`;
