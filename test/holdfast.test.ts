@@ -14,6 +14,9 @@ import { Watermarks } from '../src/watermarks.ts';
 import { diskWith, syncedBy, temporaryFolder } from './support/journals.ts';
 
 /** A folder with a SQLite file and options to open it. */
+/** Waits for who has the lock at that moment, as the loader may just after an open. */
+const shopAt = (path: string) => new DatabaseSync(path, { timeout: 60_000 });
+
 function shopIn(t: TestContext) {
   const folder = temporaryFolder();
   t.after(() => folder.remove());
@@ -164,7 +167,7 @@ test('a key whose group met a failing sync is never said to be not written', asy
 
 test('a request that cannot be read back when its rows settle ends no process', async (t) => {
   const { options, path } = shopIn(t);
-  const shop = new DatabaseSync(path);
+  const shop = shopAt(path);
   const before = await open(options);
   await before.write('orders', { id: 1, body: 'a' }, { level: 'settled' });
   shop.exec('BEGIN IMMEDIATE');
@@ -192,7 +195,7 @@ test('a request that cannot be read back when its rows settle ends no process', 
 
 test('a close without a drain is soon over, and calls no row unknown', async (t) => {
   const { options, path } = shopIn(t);
-  const shop = new DatabaseSync(path);
+  const shop = shopAt(path);
   const holdfast = await open(options);
   shop.exec('BEGIN IMMEDIATE');
   const asked = await holdfast.write('orders', { id: 1, body: 'a' });

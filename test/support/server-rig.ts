@@ -52,7 +52,8 @@ export async function startRig(
 ): Promise<Rig> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-server-'));
   const path = join(folder, 'shop.db');
-  const database = new DatabaseSync(path);
+  // `lockTarget` waits for who has the lock at that moment.
+  const database = new DatabaseSync(path, { timeout: 60_000 });
   database.exec(`PRAGMA journal_mode=WAL; ${tables}`);
   const start = async () => {
     const opened = {
