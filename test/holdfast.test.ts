@@ -13,10 +13,10 @@ import type { OpenOptions } from '../src/options.ts';
 import { Watermarks } from '../src/watermarks.ts';
 import { diskWith, syncedBy, temporaryFolder } from './support/journals.ts';
 
-/** A folder with a SQLite file and options to open it. */
 /** Waits for who has the lock at that moment, as the loader may just after an open. */
 const shopAt = (path: string) => new DatabaseSync(path, { timeout: 60_000 });
 
+/** A folder with a SQLite file and options to open it. */
 function shopIn(t: TestContext) {
   const folder = temporaryFolder();
   t.after(() => folder.remove());
