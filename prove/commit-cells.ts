@@ -28,6 +28,12 @@ export interface Case {
   readonly fate: Fate;
 }
 
+/** What a run tells of the matrix: cells that it struck, and all that there are. */
+export const matrixTold = {
+  struck: 'cells of the matrix struck in one run',
+  there: 'cells of the matrix',
+} as const;
+
 export const cellOf = ({ mark, fault, fate }: Case): string =>
   [statementOf(mark), fault, fate].join('; ');
 

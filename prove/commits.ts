@@ -18,7 +18,16 @@ import type { DatabaseServer, Engine } from '../test/support/pairs.ts';
 import { engines, type Pair, startPair, startServer } from '../test/support/pairs.ts';
 import type { Strike } from '../test/support/proxy.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
-import { type Case, cellOf, coreOf, type Fate, fates, faults, inOrder } from './commit-cells.ts';
+import {
+  type Case,
+  cellOf,
+  coreOf,
+  type Fate,
+  fates,
+  faults,
+  inOrder,
+  matrixTold,
+} from './commit-cells.ts';
 import { finder, isCommit, Listener, type Mark, routes } from './commit-marks.ts';
 import { type Scenario, scenarios } from './commit-scenarios.ts';
 import { type Ground, World } from './commit-world.ts';
@@ -56,6 +65,10 @@ class Attack {
     this.#tally = tally;
     this.#isBrief = isBrief;
     this.#progress = progress;
+  }
+
+  get cells(): { readonly struck: number; readonly there: number } {
+    return { struck: this.#struck.size, there: this.#cases.size };
   }
 
   get isOver(): boolean {
@@ -124,7 +137,6 @@ class Attack {
     if (!strike.isHit) tally.vacuous();
     else {
       tally.see('struck');
-      if (!this.#struck.has(cellOf(one))) tally.see('cells of the matrix');
       this.#struck.add(cellOf(one));
       tally.see(`${one.engine}: struck`);
       tally.see(`${one.fault}: struck`);
@@ -243,7 +255,8 @@ interface Whole extends CampaignOptions {
   readonly total: number;
 }
 
-async function attackEngine(engine: Engine, whole: Whole): Promise<void> {
+/** Answers with the cells of its matrix, where all of them were asked for. */
+async function attackEngine(engine: Engine, whole: Whole): Promise<Attack['cells'] | undefined> {
   const { tally, only = '', seed, total } = whole;
   const attack = new Attack(tally, whole.isBrief ?? false, () => tally.progress(tally.runs, total));
   const primary = await startServer(engine);
@@ -260,12 +273,13 @@ async function attackEngine(engine: Engine, whole: Whole): Promise<void> {
       left -= cases.length;
       await strike(attack, ground, cases);
     }
-    if (only !== '') return;
+    if (only !== '') return undefined;
     for (let tries = 1; tries < triesMax && !attack.isOver; tries++) {
       await strike(attack, ground, attack.missed(random(-tries)));
     }
     for (const { name } of attack.missed(random(0))) tally.fail(`vacuous: not struck: ${name}`);
     mustHaveAllRoutes(all, tally);
+    return attack.cells;
   } finally {
     await primary.stop();
   }
@@ -301,9 +315,9 @@ async function inTurn<T>(all: readonly T[], use: (one: T) => Promise<void>): Pro
 }
 
 /** Whatever becomes of one, the others use the servers until they end. */
-async function allEnded(all: readonly Promise<void>[]): Promise<void> {
-  const ends = await Promise.allSettled(all);
-  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+async function allEnded<T>(all: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(all);
+  return Promise.all(all);
 }
 
 async function run(options: CampaignOptions) {
@@ -313,10 +327,15 @@ async function run(options: CampaignOptions) {
   const here = meant.filter((engine) => engine !== 'MariaDB' || hasMariadb('MariaDB 10.11'));
   if (here.length < meant.length) tally.reduce('there is no MariaDB on this machine');
   const each = Math.ceil(count / here.length);
-  const attack = (): Promise<void> =>
-    allEnded(
+  const attack = async (): Promise<void> => {
+    const cells = await allEnded(
       here.map((engine) => attackEngine(engine, { ...options, tally, count: each, total: count })),
     );
+    for (const what of ['struck', 'there'] as const) {
+      const all = cells.reduce((sum, own) => sum + (own?.[what] ?? 0), 0);
+      if (all > 0) tally.most(matrixTold[what], all);
+    }
+  };
   if (only !== '') return tally.result(attack);
   return tally.result(attack, {
     struck: 0.9,

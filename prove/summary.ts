@@ -1,6 +1,7 @@
 // The summary of all campaigns, as docs/proof.md for people and docs/proof.json for programs.
 import type { Machine } from '../bench/machine.ts';
 import { type Campaign, type CampaignResult, isFine } from './campaign.ts';
+import { matrixTold } from './commit-cells.ts';
 
 /** The parts of a campaign together. */
 export type Sum = Omit<CampaignResult, 'seed'> & {
@@ -39,6 +40,12 @@ function mutantsOf({ sums }: Proof): { killed: number; total: number } {
   return { killed: mutants?.seen['killed'] ?? 0, total: mutants?.runs ?? 0 };
 }
 
+/** The cells that one run of `commits` struck, of all that there are. */
+function matrixOf({ sums }: Proof): { struck: number; total: number } {
+  const { most = {} } = sums.find(({ name }) => name === 'commits') ?? {};
+  return { struck: most[matrixTold.struck] ?? 0, total: most[matrixTold.there] ?? 0 };
+}
+
 function table(proof: Proof): string {
   const rows = proof.sums.map((sum) => {
     const { name, runs, lost, doubled, vacuous, failed, seconds } = sum;
@@ -64,11 +71,12 @@ export function summary(proof: Proof) {
   const { commit, sources, date, machine, sums } = proof;
   const reduced = reductions(proof);
   const mutants = mutantsOf(proof);
+  const matrix = matrixOf(proof);
   const campaigns = Object.fromEntries(
     sums.map(({ name, ...sum }) => [name, { of: proof.units.get(name) ?? '', ...sum }]),
   );
   const isReduced = reduced.length > 0;
-  const json = { commit, sources, date, machine, reduced: isReduced, campaigns, mutants };
+  const json = { commit, sources, date, machine, reduced: isReduced, campaigns, mutants, matrix };
   const failures = sums.flatMap(({ name, failed }) => failed.map((what) => `- ${name}: ${what}`));
   const { cpu, cores, memoryGiB, kernel, node } = machine;
   const text = [
@@ -77,9 +85,10 @@ export function summary(proof: Proof) {
       `${memoryGiB} GiB, ${kernel}, Node ${node}. Its parts add up, on one machine after the ` +
       'other, as long as `src/` and `sql/` are the same.',
     table(proof),
-    `Mutants killed: ${mutants.killed} of ${mutants.total}. \`lost\` and \`doubled\` count the ` +
-      'unbroken product only. What a run is, and what each campaign does not show, stands at the ' +
-      'head of its file in `prove/`.',
+    `Mutants killed: ${mutants.killed} of ${mutants.total}. Cells of the commit matrix struck in ` +
+      `one run: ${number(matrix.struck)} of ${number(matrix.total)}. \`lost\` and \`doubled\` ` +
+      'count the unbroken product only. What a run is, and what each campaign does not show, ' +
+      'stands at the head of its file in `prove/`.',
     ...(isReduced ? [`**Reduced:**\n\n${reduced.map((why) => `- ${why}`).join('\n')}`] : []),
     ...(failures.length > 0 ? [`## Failed\n\n${failures.join('\n')}`] : []),
     `## What was seen\n\n${sums.map(seenBy).join('\n\n')}`,
