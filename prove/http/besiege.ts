@@ -2,11 +2,9 @@
 // what the server's memory came to, and whether its descriptors come back.
 //
 // The pace is judged by rounds: under attack the 99th of 100 writes may take twice the time of the
-// quiet round before it, and `allowanceMs` more, which is what one turn of the server's event loop
-// may take. Where Node's parser makes requests of all that stands in 64 KiB before anybody can
-// refuse them (1,400), a turn is some 20 ms; a major collection of garbage while bodies of 15 MiB
-// come is 4 to 12 ms. Over five rounds on a quiet machine 16 of 17 sieges had one within twice, the
-// one with those requests 6 ms beyond it; attackers at the lowest priority made no difference.
+// quiet round before it, and `allowanceMs` more, for what one turn of the server's event loop may
+// take: Node's parser makes requests of all that stands in 64 KiB before anybody can refuse them,
+// and garbage of large bodies is collected. docs/proof.md has the most that was seen.
 // One round beyond the bound proves nothing on a shared machine and is repeated; a siege fails
 // where every round of it passes the bound.
 import { fork } from 'node:child_process';

@@ -20,7 +20,10 @@ export async function proved(
   return result;
 }
 
-/** Most of what a simulated world makes is gone with it: 7 % less CPU for 20,000 of them. */
+/**
+ * Most of what a simulated world makes is gone with it. With and without this flag,
+ * `node prove/main.ts simulation --count 300 --seed 777` took 11.3 and 12.0 s of CPU (two runs).
+ */
 const roomForYoung = '--max-semi-space-size=32';
 
 /** The same in a process of its own: what is left of its connections may keep it from ending. */
