@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { Tally } from '../prove/campaign.ts';
 import { campaigns } from '../prove/campaigns.ts';
+import { matrixTold } from '../prove/commit-cells.ts';
 import { readImage } from '../prove/crash-image.ts';
 import type { Logged } from '../prove/disk-log.ts';
 import { equivalent, mutants } from '../prove/mutant-list.ts';
@@ -15,6 +16,7 @@ import { Platter } from '../prove/platter.ts';
 import { promiseOf, withPromise } from '../prove/promise.ts';
 import { firstDifference, firstUnasked } from '../prove/recorded.ts';
 import { record } from '../prove/recorded-lives.ts';
+import { summary } from '../prove/summary.ts';
 import { World } from './support/crash-world.ts';
 import { directory } from './support/process-world.ts';
 
@@ -227,4 +229,24 @@ test('the README promises what the last proof has shown, and nothing else', () =
   const wrong = { ...lost, lost: 0, failed: ['wrong: a row has changed'] };
   assert.match(promiseOf({ ...proved, campaigns: { states: wrong } }), /It failed: `states`/);
   assert.throws(() => withPromise('# Nothing', proved), /no place/);
+});
+
+test('the summary says how much of the commit matrix one run has struck', async () => {
+  const tally = new Tally('commits', { seed: 1, seed64: 1n });
+  tally.ran(3);
+  tally.most(matrixTold.struck, 1_687);
+  tally.most(matrixTold.there, 1_688);
+  const { seed, ...sum } = await tally.result(() => undefined);
+  const { json, text } = summary({
+    commit: 'c',
+    sources: 's',
+    isCommitted: true,
+    date: '2026-01-01',
+    machine: { cpu: '', cores: 2, memoryGiB: 1, kernel: '', node: '' },
+    sums: [{ ...sum, nextSeed: seed + sum.runs }],
+    short: [],
+    units: new Map(),
+  });
+  assert.deepEqual(json.matrix, { struck: 1_687, total: 1_688 });
+  assert.match(text, /struck in one run: 1,687 of 1,688\./);
 });
