@@ -52,24 +52,26 @@ test('the decision table has an answer for every combination, and only these', (
     for (const isExpected of both) {
       for (const hasWitness of both) {
         for (const isRestZero of both) {
-          const stop: Stop = { place, isExpected, hasWitness, isRestZero };
-          const wanted =
-            place === 'earlier'
-              ? isExpected
-                ? 'end'
-                : 'corrupt'
-              : hasWitness
-                ? 'corrupt'
-                : isRestZero
+          for (const isClean of both) {
+            const stop: Stop = { place, isExpected, hasWitness, isRestZero, isClean };
+            const wanted =
+              place === 'earlier'
+                ? isExpected
                   ? 'end'
-                  : 'torn';
-          assert.equal(decide(stop), wanted, JSON.stringify(stop));
-          answers.push(wanted);
+                  : 'corrupt'
+                : hasWitness
+                  ? 'corrupt'
+                  : isRestZero || isClean
+                    ? 'end'
+                    : 'torn';
+            assert.equal(decide(stop), wanted, JSON.stringify(stop));
+            answers.push(wanted);
+          }
         }
       }
     }
   }
-  assert.equal(answers.length, 16);
+  assert.equal(answers.length, 32);
 });
 
 test('what was acknowledged is there after a kill, and the journal goes on behind it', async () => {

@@ -1,6 +1,6 @@
 // Names in a journal directory. Segments are named by number so that `ls` sorts them.
 import { join } from 'node:path';
-import type { Disk, DiskFile } from '../disk.ts';
+import type { Disk } from '../disk.ts';
 
 const segmentName = /^(\d{10})\.segment$/;
 const heldName = /^(\d{10})\.held-(\d+)$/;
@@ -64,24 +64,4 @@ export function streamFiles(disk: Disk, directory: string, stream: number): Stre
       return { number, path: segmentPath(directory, number), isCopy: false };
     }),
   ];
-}
-
-/**
- * Opens the first of a stream's files whose number is `number` or more; undefined where there is
- * none. The journal may drop files meanwhile: what is gone was copied aside or is not needed.
- */
-export function openStreamFile(
-  disk: Disk,
-  directory: string,
-  of: { readonly stream: number; readonly number: number },
-): (StreamFile & { readonly file: DiskFile }) | undefined {
-  for (;;) {
-    const found = streamFiles(disk, directory, of.stream).find((one) => one.number >= of.number);
-    if (!found) return undefined;
-    try {
-      return { ...found, file: disk.open(found.path, 'read') };
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-    }
-  }
 }

@@ -13,7 +13,7 @@ import { Dictionary } from './dictionary.ts';
 import { segmentNumbers, segmentPath } from './files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from './notes.ts';
 import { readJournal } from './recovery.ts';
-import { type Head, headOf, mustEndAt } from './segment-head.ts';
+import { mustEndAt, type Opened, openSegment } from './segment-head.ts';
 import { writeAll } from './segments.ts';
 import { decodeUndecoded } from './undecoded.ts';
 
@@ -82,7 +82,7 @@ export interface JournalCheck {
 
 /** Reads every byte as recovery would, and says what recovery would say. */
 export function checkJournal(disk: Disk, directory: string): JournalCheck {
-  const segments = segmentNumbers(disk, directory).length;
+  const numbers = segmentNumbers(disk, directory);
   let records = 0;
   const onBlock = (block: ReadBlock): void => {
     records += block.header.rowCount;
@@ -90,11 +90,14 @@ export function checkJournal(disk: Disk, directory: string): JournalCheck {
   try {
     const found = readJournal(disk, directory, { onBlock });
     const { isTorn = false, isClean = true } = found ?? {};
-    return { ok: true, segments, records, isTorn, isClean, problems: [] };
+    return { ok: true, segments: numbers.length, records, isTorn, isClean, problems: [] };
   } catch (error) {
+    // Its owner dropped one meanwhile, which may be another segment by now: once more.
+    if (segmentNumbers(disk, directory)[0] !== numbers[0]) return checkJournal(disk, directory);
     if (!(error instanceof CorruptJournal)) throw error;
     const { file, offset, message } = error;
     const problems = [{ file, offset, message }];
+    const segments = numbers.length;
     return { ok: false, segments, records, isTorn: false, isClean: false, problems };
   }
 }
@@ -133,7 +136,8 @@ class Decoder {
   readonly #text = new TextBuffer(textBytes);
 
   /** Returns where its sound blocks end. */
-  *segment(file: DiskFile, { header: { salt } }: Head): Generator<DumpedRecord, number> {
+  *segment({ file, head }: Opened): Generator<DumpedRecord, number> {
+    const { salt } = head.header;
     const reader = new BlockReader(file);
     for (let end = 0; ; ) {
       const block = reader.read(end);
@@ -196,29 +200,29 @@ class Decoder {
 export function* dumpJournal(disk: Disk, directory: string): Generator<DumpedRecord> {
   const decoder = new Decoder();
   const damages: unknown[] = [];
-  const told = (look: () => void): void => {
+  /** What is wrong with a segment that is there, and not because it was dropped meanwhile. */
+  const told = <T>(number: number, look: () => T): T | undefined => {
     try {
-      look();
+      return look();
     } catch (error) {
+      if (!segmentNumbers(disk, directory).includes(number)) return undefined;
       if (!(error instanceof CorruptJournal)) throw error;
       damages.push(error);
+      return undefined;
     }
   };
-  let before: { readonly head: Head; readonly end: number } | undefined;
-  for (const number of segmentNumbers(disk, directory)) {
-    const path = segmentPath(directory, number);
-    const file = disk.open(path, 'read');
-    try {
-      let head: Head | undefined;
-      told(() => {
-        head = headOf(file, { number, path, isCopy: false });
-        if (before) mustEndAt(before.head, before.end, head);
-      });
-      const end: number = head ? yield* decoder.segment(file, head) : 0;
-      before = head && { head, end };
-    } finally {
-      file.close();
+  let before: (Opened & { end: number }) | undefined;
+  try {
+    for (const number of segmentNumbers(disk, directory)) {
+      const own = told(number, () => openSegment(disk, directory, number));
+      const ended = before;
+      if (own && ended) told(number, () => mustEndAt(ended, ended.end, own.head));
+      before?.file.close();
+      before = own && { ...own, end: 0 };
+      if (before) before.end = yield* decoder.segment(before);
     }
+  } finally {
+    before?.file.close();
   }
   if (damages.length > 0) throw damages[0];
 }
@@ -288,8 +292,7 @@ export function salvageJournal(disk: Disk, directory: string, into: string): Sal
     const file = disk.open(path, 'read');
     const reader = new BlockReader(file);
     for (let at = 0; ; ) {
-      const block =
-        reader.read(at) ?? reader.search(at, (found) => found.header.segment === number);
+      const block = reader.search(at, (found) => found.header.segment === number);
       if (!block) break;
       if (block.offset > at) lost.push({ file: path, from: at, to: block.offset });
       for (const record of decoder.records(block)) {

@@ -8,7 +8,9 @@
 //   earlier  -        -        'end' if the next segment was begun after p, exactly; else 'corrupt'
 //   last     yes      -        'corrupt': a later block knows that p had been flushed
 //   last     no       zeros    'end'
-//   last     no       bytes    'torn': the last group had not been synced whole; it is cut
+//   last     no       bytes    'end' behind a mark of a clean end: of an earlier life of the file,
+//                              or of a group that was never answered for; else 'torn': the last
+//                              group had not been synced whole, or that is not to be told; it is cut
 //
 // A segment that has a successor is sealed: nothing was written behind it before it was synced, and
 // its successor's checkpoint says where it ended and what it holds. So whoever opens a journal
@@ -40,12 +42,14 @@ export interface Stop {
   readonly isExpected: boolean;
   readonly hasWitness: boolean;
   readonly isRestZero: boolean;
+  /** Whether the last whole group is the mark of a clean end. */
+  readonly isClean: boolean;
 }
 
 export function decide(stop: Stop): Decision {
   if (stop.place === 'earlier') return stop.isExpected ? 'end' : 'corrupt';
   if (stop.hasWitness) return 'corrupt';
-  return stop.isRestZero ? 'end' : 'torn';
+  return stop.isRestZero || stop.isClean ? 'end' : 'torn';
 }
 
 /** One segment as it was found. */
@@ -181,7 +185,8 @@ function scanSegment(
     const scan: Scan = { ...given, segment: segmentOf(head) };
     const end = scanGroups(reader, state, scan);
     const segment = { ...scan.segment, end };
-    return { segment, isTorn: isLast && isTailTorn(reader, segment, path) };
+    const isTorn = isLast && isTailTorn(reader, { segment, path, isClean: state.isClean });
+    return { segment, isTorn };
   } finally {
     file.close();
   }
@@ -195,18 +200,26 @@ function checkSealed(path: string, before: FoundSegment | undefined, { header, n
     throw new CorruptJournal(path, 0, 'it is not the one that its successor followed');
   }
   const isExpected = segment === before.number && offset === before.end;
-  const stop = { place: 'earlier', isExpected, hasWitness: false, isRestZero: false } as const;
+  const rest = { hasWitness: false, isRestZero: false, isClean: false };
+  const stop = { place: 'earlier', isExpected, ...rest } as const;
   if (decide(stop) === 'end') return;
   throw new CorruptJournal(path, before.end, `its successor was begun when it ended at ${offset}`);
 }
 
-function isTailTorn(reader: BlockReader, last: FoundSegment, path: string): boolean {
+interface Tail {
+  readonly segment: FoundSegment;
+  readonly path: string;
+  readonly isClean: boolean;
+}
+
+function isTailTorn(reader: BlockReader, { segment: last, path, isClean }: Tail): boolean {
   const isRestZero = reader.isZeroFrom(last.end);
   const stop = {
     place: 'last',
     isExpected: false,
     hasWitness: !isRestZero && hasWitness(reader, last),
     isRestZero,
+    isClean,
   } as const;
   const decision = decide(stop);
   if (decision !== 'corrupt') return decision === 'torn';

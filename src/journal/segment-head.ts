@@ -4,7 +4,7 @@ import type { Disk, DiskFile } from '../disk.ts';
 import { type BlockHeader, blockKind } from './block.ts';
 import { BlockReader, headWindowBytes, payloadOf } from './block-reader.ts';
 import { CorruptJournal } from './corrupt.ts';
-import { type StreamFile, segmentPath } from './files.ts';
+import { type StreamFile, segmentPath, streamFiles } from './files.ts';
 import { type CheckpointNote, decodeNote } from './notes.ts';
 
 /** The beginning of a file: one block, in a group of its own. */
@@ -16,22 +16,35 @@ export interface Head extends StreamFile {
   readonly end: number;
 }
 
-/** Reads the beginning of a segment; throws CorruptJournal where it is none, or is too short. */
-export function readHead(disk: Disk, directory: string, number: number): Head {
-  const path = segmentPath(directory, number);
-  const file = disk.open(path, 'read');
+export interface Opened {
+  readonly file: DiskFile;
+  readonly head: Head;
+}
+
+function openFile(disk: Disk, of: StreamFile): Opened {
+  const file = disk.open(of.path, 'read');
   try {
-    const head = headOf(file, { number, path, isCopy: false });
-    const made = head.note.bytes ?? 0;
-    if (head.size >= made) return head;
-    throw new CorruptJournal(path, head.size, `it was made with ${made} bytes`);
-  } finally {
+    return { file, head: headOf(file, of) };
+  } catch (error) {
     file.close();
+    throw error;
   }
 }
 
-/** The same of a file that is open, however long it is. */
-export function headOf(file: DiskFile, of: StreamFile): Head {
+/** Opens a segment, however long it is; throws CorruptJournal where it begins as none does. */
+export const openSegment = (disk: Disk, directory: string, number: number): Opened =>
+  openFile(disk, { number, path: segmentPath(directory, number), isCopy: false });
+
+/** Reads the beginning of a segment; throws CorruptJournal where it is none, or is too short. */
+export function readHead(disk: Disk, directory: string, number: number): Head {
+  const { file, head } = openSegment(disk, directory, number);
+  file.close();
+  const made = head.note.bytes ?? 0;
+  if (head.size >= made) return head;
+  throw new CorruptJournal(head.path, head.size, `it was made with ${made} bytes`);
+}
+
+function headOf(file: DiskFile, of: StreamFile): Head {
   const { number, path, isCopy } = of;
   // A reader of its own: its window may hold bytes that are not written yet.
   const reader = new BlockReader(file, headWindowBytes);
@@ -46,13 +59,41 @@ export function headOf(file: DiskFile, of: StreamFile): Head {
 }
 
 /**
- * Throws CorruptJournal where the sound blocks of a file end at `end`, and should not: a copy has
- * nothing but blocks, a segment goes to where the next one was begun.
+ * Opens the first of a stream's files whose number is `number` or more; undefined where there is
+ * none. The journal may drop files meanwhile, and make other segments of them: what is gone was
+ * copied aside or is not needed. Throws CorruptJournal where one that is there begins as none does.
  */
-export function mustEndAt(head: Head, end: number, next: Head): void {
+export function openStreamFile(
+  disk: Disk,
+  directory: string,
+  of: { readonly stream: number; readonly number: number },
+): Opened | undefined {
+  const find = (): StreamFile | undefined =>
+    streamFiles(disk, directory, of.stream).find((one) => one.number >= of.number);
+  for (let found = find(); found; found = find()) {
+    try {
+      return openFile(disk, found);
+    } catch (error) {
+      if (find()?.path === found.path) throw error;
+    }
+  }
+  return undefined;
+}
+
+/** Whether an open file has not become another segment since. */
+function isStill(file: DiskFile, { header: { salt } }: Head): boolean {
+  return new BlockReader(file, headWindowBytes).read(0)?.header.salt === salt;
+}
+
+/**
+ * Throws CorruptJournal where the sound blocks of a file end at `end`, and should not: a copy has
+ * nothing but blocks, a segment goes to where the next one was begun. A segment that was dropped
+ * meanwhile may end anywhere.
+ */
+export function mustEndAt({ file, head }: Opened, end: number, next: Head): void {
   const { path, number, size, isCopy } = head;
   const { segment, offset } = next.header.durable;
   const isSealed = next.number === number + 1;
   const isEnd = isCopy ? end === size : !isSealed || (segment === number && offset === end);
-  if (!isEnd) throw new CorruptJournal(path, end, 'no sound block');
+  if (!isEnd && isStill(file, head)) throw new CorruptJournal(path, end, 'no sound block');
 }

@@ -1,7 +1,7 @@
 // The files of a journal: which segments there are, the spares prepared ahead, beginning and
-// dropping. A spare is zeroed and synced under a name of its own; it becomes a segment by rename,
-// after its checkpoint is synced. So a name that looks like a segment always begins with a sound
-// checkpoint.
+// dropping. A spare is zeroed and synced under a name of its own, or was a segment; it becomes one
+// by rename, after its checkpoint is synced. So a name that looks like a segment always begins with
+// a sound checkpoint. What else a file still has of an earlier life has another salt.
 import { join } from 'node:path';
 import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
@@ -47,6 +47,8 @@ export interface SegmentOptions {
 
 /** How many spares are wanted: the next segment, and one that only recovery may use (P17). */
 const sparesWanted = 2;
+/** One more of dropped segments: in a steady flow one is dropped between two that are begun. */
+const sparesMax = sparesWanted + 1;
 
 export class Segments {
   readonly #disk: Disk;
@@ -149,12 +151,13 @@ export class Segments {
         this.#noSpare = `the journal has reached its bound of ${bytesMax} bytes`;
         return;
       }
-      const path = sparePath(this.#directory, this.#nextSpare);
+      const unfinished = `${sparePath(this.#directory, 0)}.tmp`;
       try {
         // Made before, when there was no room in the directory for its name.
-        this.#removeLeft(`${path}.tmp`);
-        await this.#disk.createZeroed(`${path}.tmp`, segmentBytes);
-        this.#disk.rename(`${path}.tmp`, path);
+        this.#removeLeft(unfinished);
+        await this.#disk.createZeroed(unfinished, segmentBytes);
+        // Named now: dropped segments may have taken numbers meanwhile.
+        this.#disk.rename(unfinished, sparePath(this.#directory, this.#nextSpare));
         this.#disk.syncDirectory(this.#directory);
       } catch (error) {
         if (!isShortage(error)) throw error;
@@ -269,14 +272,23 @@ export class Segments {
     this.#disk.syncDirectory(this.#directory);
   }
 
-  /** Drops the oldest segment. Its name is gone for good when it returns. */
+  /**
+   * Drops the oldest segment. Its name is gone for good when it returns; its file is a spare where
+   * one more is kept, which need not be zeroed.
+   */
   dropOldest(): void {
     const [oldest] = this.list;
     if (!oldest) return;
+    const path = segmentPath(this.#directory, oldest.number);
+    // Segments may have been made larger or smaller before.
+    const isKept =
+      this.#spares.length < sparesMax && this.#sizeOf(path) === this.#options.segmentBytes;
     this.#disk.changeNames(this.#directory, () => {
-      this.#disk.remove(segmentPath(this.#directory, oldest.number));
+      if (isKept) this.#disk.rename(path, sparePath(this.#directory, this.#nextSpare));
+      else this.#disk.remove(path);
       this.list.shift();
     });
+    if (isKept) this.#spares.push(this.#nextSpare++);
   }
 }
 

@@ -2,15 +2,15 @@
 // journal is durable. It never sees a byte that was not synced, and whatever the backlog, holds
 // one batch. Damage at rest is found here: every block is of this life of its segment and sound,
 // every lane goes on without a gap, and every segment ends where the next one says.
-import type { Disk, DiskFile } from '../disk.ts';
+import type { Disk } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
 import { type BlockHeader, blockKind, comparePositions, type Position } from '../journal/block.ts';
 import { BlockReader, payloadOf, type ReadBlock } from '../journal/block-reader.ts';
 import { CorruptJournal } from '../journal/corrupt.ts';
 import { Dictionary } from '../journal/dictionary.ts';
-import { openStreamFile, streamFiles } from '../journal/files.ts';
+import { streamFiles } from '../journal/files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from '../journal/notes.ts';
-import { type Head, headOf, mustEndAt } from '../journal/segment-head.ts';
+import { mustEndAt, type Opened, openStreamFile } from '../journal/segment-head.ts';
 
 export interface FeedOptions {
   readonly disk: Disk;
@@ -32,8 +32,7 @@ export class Feed {
   readonly #taken: Float64Array;
   #position: Position = { segment: 0, offset: 0 };
   #end: Position = { segment: 0, offset: 0 };
-  #head: Head | undefined;
-  #file: DiskFile | undefined;
+  #opened: Opened | undefined;
   #reader: BlockReader | undefined;
 
   constructor(options: FeedOptions, lanes: number) {
@@ -52,7 +51,7 @@ export class Feed {
     const { disk, directory, stream } = this.#options;
     let oldest: CheckpointNote | undefined;
     for (const { number } of streamFiles(disk, directory, stream).reverse()) {
-      const note = this.#enter(number);
+      const { note } = this.#enter(number).head;
       oldest = note;
       const mark = note.marks.find(({ stream }) => stream === this.#options.stream);
       const isBefore = mark?.last.every(
@@ -66,7 +65,8 @@ export class Feed {
 
   /** Goes to the beginning of a segment, to read all that the stream has from there on. */
   seekSegment(number: number): void {
-    const mark = this.#enter(number).marks.find(({ stream }) => stream === this.#options.stream);
+    const { note } = this.#enter(number).head;
+    const mark = note.marks.find(({ stream }) => stream === this.#options.stream);
     this.#taken.fill(0);
     if (mark) this.#taken.set(mark.last);
   }
@@ -80,11 +80,11 @@ export class Feed {
       const { segment, offset } = this.#position;
       const reader = this.#reader;
       if (!reader) {
-        this.#mustContinue(this.#enter(0));
+        this.#mustContinue(this.#enter(0).head.note);
         continue;
       }
       // A copy has fewer blocks, and all are durable: where the journal ends says nothing of it.
-      const isLast = segment >= this.#end.segment && this.#head?.isCopy === false;
+      const isLast = segment >= this.#end.segment && this.#opened?.head.isCopy === false;
       reader.limit = isLast ? this.#end.offset : this.#fileSize();
       const head = reader.read(offset, true);
       if (!head || !this.#isOfThisLife(head.header)) {
@@ -102,8 +102,8 @@ export class Feed {
   }
 
   close(): void {
-    this.#file?.close();
-    this.#file = undefined;
+    this.#opened?.file.close();
+    this.#opened = undefined;
     this.#reader = undefined;
   }
 
@@ -142,41 +142,44 @@ export class Feed {
   }
 
   #isOfThisLife({ segment, salt }: BlockHeader): boolean {
-    return segment === this.#head?.number && salt === this.#head.header.salt;
+    const { number, header } = this.#opened?.head ?? {};
+    return segment === number && salt === header?.salt;
   }
 
   /** Goes to the segment behind this one, which must end here. */
   #goOn(): void {
     const { segment, offset } = this.#position;
-    const before = this.#head;
-    // An idle stream's place may have been dropped meanwhile: nothing of it was there.
-    const note = this.#enter(segment + 1);
-    if (before && this.#head) mustEndAt(before, offset, this.#head);
-    this.#mustContinue(note);
+    const before = this.#opened;
+    this.#opened = undefined;
+    try {
+      // An idle stream's place may have been dropped meanwhile: nothing of it was there.
+      const { head } = this.#enter(segment + 1);
+      if (before) mustEndAt(before, offset, head);
+      this.#mustContinue(head.note);
+    } finally {
+      before?.file.close();
+    }
   }
 
-  /**
-   * Opens the first file of that number or a later one, behind its checkpoint, which it returns.
-   */
-  #enter(number: number): CheckpointNote {
+  /** Opens the first file of that number or a later one, and goes behind its checkpoint. */
+  #enter(number: number): Opened {
     this.close();
     const { disk, directory, stream } = this.#options;
-    const found = openStreamFile(disk, directory, { stream, number });
-    if (!found) throw this.#corrupt(0);
-    this.#file = found.file;
-    this.#head = headOf(found.file, found);
-    this.#reader = new BlockReader(found.file);
-    this.#position = { segment: found.number, offset: this.#head.end };
-    this.dictionary.learn(this.#head.note.dictionary);
-    return this.#head.note;
+    const opened = openStreamFile(disk, directory, { stream, number });
+    if (!opened) throw this.#corrupt(0);
+    this.#opened = opened;
+    this.#reader = new BlockReader(opened.file);
+    this.#position = { segment: opened.head.number, offset: opened.head.end };
+    this.dictionary.learn(opened.head.note.dictionary);
+    return opened;
   }
 
   #fileSize(): number {
-    return this.#file?.size() ?? 0;
+    return this.#opened?.file.size() ?? 0;
   }
 
   #corrupt(offset: number): HoldfastError {
-    const path = this.#head?.path ?? this.#options.directory;
+    const path = this.#opened?.head.path ?? this.#options.directory;
     return new CorruptJournal(path, offset, 'no sound block');
   }
 }

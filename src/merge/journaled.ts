@@ -1,9 +1,8 @@
 // What the journal still has of a stream, block after block, headers alone: to look at it once,
 // before anything is brought from there to the target.
-import type { Disk, DiskFile } from '../disk.ts';
+import type { Disk } from '../disk.ts';
 import { BlockReader, type ReadBlock } from '../journal/block-reader.ts';
-import { openStreamFile } from '../journal/files.ts';
-import { type Head, headOf, mustEndAt } from '../journal/segment-head.ts';
+import { mustEndAt, type Opened, openStreamFile } from '../journal/segment-head.ts';
 
 export interface JournaledStream {
   readonly disk: Disk;
@@ -38,7 +37,7 @@ export function* blocksOf(
         next = openFile(stream, own.head.number + 1);
         if (!isWanted(lastOf(own), next && lastOf(next))) continue;
         const end = yield* blocksIn(own);
-        if (next) mustEndAt(own.head, end, next.head);
+        if (next) mustEndAt(own, end, next.head);
       } finally {
         own.file.close();
       }
@@ -48,22 +47,8 @@ export function* blocksOf(
   }
 }
 
-interface Opened {
-  readonly file: DiskFile;
-  readonly head: Head;
-}
-
-function openFile({ disk, directory, id }: JournaledStream, number: number): Opened | undefined {
-  const found = openStreamFile(disk, directory, { stream: id, number });
-  if (!found) return undefined;
-  const { file } = found;
-  try {
-    return { file, head: headOf(file, found) };
-  } catch (error) {
-    file.close();
-    throw error;
-  }
-}
+const openFile = ({ disk, directory, id }: JournaledStream, number: number): Opened | undefined =>
+  openStreamFile(disk, directory, { stream: id, number });
 
 /** Returns where the file's blocks end. */
 function* blocksIn({ file, head }: Opened): Generator<JournaledBlock, number> {

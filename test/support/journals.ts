@@ -31,7 +31,16 @@ export const journalOptions = (
   ...changed,
 });
 
-const table = { name: 't', columns: [], keys: [], fingerprint: 'f', warnings: [] };
+const column = {
+  name: 'note',
+  type: { kind: 'text' },
+  sqlType: 'text',
+  nullable: false,
+  hasDefault: false,
+  writable: true,
+  bytewiseEqual: true,
+} as const;
+const table = { name: 't', columns: [column], keys: [], fingerprint: 'f', warnings: [] };
 
 /** A parcel of rows of one column set; row i has 40 bytes and goes to lane i mod 4. */
 export function parcelOf(journal: Journal, count: number, name = 's'): Parcel {
@@ -43,7 +52,7 @@ export function parcelOf(journal: Journal, count: number, name = 's'): Parcel {
     rows.reserve(rows.length, bytes);
     rows.view.setInt16(rows.length, 1);
     rows.view.setInt32(rows.length + 2, bytes - 6);
-    rows.bytes.fill(i % 251, rows.length + 6, rows.length + bytes);
+    rows.bytes.fill(97 + (i % 26), rows.length + 6, rows.length + bytes);
     rows.push(rows.length + bytes, rows.setIndex([0]), i % 4);
   }
   const shapes = rows.columnSets.map((set) => journal.dictionary.shape(entry.id, set));
