@@ -146,6 +146,49 @@ test('where syncs beside others come late, groups are synced on the caller’s t
   await journal.close();
 });
 
+test('one sync that the disk kept waiting sends nobody who writes alone aside for good', async (t) => {
+  const folder = temporaryFolder();
+  t.after(() => folder.remove());
+  const time = { ms: 1 };
+  let asides = 0;
+  let syncMs = 50;
+  const disk = diskWith({
+    open: (path, mode) => {
+      const file = systemDisk.open(path, mode);
+      const passed = (): void => {
+        time.ms += syncMs;
+      };
+      return {
+        ...file,
+        sync: () => {
+          file.sync();
+          passed();
+        },
+        syncAside: async () => {
+          await file.syncAside();
+          passed();
+          asides++;
+        },
+      };
+    },
+  });
+  const journal = await Journal.open(
+    journalOptions(folder.path, { disk, clock: { ...systemClock, monotonicMs: () => time.ms } }),
+  );
+  const writeAlone = async (): Promise<void> => {
+    time.ms += 5;
+    await journal.submit(parcelOf(journal, 1));
+  };
+  await writeAlone();
+  syncMs = 1;
+  await writeAlone();
+  assert.equal(asides, 1, 'too soon after one that took 50 ms');
+  await writeAlone();
+  await writeAlone();
+  assert.equal(asides, 1, 'a sync takes 1 ms, as the last ones show');
+  await journal.close();
+});
+
 test('a spare that cannot be made during a sync takes nothing from who waits for it', async (t) => {
   const { journal, first, end } = await heldJournal(t, 'spares fail');
   const second = journal.submit(parcelOf(journal, 3));

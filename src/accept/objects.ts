@@ -8,9 +8,6 @@ import type { RowEncoder } from './row-encoder.ts';
 import type { ReadResult, Row, Value } from './rows.ts';
 
 const isJson = ({ kind }: ColumnType): boolean => kind === 'json' || kind === 'jsonb';
-/** Half of a surrogate pair: such a string has no UTF-8. */
-const loneSurrogate = /\p{Surrogate}/u;
-
 const wrongType = (message: string): Problem => ({ code: 'wrong-type', message });
 
 function setNumber(cell: Cell, value: number, type: ColumnType): Problem | null {
@@ -37,7 +34,7 @@ function setDate(cell: Cell, value: Date, type: ColumnType): Problem | null {
 }
 
 function setString(cell: Cell, value: string): Problem | null {
-  if (loneSurrogate.test(value)) {
+  if (!value.isWellFormed()) {
     return { code: 'bad-utf8', message: 'the string holds half a surrogate pair' };
   }
   cell.setText(cellKind.text, value);

@@ -24,7 +24,7 @@ export class Tail {
   /** Since when a sync aside is under way. */
   #syncingSinceMs: number | undefined;
   #syncedAtMs = 0;
-  /** What the last sync on the caller's turn took. */
+  /** What a sync takes that nothing kept waiting. */
   #syncMs = 0;
   /** Until then syncs aside do not pay, and for how long that was found. */
   #asideFromMs = 0;
@@ -68,7 +68,7 @@ export class Tail {
     const file = this.#write(bytes);
     const begunMs = this.#parts.clock.monotonicMs();
     file.sync();
-    this.#syncMs = this.#synced(bytes.length, begunMs);
+    this.#learn(this.#synced(bytes.length, begunMs));
   }
 
   /**
@@ -112,11 +112,17 @@ export class Tail {
     return tookMs;
   }
 
+  /** One that the disk kept waiting says little of the next: it counts as twice those before. */
+  #learn(tookMs: number): void {
+    this.#syncMs = this.#syncMs === 0 ? tookMs : Math.min(tookMs, 2 * this.#syncMs);
+  }
+
   #judgeAside(tookMs: number): void {
     const { asideLateMsMin, asideWithoutMsMin, asideWithoutMsMax } = limits;
     const isLate = tookMs > Math.max(asideLateMsMin, lateTimes * this.#syncMs);
     if (!isLate) {
       this.#withoutMs = 0;
+      this.#learn(tookMs);
       return;
     }
     this.#withoutMs = Math.min(Math.max(asideWithoutMsMin, 2 * this.#withoutMs), asideWithoutMsMax);
