@@ -4,6 +4,7 @@ import type { Killer, Mutant } from './mutant-list.ts';
 const flips = { campaign: 'flips', count: 7_000 } as const;
 const states = { campaign: 'states', count: 20_000 } as const;
 const sealed = (names: string): Killer => ({ test: 'test/sealed.test.ts', names });
+const recycled = (names: string): Killer => ({ test: 'test/recycled.test.ts', names });
 const known: Killer = {
   test: 'test/remembered.test.ts',
   names: 'keys are known from sealed segments',
@@ -13,15 +14,15 @@ export const sealedMutants: readonly Mutant[] = [
   {
     name: 'a feed takes blocks of another life of its segment',
     file: 'src/merge/feed.ts',
-    search: ' && salt === this.#head.header.salt',
+    search: ' && salt === header?.salt',
     replace: ' && salt >= 0',
     killer: flips,
   },
   {
     name: 'a feed does not say where a sealed segment is damaged',
     file: 'src/merge/feed.ts',
-    search: 'if (before && this.#head) mustEndAt(',
-    replace: 'if (before && !this.#head) mustEndAt(',
+    search: 'if (before) mustEndAt(',
+    replace: 'if (!before) mustEndAt(',
     killer: sealed('damage inside a sealed segment'),
   },
   {
@@ -100,5 +101,33 @@ export const sealedMutants: readonly Mutant[] = [
     search: '      isWhole &&\n',
     replace: '      stream >= 0 &&\n',
     killer: { test: 'test/held.test.ts', names: 'a copy that is damaged' },
+  },
+  {
+    name: 'a dropped segment of another size becomes one',
+    file: 'src/journal/segments.ts',
+    search: 'this.#spares.length < sparesMax && this.#sizeOf(path) === this.#options.segmentBytes',
+    replace: 'this.#spares.length < sparesMax && this.#sizeOf(path) > 0',
+    killer: recycled('a segment that was made smaller'),
+  },
+  {
+    name: 'behind a clean end an earlier life is taken for a torn write',
+    file: 'src/journal/recovery.ts',
+    search: "return stop.isRestZero || stop.isClean ? 'end' : 'torn';",
+    replace: "return stop.isRestZero ? 'end' : 'torn';",
+    killer: recycled('behind a clean end'),
+  },
+  {
+    name: 'salvage brings back an earlier life',
+    file: 'src/journal/inspect.ts',
+    search: '(found) => found.header.segment === number',
+    replace: '(found) => found.header.segment >= 0',
+    killer: recycled('salvage'),
+  },
+  {
+    name: 'what a dropped segment has become counts as damage of it',
+    file: 'src/journal/segment-head.ts',
+    search: 'if (!isEnd && isStill(file, head)) throw',
+    replace: 'if (!isEnd && file && isStill) throw',
+    killer: recycled('a feed goes on where'),
   },
 ];

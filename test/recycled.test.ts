@@ -66,6 +66,21 @@ test('in a steady flow no file is zeroed any more, and nothing of an earlier lif
   await journal.close();
 });
 
+test('a segment that was made smaller becomes none of those that are larger now', async (t) => {
+  const { directory, options, journal } = await opened(t);
+  await fill(journal, 1);
+  await journal.close();
+  const larger = { ...options, segmentBytes: 2 * segmentBytes };
+  const next = await Journal.open(larger);
+  for (let i = 0; i < 4; i++) {
+    // The smaller one is dropped first.
+    await fill(next, 1);
+    const size = statSync(segmentPath(directory, next.end.segment)).size;
+    assert.equal(size, larger.segmentBytes, `of segment ${next.end.segment}`);
+  }
+  await next.close();
+});
+
 test('behind a clean end the rest of an earlier life is not cut, and nothing is copied', async (t) => {
   const { directory, options, journal } = await opened(t);
   const rows = await fill(journal, 10);
