@@ -126,8 +126,29 @@ export const sealedMutants: readonly Mutant[] = [
   {
     name: 'what a dropped segment has become counts as damage of it',
     file: 'src/journal/segment-head.ts',
-    search: 'if (!isEnd && isStill(file, head)) throw',
-    replace: 'if (!isEnd && file && isStill) throw',
-    killer: recycled('a feed goes on where'),
+    search: 'if (!isEnd && isStill(opened)) throw',
+    replace: 'if (!isEnd) throw',
+    killer: recycled('who dumps'),
+  },
+  {
+    name: 'a feed goes past what was copied aside of a file that became another segment',
+    file: 'src/merge/feed.ts',
+    search: '    if (!this.#isStill) {\n',
+    replace: '    if (!this.#opened) {\n',
+    killer: { test: 'test/protocol.test.ts', names: 'what does not pass is told, and pins' },
+  },
+  {
+    name: 'a block that was overwritten while it was read is damage',
+    file: 'src/merge/feed.ts',
+    search: 'if (!block && this.#isStill) throw',
+    replace: 'if (!block) throw',
+    killer: recycled('a feed whose file becomes'),
+  },
+  {
+    name: 'what was copied aside of a file that became another segment is a gap',
+    file: 'src/merge/journaled.ts',
+    search: 'if (isStill(own)) {',
+    replace: 'if (own.head) {',
+    killer: recycled('who looks for gaps'),
   },
 ];

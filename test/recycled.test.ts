@@ -1,16 +1,17 @@
 // Dropped segments become segments again: what their files still have of an earlier life is told
 // from what is there, by whoever reads them, also while it happens.
 import assert from 'node:assert/strict';
-import { cpSync, renameSync, rmSync, statSync } from 'node:fs';
+import { cpSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Disk, systemDisk } from '../src/disk.ts';
-import { segmentNumbers, segmentPath, sparePath } from '../src/journal/files.ts';
+import { heldPath, segmentNumbers, segmentPath, sparePath } from '../src/journal/files.ts';
 import { checkJournal, dumpJournal, salvageJournal } from '../src/journal/inspect.ts';
 import { Journal } from '../src/journal/journal.ts';
 import { readJournal } from '../src/journal/recovery.ts';
 import { openSegment, openStreamFile } from '../src/journal/segment-head.ts';
 import { Feed } from '../src/merge/feed.ts';
+import { findGaps } from '../src/merge/gaps.ts';
 import { diskWith, journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
 
 const segmentBytes = 64 * 1024;
@@ -179,6 +180,68 @@ test('a feed that opens a segment just as it becomes another one goes to the nex
   const found = openStreamFile(disk, directory, { stream, number: 0 });
   assert.deepEqual([isDropped, found?.head.number], [true, 2]);
   found?.file.close();
+  await journal.close();
+});
+
+/** The first segment is copied aside and becomes another one as soon as somebody reads in it. */
+async function recycledInUse(t: TestContext) {
+  const { directory, journal } = await opened(t);
+  while (journal.end.segment < 2) await journal.submit(parcelOf(journal, rowsEach));
+  const { id: stream } = journal.openStream('s', 4, 'key:id');
+  const path = segmentPath(directory, 1);
+  const { file: second, head } = openSegment(systemDisk, directory, 2);
+  second.close();
+  let isRecycled = false;
+  const recycle = (): void => {
+    isRecycled = true;
+    // A copy has nothing but blocks.
+    const blocks = readFileSync(path).subarray(0, head.header.durable.offset);
+    writeFileSync(heldPath(directory, 1, stream), blocks);
+    renameSync(path, sparePath(directory, 9));
+    writeFileSync(sparePath(directory, 9), readFileSync(segmentPath(directory, 2)));
+  };
+  const disk = diskWith({
+    open: (name, mode) => {
+      const file = systemDisk.open(name, mode);
+      if (name !== path) return file;
+      let reads = 0;
+      return {
+        ...file,
+        read: (into, position) => {
+          const read = file.read(into, position);
+          // The first one is of its head. What comes last was overwritten meanwhile.
+          if (++reads > 1 && !isRecycled) {
+            recycle();
+            into.fill(0, into.length >> 1);
+          }
+          return read;
+        },
+      };
+    },
+  });
+  const rows = [...(journal.last.get(stream) ?? [])].reduce((sum, last) => sum + last, 0);
+  return { directory, journal, stream, disk, rows, isRecycled: () => isRecycled };
+}
+
+test('a feed whose file becomes another segment while it reads goes on in the copy', async (t) => {
+  const { directory, journal, stream, disk, rows, isRecycled } = await recycledInUse(t);
+  const feed = new Feed({ disk, directory, stream, serves: () => true }, 5);
+  feed.extend(journal.end);
+  feed.seek([0, 0, 0, 0, 0]);
+  let found = 0;
+  feed.read(({ header }) => {
+    found += header.rowCount;
+    return 'more';
+  });
+  assert.deepEqual([isRecycled(), found], [true, rows]);
+  feed.close();
+  await journal.close();
+});
+
+test('who looks for gaps while a file becomes another segment finds none in its copy', async (t) => {
+  const { directory, journal, stream, disk, isRecycled } = await recycledInUse(t);
+  const gaps = findGaps([], { disk, directory, id: stream, lanes: 5 });
+  assert.deepEqual([isRecycled(), gaps], [true, []]);
   await journal.close();
 });
 

@@ -81,8 +81,8 @@ export function openStreamFile(
 }
 
 /** Whether an open file has not become another segment since. */
-function isStill(file: DiskFile, { header: { salt } }: Head): boolean {
-  return new BlockReader(file, headWindowBytes).read(0)?.header.salt === salt;
+export function isStill({ file, head: { header } }: Opened): boolean {
+  return new BlockReader(file, headWindowBytes).read(0)?.header.salt === header.salt;
 }
 
 /**
@@ -90,10 +90,10 @@ function isStill(file: DiskFile, { header: { salt } }: Head): boolean {
  * nothing but blocks, a segment goes to where the next one was begun. A segment that was dropped
  * meanwhile may end anywhere.
  */
-export function mustEndAt({ file, head }: Opened, end: number, next: Head): void {
-  const { path, number, size, isCopy } = head;
+export function mustEndAt(opened: Opened, end: number, next: Head): void {
+  const { path, number, size, isCopy } = opened.head;
   const { segment, offset } = next.header.durable;
   const isSealed = next.number === number + 1;
   const isEnd = isCopy ? end === size : !isSealed || (segment === number && offset === end);
-  if (!isEnd && isStill(file, head)) throw new CorruptJournal(path, end, 'no sound block');
+  if (!isEnd && isStill(opened)) throw new CorruptJournal(path, end, 'no sound block');
 }

@@ -10,7 +10,7 @@ import { CorruptJournal } from '../journal/corrupt.ts';
 import { Dictionary } from '../journal/dictionary.ts';
 import { streamFiles } from '../journal/files.ts';
 import { type CheckpointNote, type DictionaryNote, decodeNote } from '../journal/notes.ts';
-import { mustEndAt, type Opened, openStreamFile } from '../journal/segment-head.ts';
+import { isStill, mustEndAt, type Opened, openStreamFile } from '../journal/segment-head.ts';
 
 export interface FeedOptions {
   readonly disk: Disk;
@@ -94,6 +94,10 @@ export class Feed {
         continue;
       }
       const answer = this.#give(reader, head, sink);
+      if (answer === 'gone') {
+        this.#goAgain();
+        continue;
+      }
       if (answer === 'later') return false;
       this.#position = { segment, offset: head.next };
       if (answer === 'full') return false;
@@ -107,10 +111,13 @@ export class Feed {
     this.#reader = undefined;
   }
 
-  #give(reader: BlockReader, head: ReadBlock, sink: BlockSink): 'more' | 'full' | 'later' {
+  /** 'gone' where the file became another segment while it was read. */
+  #give(reader: BlockReader, head: ReadBlock, sink: BlockSink): ReturnType<BlockSink> | 'gone' {
     const { kind, stream, lane, first, rowCount } = head.header;
     if (kind === blockKind.dictionary) {
-      this.dictionary.learn(decodeNote<DictionaryNote>(payloadOf(this.#whole(reader, head))));
+      const block = this.#whole(reader, head);
+      if (!block) return 'gone';
+      this.dictionary.learn(decodeNote<DictionaryNote>(payloadOf(block)));
       return 'more';
     }
     const isRecords = kind === blockKind.rows || kind === blockKind.undecoded;
@@ -118,15 +125,26 @@ export class Feed {
     const taken = this.#taken[lane] ?? 0;
     if (first + rowCount - 1 <= taken) return 'more';
     if (first !== taken + 1) throw gone(lane, taken, first);
-    const answer = sink(this.#whole(reader, head));
+    const block = this.#whole(reader, head);
+    if (!block) return 'gone';
+    const answer = sink(block);
     if (answer !== 'later') this.#taken[lane] = first + rowCount - 1;
     return answer;
   }
 
-  #whole(reader: BlockReader, head: ReadBlock): ReadBlock {
+  #whole(reader: BlockReader, head: ReadBlock): ReadBlock | undefined {
     const block = reader.whole(head);
-    if (!block) throw this.#corrupt(head.offset);
+    if (!block && this.#isStill) throw this.#corrupt(head.offset);
     return block;
+  }
+
+  get #isStill(): boolean {
+    return this.#opened !== undefined && isStill(this.#opened);
+  }
+
+  /** What a file that became another segment had for us was copied aside, or was taken. */
+  #goAgain(): void {
+    this.#mustContinue(this.#enter(this.#position.segment).head.note);
   }
 
   /**
@@ -148,6 +166,10 @@ export class Feed {
 
   /** Goes to the segment behind this one, which must end here. */
   #goOn(): void {
+    if (!this.#isStill) {
+      this.#goAgain();
+      return;
+    }
     const { segment, offset } = this.#position;
     const before = this.#opened;
     this.#opened = undefined;

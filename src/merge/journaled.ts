@@ -2,7 +2,7 @@
 // before anything is brought from there to the target.
 import type { Disk } from '../disk.ts';
 import { BlockReader, type ReadBlock } from '../journal/block-reader.ts';
-import { mustEndAt, type Opened, openStreamFile } from '../journal/segment-head.ts';
+import { isStill, mustEndAt, type Opened, openStreamFile } from '../journal/segment-head.ts';
 
 export interface JournaledStream {
   readonly disk: Disk;
@@ -18,9 +18,10 @@ export interface JournaledBlock {
 }
 
 /**
- * Blocks of all streams, in order. `isWanted` hears where the stream's lanes stood when a file was
- * begun and when the next one was, if there is one; of a file that is not wanted only its beginning
- * is read. Throws CorruptJournal where a file does not begin, or end, as it must.
+ * Blocks of all streams, in order; some come twice where the journal drops a file meanwhile.
+ * `isWanted` hears where the stream's lanes stood when a file was begun and when the next one was,
+ * if there is one; of a file that is not wanted only its beginning is read. Throws CorruptJournal
+ * where a file does not begin, or end, as it must.
  */
 export function* blocksOf(
   stream: JournaledStream,
@@ -37,7 +38,13 @@ export function* blocksOf(
         next = openFile(stream, own.head.number + 1);
         if (!isWanted(lastOf(own), next && lastOf(next))) continue;
         const end = yield* blocksIn(own);
-        if (next) mustEndAt(own, end, next.head);
+        if (isStill(own)) {
+          if (next) mustEndAt(own, end, next.head);
+        } else {
+          // It has become another segment: what it had for the stream was copied aside, if any.
+          next?.file.close();
+          next = openFile(stream, own.head.number);
+        }
       } finally {
         own.file.close();
       }
