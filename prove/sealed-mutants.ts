@@ -128,7 +128,7 @@ export const sealedMutants: readonly Mutant[] = [
     file: 'src/journal/segment-head.ts',
     search: 'if (!isEnd && isStill(opened)) throw',
     replace: 'if (!isEnd) throw',
-    killer: recycled('who dumps'),
+    killer: recycled('who dumps a file'),
   },
   {
     name: 'a feed goes past what was copied aside of a file that became another segment',

@@ -238,6 +238,14 @@ test('a feed whose file becomes another segment while it reads goes on in the co
   await journal.close();
 });
 
+test('who dumps a file while it becomes another segment takes that for no damage', async (t) => {
+  const { directory, journal, disk, rows, isRecycled } = await recycledInUse(t);
+  const records = [...dumpJournal(disk, directory)].length;
+  assert.equal(isRecycled(), true);
+  assert(records > 0 && records < rows, `${records} of ${rows}, the others are gone`);
+  await journal.close();
+});
+
 test('who looks for gaps while a file becomes another segment finds none in its copy', async (t) => {
   const { directory, journal, stream, disk, isRecycled } = await recycledInUse(t);
   const gaps = findGaps([], { disk, directory, id: stream, lanes: 5 });
