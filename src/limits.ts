@@ -40,6 +40,8 @@ export const limits = {
   /** Records and bytes of one transaction. */
   batchRowsMax: 20_000,
   batchBytesMax: 8 * MiB,
+  /** So long after one of them found more than a batch, loaders still have their lanes apart. */
+  loadersCalmMs: 5_000,
   /** What a loader that keeps up with a flow waits after a transaction, at most. */
   loaderRestMsMax: 20,
   bodyBytesMax: 16 * MiB,

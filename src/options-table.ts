@@ -137,7 +137,7 @@ export const optionTable: readonly OptionRow[] = [
   row(
     [stream('loaders'), 'number', `${limits.loadersDefault}`],
     whole(1, 64),
-    'How many connections merge at once; a target may allow fewer.',
+    'How many connections merge at once where one does not keep up; a target may allow fewer.',
   ),
   row(
     [stream('batchRowsMax'), 'number', `${limits.batchRowsMax}`],

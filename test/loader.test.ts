@@ -2,6 +2,7 @@
 // transactions take 2 ms each at the mean.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { limits } from '../src/limits.ts';
 import { TargetError } from '../src/target/target.ts';
 import type { Holdfast } from '../src/types.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
@@ -50,6 +51,53 @@ test('who waits for the end of each row waits for its transaction alone', async 
     for (const id of range(rows)) await holdfast.write('a', { id, note: '' }, { level: 'settled' });
   });
   assert(ms / rows < 3, `${ms / rows} ms a row`);
+});
+
+test('one loader has all lanes while it keeps up, and shares them where it does not', async () => {
+  const shop = new Shop({ loaders: 2, batchRowsMax: 10 });
+  const { target, clock } = shop;
+  const connect = target.connect.bind(target);
+  let sessions = new Set<object>();
+  target.connect = async () => {
+    const session = await connect();
+    const merge = session.merge.bind(session);
+    session.merge = (batch, rung) => {
+      if (batch.table.name === 'a') sessions.add(session);
+      return merge(batch, rung);
+    };
+    return session;
+  };
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    let id = 0;
+    const inUse = async (write: () => Promise<void>): Promise<number> => {
+      sessions = new Set();
+      await write();
+      await shop.settled(holdfast, 'a');
+      return sessions.size;
+    };
+    const slowly = async (): Promise<void> => {
+      for (let i = 0; i < 50; i++) {
+        await holdfast.write('a', { id: id++, note: '' });
+        await clock.sleep(5);
+      }
+    };
+    const atOnce = async (): Promise<void> => {
+      await Promise.all(range(rows, id).map((own) => holdfast.write('a', { id: own, note: '' })));
+      id += rows;
+    };
+    for (let round = 0; round < 2; round++) {
+      assert.equal(await inUse(slowly), 1);
+      assert.equal(await inUse(atOnce), 2);
+      assert.equal(await inUse(slowly), 2, 'not at once');
+      await clock.sleep(limits.loadersCalmMs);
+      // The other one hears of it when it looks around, a second later at most.
+      await inUse(slowly);
+      await clock.sleep(limits.idleCheckMs);
+      await inUse(slowly);
+    }
+    assert.equal(await inUse(slowly), 1);
+    assert.deepEqual(shop.ids('a'), range(id));
+  });
 });
 
 test('a lost session that keeps the lanes is ended, though it takes two tries (P1)', async () => {

@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import type { Table } from '../accept/columns.ts';
 import { woken } from '../clock.ts';
-import type { Disk } from '../disk.ts';
 import type { Position } from '../journal/block.ts';
 import { limits } from '../limits.ts';
 import {
@@ -19,7 +18,8 @@ import { Assembly } from './assemble.ts';
 import type { Batch } from './batch.ts';
 import { BatchBound } from './batch-bound.ts';
 import { BatchMemory } from './batch-memory.ts';
-import { Feed } from './feed.ts';
+import type { Division } from './division.ts';
+import type { Feed } from './feed.ts';
 import { Ladder } from './ladder.ts';
 import { type LedgerRow, ledgerRows } from './ledger.ts';
 import { Link, type LinkParts, lanesLost, replaced, requireOwner } from './link.ts';
@@ -48,14 +48,13 @@ export interface LoaderRoute {
 }
 
 export interface LoaderParts extends LinkParts {
-  readonly disk: Disk;
-  readonly directory: string;
   readonly writer: string;
   readonly route: LoaderRoute;
   /** The stream's epoch and table, shared by its loaders. */
   readonly shared: { epoch: number; table: Table };
-  /** Which of the stream's loaders this is. */
+  /** Which of the stream's loaders this is, and which lanes it has. */
   readonly index: number;
+  readonly division: Division;
 }
 
 /** What to do after an attempt failed. */
@@ -64,8 +63,6 @@ type After = 'again' | 'reread';
 export class Loader {
   readonly #parts: LoaderParts;
   readonly #feed: Feed;
-  /** Per lane, what the target has. */
-  readonly #staged: Float64Array;
   readonly #ladder = new Ladder();
   readonly #bound: BatchBound;
   readonly #stop = new AbortController();
@@ -74,21 +71,19 @@ export class Loader {
   #pollAtMs = 0;
   /** Sessions that were lost in the middle of a batch; the server may not know it yet. */
   #suspects: string[] = [];
-  /** The batch at hand has all that there was. */
-  #isAllTaken = false;
+  /** The last batch had all that there was. */
+  #isAllTaken = true;
   /** Before it there was nothing to do. */
   #wasIdle = true;
   /** Of the batch at hand: it is settled, or read again, before the next one is taken. */
   readonly #memory = new BatchMemory();
 
   constructor(parts: LoaderParts) {
-    const { disk, directory, settings, index } = parts;
+    const { settings, division, index } = parts;
     this.#parts = parts;
     this.#link = new Link(parts, this.#stop.signal);
-    this.#staged = new Float64Array(settings.lanes);
     this.#bound = new BatchBound(settings.batchRowsMax);
-    const serves = (lane: number) => lane % settings.loaders === index;
-    this.#feed = new Feed({ disk, directory, stream: settings.id, serves }, settings.lanes);
+    this.#feed = division.feed(index);
   }
 
   /** The journal is durable up to `end`. */
@@ -108,9 +103,14 @@ export class Loader {
    * damaged.
    */
   async run(lanes: readonly LaneState[]): Promise<void> {
+    const { division, index } = this.#parts;
     try {
-      this.#adopt(lanes);
+      if (index === 0) this.#adopt(lanes);
       while (!this.#stop.signal.aborted) {
+        if (!division.mayGoOn(index, !this.#isAllTaken)) {
+          await this.#waitForShare();
+          continue;
+        }
         await this.#pollConfirming();
         const batch = this.#take();
         if (batch) await this.#settleAndRest(batch);
@@ -121,6 +121,16 @@ export class Loader {
       this.#feed.close();
       await this.#link.close();
     }
+  }
+
+  /** The others keep up without it. */
+  async #waitForShare(): Promise<void> {
+    const { division, index } = this.#parts;
+    this.#isAllTaken = true;
+    this.#wasIdle = true;
+    this.#memory.release();
+    await this.#link.close();
+    await division.wait(index, this.#stop.signal);
   }
 
   /** Under steady load there is no idle moment: asks by time. */
@@ -136,8 +146,9 @@ export class Loader {
   }
 
   #adopt(lanes: readonly LaneState[]): void {
-    for (const { lane, staged } of lanes) this.#staged[lane] = staged;
-    this.#feed.seek(this.#staged);
+    const { staged } = this.#parts.division;
+    for (const state of lanes) staged[state.lane] = state.staged;
+    this.#feed.seek(staged);
   }
 
   #take(): Batch | undefined {
@@ -226,7 +237,7 @@ export class Loader {
   }
 
   #done(rows: readonly LedgerRow[], commit: Commit): void {
-    for (const { lane, last } of rows) this.#staged[lane] = last;
+    for (const { lane, last } of rows) this.#parts.division.staged[lane] = last;
     this.#suspects = [];
     this.#bound.passed(!this.#isAllTaken);
     this.#link.passed();
@@ -296,7 +307,7 @@ export class Loader {
    */
   #divide({ count, undecoded }: Batch): After {
     if (!this.#bound.failed(count + undecoded.length)) return 'again';
-    this.#feed.seek(this.#staged);
+    this.#feed.seek(this.#parts.division.staged);
     return 'reread';
   }
 
@@ -353,12 +364,11 @@ export class Loader {
 
   /** Takes the target's word for where the lanes stand; the journal supplies what it has not. */
   async #reread(session: Session): Promise<After> {
-    const { settings, shared, route, index } = this.#parts;
+    const { shared, route, index, division } = this.#parts;
     const all = await session.lanes(this.#streamId());
-    const own = all.filter(({ lane }) => lane % settings.loaders === index);
+    const own = all.filter(({ lane }) => division.serves(index, lane));
     requireOwner(own, shared.epoch);
-    const wanted = Math.ceil((settings.lanes - index) / settings.loaders);
-    if (own.length < wanted || own.some(({ epoch }) => epoch < shared.epoch)) {
+    if (own.length < division.count(index) || own.some(({ epoch }) => epoch < shared.epoch)) {
       // A history before our claim (failover, restored backup): claim them again.
       throw new TargetError(
         'moved',
@@ -367,7 +377,7 @@ export class Loader {
       );
     }
     const moved = own
-      .map((state) => ({ state, from: this.#staged[state.lane] ?? 0 }))
+      .map((state) => ({ state, from: division.staged[state.lane] ?? 0 }))
       .filter(({ state, from }) => state.staged !== from);
     if (moved.length === 0) return 'again';
     await route.moved(session, moved);

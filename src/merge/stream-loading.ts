@@ -17,6 +17,7 @@ import {
 } from '../target/target.ts';
 import { findStrangeLane } from './age.ts';
 import { DirectRoute } from './direct.ts';
+import { Division } from './division.ts';
 import { findGaps } from './gaps.ts';
 import type { JournaledStream } from './journaled.ts';
 import { requireOwner } from './link.ts';
@@ -239,8 +240,9 @@ export class StreamLoading {
     const route = isStaged
       ? new StagedRoute(settings, events, (records) => this.#staged(records))
       : new DirectRoute({ stream, settings, events, confirming });
+    const division = new Division(this.#parts);
     this.#loaders = Array.from({ length: settings.loaders }, (_, index) => {
-      const loader = new Loader({ ...this.#parts, route, shared, index });
+      const loader = new Loader({ ...this.#parts, route, shared, index, division });
       loader.extend(this.#end);
       return loader;
     });
