@@ -12,14 +12,20 @@ interface Answer {
   readonly failure?: string;
 }
 
+interface ChildOptions {
+  readonly execArgv?: readonly string[];
+  /** Beside what this process has. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
 export class Child {
   readonly #process: ChildProcess;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   #nextId = 1;
 
-  constructor(file: string, options: { readonly execArgv?: readonly string[] } = {}) {
+  constructor(file: string, { execArgv = [], env = {} }: ChildOptions = {}) {
     const path = new URL(file, import.meta.url);
-    this.#process = fork(path, { execArgv: [...(options.execArgv ?? [])] });
+    this.#process = fork(path, { execArgv: [...execArgv], env: { ...process.env, ...env } });
     this.#process.on('message', (answer: Answer) => {
       this.#waiting.get(answer.id)?.(answer);
       this.#waiting.delete(answer.id);

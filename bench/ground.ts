@@ -13,11 +13,16 @@ import { Program, type ProgramStart } from './program.ts';
 const profiling = (to: string | undefined): string[] =>
   to === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${to}`, '--cpu-prof-interval=500'];
 
-/** What the command line gives to Node.js: it stands in its first line. */
-function commandFlags(): string[] {
+/** What the command line gives to its process: it stands in its first line. */
+function commandStart(): { readonly flags: string[]; readonly env: NodeJS.ProcessEnv } {
   const main = new URL('../src/cli/main.ts', import.meta.url);
   const [line = ''] = readFileSync(main, 'utf8').split('\n');
-  return line.split(' ').filter((word) => word.startsWith('--'));
+  const words = line.split(' ');
+  const variables = words.filter((word) => /^[A-Z_]+=/.test(word));
+  return {
+    flags: words.filter((word) => word.startsWith('--')),
+    env: Object.fromEntries(variables.map((word) => word.split('='))),
+  };
 }
 
 export class Ground {
@@ -36,11 +41,12 @@ export class Ground {
 
   /** The product in a process of its own, as the command line runs. */
   product(profileTo?: string): Child {
-    return this.#start('product.ts', [...commandFlags(), ...profiling(profileTo)]);
+    const { flags, env } = commandStart();
+    return this.#start('product.ts', [...flags, ...profiling(profileTo)], env);
   }
 
-  #start(file: string, execArgv: readonly string[]): Child {
-    const child = new Child(file, { execArgv });
+  #start(file: string, execArgv: readonly string[], env: NodeJS.ProcessEnv = {}): Child {
+    const child = new Child(file, { execArgv, env });
     this.#processes.push(child);
     return child;
   }

@@ -1,7 +1,7 @@
-#!/usr/bin/env -S node --max-semi-space-size=8
+#!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=8
 // The command line's entry. What it runs is imported only where this Node.js can run it.
-// Left to itself, the nursery of a busy server grows to 128 MB, which is a third of all its memory
-// and makes nothing faster (docs/performance.md).
+// Left to itself, the nursery of a busy server grows to 128 MB, and glibc keeps some 30 MB more for
+// its threads: half of all its memory, which makes nothing faster (docs/performance.md).
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major > 22 || (major === 22 && minor >= 18)) {
   const { run } = await import('./program.ts');
