@@ -39,7 +39,7 @@ export class DiskLog {
   watch: () => Mark | undefined = () => undefined;
   readonly #names = new Map<string, number>();
   #files = 0;
-  /** Requests that the database holds now: asked before a segment is removed. */
+  /** Requests that the database holds now: asked before a segment is dropped. */
   #remembered: () => readonly (readonly [stream: number, key: string])[] = () => [];
 
   /** The same disk, each change of which is written down once it was done. */
@@ -83,7 +83,7 @@ export class DiskLog {
 
   #add(operation: Operation): void {
     this.end();
-    if (operation.kind === 'remove' && operation.path.endsWith('.segment')) {
+    if (isDropped(operation)) {
       this.entries.push({ kind: 'mark', remembered: this.#remembered() });
     }
     this.entries.push(operation);
@@ -147,6 +147,11 @@ export class DiskLog {
     return database;
   }
 }
+
+/** Removed, or made a spare: what was in it is nowhere else in the journal. */
+const isDropped = (operation: Operation): boolean =>
+  (operation.kind === 'remove' && operation.path.endsWith('.segment')) ||
+  (operation.kind === 'rename' && operation.from.endsWith('.segment'));
 
 /** The requests that the database of requests holds, by stream and key. */
 export function rememberedIn(database: DatabaseSync): (readonly [stream: number, key: string])[] {
