@@ -151,4 +151,11 @@ export const sealedMutants: readonly Mutant[] = [
     replace: 'if (own.head) {',
     killer: recycled('who looks for gaps'),
   },
+  {
+    name: 'the end of a file that became another segment is damage',
+    file: 'src/merge/feed.ts',
+    search: 'if (isLast && this.#isStill) throw',
+    replace: 'if (isLast) throw',
+    killer: { test: 'test/protocol.test.ts', names: 'a stream that falls silent' },
+  },
 ];

@@ -325,6 +325,37 @@ for (const kind of lasting) {
   });
 }
 
+test('a stream that falls silent while it is held goes on in what was copied aside', async () => {
+  const shop = new Shop({ loaders: 1, batchRowsMax: 1 });
+  const { target } = shop;
+  const connect = target.connect.bind(target);
+  let isFailing = true;
+  target.connect = async () => {
+    const session = await connect();
+    const merge = session.merge.bind(session);
+    session.merge = async (batch, rung) => {
+      if (!isFailing || batch.table.name !== 'a') return merge(batch, rung);
+      throw new TargetError('transient', '', 'It is locked.');
+    };
+    return session;
+  };
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.write(holdfast, 'a', range(1));
+    await shop.clock.sleep(20_000);
+    await shop.until(holdfast, 'a', isHeld);
+    // Not read yet, and the last for now.
+    await shop.write(holdfast, 'a', range(2, 1));
+    // Four times as much as the journal may hold.
+    for (let round = 0; round < 20; round++) {
+      await shop.write(holdfast, 'b', range(50, round * 50));
+      await shop.settled(holdfast, 'b');
+    }
+    isFailing = false;
+    await shop.settled(holdfast, 'a');
+    assert.deepEqual(shop.ids('a'), range(3));
+  });
+});
+
 test('a merger that does not get through for long says so', async () => {
   const shop = new Shop({ route: 'staged' });
   const { target, clock } = shop;

@@ -114,7 +114,8 @@ export class Retention {
 
   #isShort(): boolean {
     const { segmentBytes, bytesMax } = this.#options;
-    return this.#segments.shortage !== undefined || this.#segments.bytes + segmentBytes > bytesMax;
+    const { shortage, bytes, isReady } = this.#segments;
+    return shortage !== undefined || (!isReady && bytes + segmentBytes > bytesMax);
   }
 
   #isConfirmed({ stream, last }: StreamMark): boolean {

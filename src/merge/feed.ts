@@ -89,7 +89,7 @@ export class Feed {
       const head = reader.read(offset, true);
       if (!head || !this.#isOfThisLife(head.header)) {
         // Behind the last block of a segment that has a successor.
-        if (isLast) throw this.#corrupt(offset);
+        if (isLast && this.#isStill) throw this.#corrupt(offset);
         this.#goOn();
         continue;
       }

@@ -62,7 +62,7 @@ function* blocksIn({ file, head }: Opened): Generator<JournaledBlock, number> {
   const reader = new BlockReader(file);
   for (let at = 0; ; ) {
     const block = reader.read(at, true);
-    if (!block || block.header.salt !== head.header.salt) return at;
+    if (block?.header.segment !== head.number || block.header.salt !== head.header.salt) return at;
     at = block.next;
     yield { block, reader };
   }
