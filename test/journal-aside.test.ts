@@ -186,6 +186,15 @@ test('one sync that the disk kept waiting sends nobody who writes alone aside fo
   await writeAlone();
   await writeAlone();
   assert.equal(asides, 1, 'a sync takes 1 ms, as the last ones show');
+  // What keeps those aside waiting says nothing of the disk.
+  const writeTwo = () =>
+    Promise.all([journal.submit(parcelOf(journal, 1)), journal.submit(parcelOf(journal, 1))]);
+  for (syncMs = 2; syncMs <= limits.asideLateMsMin; syncMs += 2) await writeTwo();
+  syncMs = limits.asideLateMsMin + 2;
+  await writeTwo();
+  const before = asides;
+  await writeTwo();
+  assert.equal(asides, before, 'that was late');
   await journal.close();
 });
 

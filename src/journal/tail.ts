@@ -68,7 +68,7 @@ export class Tail {
     const file = this.#write(bytes);
     const begunMs = this.#parts.clock.monotonicMs();
     file.sync();
-    this.#learn(this.#synced(bytes.length, begunMs));
+    this.#syncMs = this.#synced(bytes.length, begunMs);
   }
 
   /**
@@ -112,17 +112,13 @@ export class Tail {
     return tookMs;
   }
 
-  /** One that the disk kept waiting says little of the next: it counts as twice those before. */
-  #learn(tookMs: number): void {
-    this.#syncMs = this.#syncMs === 0 ? tookMs : Math.min(tookMs, 2 * this.#syncMs);
-  }
-
   #judgeAside(tookMs: number): void {
     const { asideLateMsMin, asideWithoutMsMin, asideWithoutMsMax } = limits;
     const isLate = tookMs > Math.max(asideLateMsMin, lateTimes * this.#syncMs);
     if (!isLate) {
       this.#withoutMs = 0;
-      this.#learn(tookMs);
+      // What kept the last one on the caller's turn waiting is over; more is no news of the disk.
+      this.#syncMs = Math.min(this.#syncMs, tookMs);
       return;
     }
     this.#withoutMs = Math.min(Math.max(asideWithoutMsMin, 2 * this.#withoutMs), asideWithoutMsMax);
