@@ -100,6 +100,60 @@ test('one loader has all lanes while it keeps up, and shares them where it does 
   });
 });
 
+test('lanes that change hands keep nobody waiting', async () => {
+  const shop = new Shop({ loaders: 2, batchRowsMax: 10 });
+  const { clock } = shop;
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    let id = 0;
+    for (let round = 0; round < 12; round++) {
+      await Promise.all(range(40, id).map((own) => holdfast.write('a', { id: own, note: '' })));
+      id += 40;
+      await shop.settled(holdfast, 'a');
+      await clock.sleep(limits.loadersCalmMs);
+      // Of either lane: its loader hears of it, and is to gather the lanes or to give its own.
+      const begun = clock.monotonicMs();
+      await holdfast.write('a', { id: id++, note: '' }, { level: 'settled' });
+      const ms = clock.monotonicMs() - begun;
+      assert(ms < 300, `the row of round ${round} took ${ms} ms`);
+    }
+  });
+});
+
+test('a row that somebody locks keeps the lanes of the other loader no longer than it must', async () => {
+  const shop = new Shop({ loaders: 2 });
+  const { target, clock } = shop;
+  const connect = target.connect.bind(target);
+  let isLocked = true;
+  let isMet = false;
+  target.connect = async () => {
+    const session = await connect();
+    const merge = session.merge.bind(session);
+    session.merge = async (batch, rung) => {
+      const locked = batch.slices.some(({ lane }) => lane === 0);
+      if (!isLocked || batch.table.name !== 'a' || !locked) return merge(batch, rung);
+      isMet = true;
+      await clock.sleep(1_000);
+      throw new TargetError('transient', '', 'A row of lane 0 is locked.');
+    };
+    return session;
+  };
+  await shop.live(new SimulatedDisk(), async (holdfast) => {
+    await shop.until(holdfast, 'a', ({ state }) => state === 'running');
+    let first = 0;
+    for (; !isMet; first++) {
+      await shop.write(holdfast, 'a', [first]);
+      await clock.sleep(20);
+    }
+    await Promise.all(range(100, first).map((id) => holdfast.write('a', { id, note: '' })));
+    await clock.sleep(5_000);
+    const there = shop.ids('a').length;
+    assert(there > 30 && there < 70, `${there} rows, those of lane 1`);
+    isLocked = false;
+    await shop.settled(holdfast, 'a');
+    assert.deepEqual(shop.ids('a'), range(100 + first));
+  });
+});
+
 test('a lost session that keeps the lanes is ended, though it takes two tries (P1)', async () => {
   for (const flap of ['connect', 'resolve', 'none'] as const) {
     // Left to itself, its server keeps them for hours.

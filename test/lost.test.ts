@@ -214,7 +214,10 @@ test('an order is carried out once, whatever becomes of its answer (P3)', async 
       };
       const order = async () => recordsOf(await holdfast.passOver('a'));
       const first = await order().catch((error: HoldfastError) => error.code);
-      assert.equal(first, fault === 'ambiguous, committed' ? 100 : 'HF_TARGET', fault);
+      // One that comes late may come before its lanes are claimed once more, or not.
+      const ends = fault === 'late' ? [100, 'HF_TARGET'] : [];
+      const end = fault === 'ambiguous, committed' ? 100 : 'HF_TARGET';
+      assert([...ends, end].includes(first), `${fault}: ${first}`);
       if (first === 'HF_TARGET') {
         await shop.until(holdfast, 'a', isHeld);
         assert.equal(await order(), 100, fault);

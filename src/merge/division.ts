@@ -18,6 +18,9 @@ export interface DivisionParts {
   readonly settings: StreamSettings;
 }
 
+/** So long the lanes of some may be nobody's. */
+const gatherMsMax = 100;
+
 type State = 'whole' | 'shared' | 'gathering';
 
 export class Division {
@@ -31,6 +34,8 @@ export class Division {
   /** When a loader last found more than a batch. */
   #fullAtMs = 0;
   #changed = Promise.withResolvers<void>();
+  /** Called when the last of the others begins to wait. */
+  onCanGather: () => void = () => undefined;
 
   constructor({ clock, disk, directory, settings }: DivisionParts) {
     this.#clock = clock;
@@ -59,30 +64,55 @@ export class Division {
     return this.staged.reduce((sum, _, lane) => sum + (this.serves(index, lane) ? 1 : 0), 0);
   }
 
+  /** Whether a loader's lanes may be given to others, where it asks for that. */
+  mayShare(index: number): boolean {
+    return this.#state === 'whole' && index === 0 && this.#loaders > 1;
+  }
+
   /**
-   * To be asked by a loader between batches, which says whether its last one left something: may it
-   * go on, or does it have to wait?
+   * To be asked by a loader between batches, which says whether its last one left something, and
+   * whether it is in trouble, which it must not leave to others: may it go on, or does it have to
+   * wait?
    */
-  mayGoOn(index: number, hasMore: boolean): boolean {
+  mayGoOn(
+    index: number,
+    { hasMore, isTroubled }: { readonly hasMore: boolean; readonly isTroubled: boolean },
+  ): boolean {
     if (hasMore) this.#share(index);
-    if (index > 0) return this.#state === 'shared';
+    if (index > 0) return this.#state === 'shared' || (this.#state === 'gathering' && isTroubled);
     const isCalm = this.#clock.monotonicMs() - this.#fullAtMs >= limits.loadersCalmMs;
     if (this.#state === 'shared' && isCalm) this.#state = 'gathering';
-    if (this.#state === 'gathering' && this.#waiting.size === this.#loaders - 1) this.#gather();
+    if (this.canGather) this.#gather();
     return true;
   }
 
-  /** Resolves when that may be asked again. */
+  /** All others wait for the first loader to take their lanes: it has no time to be idle. */
+  get canGather(): boolean {
+    return this.#state === 'gathering' && this.#waiting.size === this.#loaders - 1;
+  }
+
+  /**
+   * Resolves when that may be asked again. Nobody has the lanes of who waits while they are
+   * gathered: that must not last.
+   */
   async wait(index: number, signal: AbortSignal): Promise<void> {
     // It may have been given its share since it asked.
     if (this.#state === 'shared' || signal.aborted) return;
-    const { promise: stopped, resolve } = Promise.withResolvers<void>();
-    const stop = () => resolve();
-    signal.addEventListener('abort', stop);
+    const pause = new AbortController();
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const end = () => {
+      pause.abort();
+      resolve();
+    };
+    signal.addEventListener('abort', end);
+    void this.#changed.promise.then(end);
     this.#waiting.add(index);
-    await Promise.race([this.#changed.promise, stopped]);
+    if (this.canGather) this.onCanGather();
+    await this.#clock.sleep(gatherMsMax, pause.signal);
+    if (this.#state === 'gathering' && !signal.aborted) this.#share(index);
+    await over;
     this.#waiting.delete(index);
-    signal.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', end);
   }
 
   /** Of the whole only the first loader can give others their share: it is between batches. */

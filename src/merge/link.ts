@@ -35,6 +35,11 @@ export class Link {
     return session;
   }
 
+  /** Whether no step has gone through since one failed. */
+  get isFailing(): boolean {
+    return this.#failingSinceMs !== undefined;
+  }
+
   /** The session's id, '' where there is none. */
   get id(): string {
     return this.#session?.id ?? '';

@@ -84,6 +84,7 @@ export class Loader {
     this.#link = new Link(parts, this.#stop.signal);
     this.#bound = new BatchBound(settings.batchRowsMax);
     this.#feed = division.feed(index);
+    if (index === 0) division.onCanGather = () => this.#wake();
   }
 
   /** The journal is durable up to `end`. */
@@ -107,7 +108,10 @@ export class Loader {
     try {
       if (index === 0) this.#adopt(lanes);
       while (!this.#stop.signal.aborted) {
-        if (!division.mayGoOn(index, !this.#isAllTaken)) {
+        const isTroubled = this.#suspects.length > 0 || this.#link.isFailing;
+        // A session that was lost may keep locks of any lane: only who lost it ends it.
+        const hasMore = !this.#isAllTaken && this.#suspects.length === 0;
+        if (!division.mayGoOn(index, { hasMore, isTroubled })) {
           await this.#waitForShare();
           continue;
         }
@@ -129,8 +133,9 @@ export class Loader {
     this.#isAllTaken = true;
     this.#wasIdle = true;
     this.#memory.release();
+    const waited = division.wait(index, this.#stop.signal);
     await this.#link.close();
-    await division.wait(index, this.#stop.signal);
+    await waited;
   }
 
   /** Under steady load there is no idle moment: asks by time. */
@@ -163,7 +168,8 @@ export class Loader {
   }
 
   async #idle(): Promise<void> {
-    const { clock, route } = this.#parts;
+    const { clock, route, division } = this.#parts;
+    if (division.canGather) return;
     const pause = new AbortController();
     const signal = AbortSignal.any([pause.signal, this.#stop.signal]);
     this.#wake = () => pause.abort(woken);
@@ -306,8 +312,11 @@ export class Loader {
    * of its lanes to stand where it begins, and the first portion moves one of them (P1).
    */
   #divide({ count, undecoded }: Batch): After {
-    if (!this.#bound.failed(count + undecoded.length)) return 'again';
-    this.#feed.seek(this.#parts.division.staged);
+    const { division, index } = this.#parts;
+    // What one row meets must not keep the lanes of others.
+    const isShared = division.mayShare(index) && this.#suspects.length === 0;
+    if (!this.#bound.failed(count + undecoded.length) && !isShared) return 'again';
+    this.#feed.seek(division.staged);
     return 'reread';
   }
 
