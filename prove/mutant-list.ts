@@ -2,6 +2,7 @@
 // occur exactly once: where the source has moved on, the mutant fails loudly and is written anew.
 import { alteredMutants } from './altered-mutants.ts';
 import { dedupeMutants } from './dedupe-mutants.ts';
+import { divisionMutants } from './division-mutants.ts';
 import { journalMutants } from './journal-mutants.ts';
 import { lostMutants } from './lost-mutants.ts';
 import { httpMutants, realMutants } from './outer-mutants.ts';
@@ -245,6 +246,7 @@ export const mutants: readonly Mutant[] = [
   ...targetMutants,
   ...alteredMutants,
   ...dedupeMutants,
+  ...divisionMutants,
   ...protocolMutants,
   ...sealedMutants,
   ...lostMutants,

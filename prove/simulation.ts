@@ -166,6 +166,7 @@ const rareFloors = {
   'rings that were full': 0.004,
   'threads that stalled: accept worker': 0.01,
   'threads that died: loader': 0.005,
+  'lanes taken back': 0.01,
   'threads that died: accept worker': 0.002,
 };
 

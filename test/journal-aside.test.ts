@@ -146,7 +146,7 @@ test('where syncs beside others come late, groups are synced on the caller’s t
   await journal.close();
 });
 
-test('one sync that the disk kept waiting sends nobody who writes alone aside for good', async (t) => {
+test('one slow sync sends nobody who writes alone aside for good', async (t) => {
   const folder = temporaryFolder();
   t.after(() => folder.remove());
   const time = { ms: 1 };

@@ -2,7 +2,6 @@
 // transactions take 2 ms each at the mean.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { limits } from '../src/limits.ts';
 import { TargetError } from '../src/target/target.ts';
 import type { Holdfast } from '../src/types.ts';
 import { SimulatedDisk } from './simulation/simulated-disk.ts';
@@ -51,107 +50,6 @@ test('who waits for the end of each row waits for its transaction alone', async 
     for (const id of range(rows)) await holdfast.write('a', { id, note: '' }, { level: 'settled' });
   });
   assert(ms / rows < 3, `${ms / rows} ms a row`);
-});
-
-test('one loader has all lanes while it keeps up, and shares them where it does not', async () => {
-  const shop = new Shop({ loaders: 2, batchRowsMax: 10 });
-  const { target, clock } = shop;
-  const connect = target.connect.bind(target);
-  let sessions = new Set<object>();
-  target.connect = async () => {
-    const session = await connect();
-    const merge = session.merge.bind(session);
-    session.merge = (batch, rung) => {
-      if (batch.table.name === 'a') sessions.add(session);
-      return merge(batch, rung);
-    };
-    return session;
-  };
-  await shop.live(new SimulatedDisk(), async (holdfast) => {
-    let id = 0;
-    const inUse = async (write: () => Promise<void>): Promise<number> => {
-      sessions = new Set();
-      await write();
-      await shop.settled(holdfast, 'a');
-      return sessions.size;
-    };
-    const slowly = async (): Promise<void> => {
-      for (let i = 0; i < 50; i++) {
-        await holdfast.write('a', { id: id++, note: '' });
-        await clock.sleep(5);
-      }
-    };
-    const atOnce = async (): Promise<void> => {
-      await Promise.all(range(rows, id).map((own) => holdfast.write('a', { id: own, note: '' })));
-      id += rows;
-    };
-    for (let round = 0; round < 2; round++) {
-      assert.equal(await inUse(slowly), 1);
-      assert.equal(await inUse(atOnce), 2);
-      assert.equal(await inUse(slowly), 2, 'not at once');
-      await clock.sleep(limits.loadersCalmMs);
-      // The other one hears of it when it looks around, a second later at most.
-      await inUse(slowly);
-      await clock.sleep(limits.idleCheckMs);
-      await inUse(slowly);
-    }
-    assert.equal(await inUse(slowly), 1);
-    assert.deepEqual(shop.ids('a'), range(id));
-  });
-});
-
-test('lanes that change hands keep nobody waiting', async () => {
-  const shop = new Shop({ loaders: 2, batchRowsMax: 10 });
-  const { clock } = shop;
-  await shop.live(new SimulatedDisk(), async (holdfast) => {
-    let id = 0;
-    for (let round = 0; round < 12; round++) {
-      await Promise.all(range(40, id).map((own) => holdfast.write('a', { id: own, note: '' })));
-      id += 40;
-      await shop.settled(holdfast, 'a');
-      await clock.sleep(limits.loadersCalmMs);
-      // Of either lane: its loader hears of it, and is to gather the lanes or to give its own.
-      const begun = clock.monotonicMs();
-      await holdfast.write('a', { id: id++, note: '' }, { level: 'settled' });
-      const ms = clock.monotonicMs() - begun;
-      assert(ms < 300, `the row of round ${round} took ${ms} ms`);
-    }
-  });
-});
-
-test('a row that somebody locks keeps the lanes of the other loader no longer than it must', async () => {
-  const shop = new Shop({ loaders: 2 });
-  const { target, clock } = shop;
-  const connect = target.connect.bind(target);
-  let isLocked = true;
-  let isMet = false;
-  target.connect = async () => {
-    const session = await connect();
-    const merge = session.merge.bind(session);
-    session.merge = async (batch, rung) => {
-      const locked = batch.slices.some(({ lane }) => lane === 0);
-      if (!isLocked || batch.table.name !== 'a' || !locked) return merge(batch, rung);
-      isMet = true;
-      await clock.sleep(1_000);
-      throw new TargetError('transient', '', 'A row of lane 0 is locked.');
-    };
-    return session;
-  };
-  await shop.live(new SimulatedDisk(), async (holdfast) => {
-    await shop.until(holdfast, 'a', ({ state }) => state === 'running');
-    let first = 0;
-    for (; !isMet; first++) {
-      await shop.write(holdfast, 'a', [first]);
-      await clock.sleep(20);
-    }
-    await Promise.all(range(100, first).map((id) => holdfast.write('a', { id, note: '' })));
-    await clock.sleep(5_000);
-    const there = shop.ids('a').length;
-    assert(there > 30 && there < 70, `${there} rows, those of lane 1`);
-    isLocked = false;
-    await shop.settled(holdfast, 'a');
-    assert.deepEqual(shop.ids('a'), range(100 + first));
-  });
 });
 
 test('a lost session that keeps the lanes is ended, though it takes two tries (P1)', async () => {

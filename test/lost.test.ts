@@ -276,7 +276,7 @@ test('another owner of the stream lets no order through (P3)', async () => {
 
 for (const route of ['direct', 'staged'] as const) {
   test(`what a held stream has is kept, and merged after the order (P3, ${route})`, async () => {
-    const shop = new Shop({ route, loaders: 2 });
+    const shop = new Shop({ route, loaders: 2, batchRowsMax: 10 });
     const disk = new SimulatedDisk();
     await shop.live(disk, async (holdfast) => {
       await shop.write(holdfast, 'a', range(4));

@@ -5,6 +5,7 @@ import type { Route } from '../../src/target/target.ts';
 import { Random } from '../../test/simulation/random.ts';
 import { type TargetFault, targetFaults } from '../../test/simulation/simulated-call-fault.ts';
 import type { Fault } from '../../test/simulation/simulated-fault.ts';
+import { withLull } from './lulls.ts';
 import { withDedupes } from './operator.ts';
 import { type CsvPlan, withReadings } from './readings.ts';
 import { type RetypePlan, type ValueType, withRetypes } from './retypes.ts';
@@ -369,7 +370,8 @@ export function drawPlan(seed: bigint): Plan {
   const untilMs = random.pick([40, 150, 600]);
   const { threads, events } = drawThreads(root.fork(5), untilMs);
   const sent = withSlips(root.fork(7), drawRequests(root.fork(2), drawn, untilMs));
-  const deduped = withDedupes(root.fork(10), { streams: drawn, requests: sent }, untilMs);
+  const lulled = withLull(root.fork(12), { streams: drawn, requests: sent }, untilMs);
+  const deduped = withDedupes(root.fork(10), lulled, untilMs);
   const changing = withRetypes(root.fork(8), deduped, untilMs);
   const all = [
     ...drawEvents(root.fork(3), drawn, untilMs),
@@ -386,6 +388,6 @@ export function drawPlan(seed: bigint): Plan {
     latencyMsMax: random.pick([0, 2, 10, 40]),
     requests: withReadings(root.fork(9), changing.requests),
     ...(threads ? { threads } : {}),
-    events: all.sort((a, b) => a.at - b.at),
+    events: all.map(lulled.at).sort((a, b) => a.at - b.at),
   };
 }

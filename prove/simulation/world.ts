@@ -146,6 +146,7 @@ export class World {
     }
     this.see('calls of the target', this.target.calls);
     this.see('dead letters', this.target.store.letters.size);
+    this.see('lanes taken back', this.target.store.lanesTakenBack);
     for (const [route, count] of Object.entries(this.target.store.casts)) {
       this.see(`rows journaled under another type: ${route}`, count);
     }

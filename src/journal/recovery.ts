@@ -10,7 +10,7 @@
 //   last     no       zeros    'end'
 //   last     no       bytes    'end' behind a mark of a clean end: of an earlier life of the file,
 //                              or of a group that was never answered for; else 'torn': the last
-//                              group had not been synced whole, or that is not to be told; it is cut
+//                              group had not been synced whole, or nobody can tell; it is cut
 //
 // A segment that has a successor is sealed: nothing was written behind it before it was synced, and
 // its successor's checkpoint says where it ended and what it holds. So whoever opens a journal

@@ -96,8 +96,6 @@ export class Division {
    * gathered: that must not last.
    */
   async wait(index: number, signal: AbortSignal): Promise<void> {
-    // It may have been given its share since it asked.
-    if (this.#state === 'shared' || signal.aborted) return;
     const pause = new AbortController();
     const { promise: over, resolve } = Promise.withResolvers<void>();
     const end = () => {

@@ -314,8 +314,8 @@ export class Loader {
   #divide({ count, undecoded }: Batch): After {
     const { division, index } = this.#parts;
     // What one row meets must not keep the lanes of others.
-    const isShared = division.mayShare(index) && this.#suspects.length === 0;
-    if (!this.#bound.failed(count + undecoded.length) && !isShared) return 'again';
+    const isDivided = this.#bound.failed(count + undecoded.length) || division.mayShare(index);
+    if (!isDivided) return 'again';
     this.#feed.seek(division.staged);
     return 'reread';
   }

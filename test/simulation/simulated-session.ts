@@ -81,7 +81,9 @@ export class SimulatedSession implements Session, Caller {
   async #call<T>(of: Call<T>): Promise<T> {
     if (this.isGone) throw new TargetError('lost', '', 'The connection is gone.');
     try {
-      return await this.#parts.server.call(this, of);
+      const answer = await this.#parts.server.call(this, of);
+      if (of.keep) this.#store.brought(of.locks ?? [], Number(this.id));
+      return answer;
     } catch (error) {
       const isOver = error instanceof TargetError && ['lost', 'ambiguous'].includes(error.kind);
       if (isOver) this.destroy();

@@ -95,6 +95,8 @@ export class SimulatedStore {
   readonly claims: Pick<Claim, 'stream' | 'owner'>[] = [];
   /** Rows that were journaled under another type than one of their columns has, by route. */
   readonly casts: Record<Route, number> = { direct: 0, staged: 0 };
+  /** How often a lane's batch came from an earlier session again: its loader has it back. */
+  lanesTakenBack = 0;
   /** By stream. */
   readonly stages = new Map<string, SimulatedStage>();
   /** Rows that `dedupe` took out, by lane, while what they are copies of waits. */
@@ -103,6 +105,8 @@ export class SimulatedStore {
   readonly #ledger = new Map<string, LedgerEntry[]>();
   /** Lanes that were ever made; a failover may have forgotten some. */
   readonly #members = new Map<string, Map<string, Member>>();
+  /** By lane, the number of the session that brought its last batch. */
+  readonly #bringers = new Map<string, number>();
   readonly #now: () => number;
   #undo: (() => void)[] = [];
   readonly #commits: { readonly atMs: number; readonly undo: readonly (() => void)[] }[] = [];
@@ -123,6 +127,14 @@ export class SimulatedStore {
     let count = from;
     while ((this.#commits[count]?.atMs ?? Number.POSITIVE_INFINITY) <= ms) count++;
     return count;
+  }
+
+  /** A session, by its number, brought a batch of these lanes. */
+  brought(lanes: readonly string[], session: number): void {
+    for (const lane of lanes) {
+      if ((this.#bringers.get(lane) ?? 0) > session) this.lanesTakenBack++;
+      this.#bringers.set(lane, session);
+    }
   }
 
   /** Runs `body` to its end; what it changed is undone where it throws. */

@@ -1,0 +1,64 @@
+// Broken builds about lanes that change hands.
+import type { Killer, Mutant } from './mutant-list.ts';
+
+const division = (names: string): Killer => ({ test: 'test/division.test.ts', names });
+const simulation = { campaign: 'simulation', count: 600 } as const;
+
+export const divisionMutants: readonly Mutant[] = [
+  {
+    name: 'who gets all lanes goes on where it was in those of others',
+    file: 'src/merge/division.ts',
+    search: 'this.feed(0).seek(this.staged);',
+    replace: '',
+    killer: simulation,
+  },
+  {
+    name: 'who gets its share begins where it was long ago',
+    file: 'src/merge/division.ts',
+    search: 'feed.seek(this.staged);\n    this.#changed',
+    replace: 'feed.close();\n    this.#changed',
+    killer: simulation,
+  },
+  {
+    name: 'lanes are gathered while others still have them',
+    file: 'src/merge/division.ts',
+    search: 'this.#waiting.size === this.#loaders - 1',
+    replace: 'this.#waiting.size >= 0',
+    killer: division('lanes that are to be gathered do not wait for what keeps'),
+  },
+  {
+    name: 'lanes that are to be gathered are nobody’s for as long as it takes',
+    file: 'src/merge/division.ts',
+    search: "if (this.#state === 'gathering' && !signal.aborted) this.#share(index);",
+    replace: '',
+    killer: division('lanes that are to be gathered do not wait for what keeps'),
+  },
+  {
+    name: 'nobody tells an idle loader that it may have all lanes',
+    file: 'src/merge/division.ts',
+    search: 'if (this.canGather) this.onCanGather();',
+    replace: '',
+    killer: division('lanes that are to be gathered do not wait for the first loader'),
+  },
+  {
+    name: 'a loader leaves its lost sessions to others with its lanes',
+    file: 'src/merge/loader.ts',
+    search: 'this.#suspects.length > 0 || this.#link.isFailing;',
+    replace: 'this.#suspects.length < 0;',
+    killer: division('a loader that lost a session ends it'),
+  },
+  {
+    name: 'lanes that a lost session may have locked are shared',
+    file: 'src/merge/loader.ts',
+    search: 'const hasMore = !this.#isAllTaken && this.#suspects.length === 0;',
+    replace: 'const hasMore = !this.#isAllTaken;',
+    killer: division('lanes that a lost session may have locked'),
+  },
+  {
+    name: 'one row that is locked keeps all lanes',
+    file: 'src/merge/loader.ts',
+    search: ' || division.mayShare(index);',
+    replace: ';',
+    killer: division('a row that somebody locks'),
+  },
+];
