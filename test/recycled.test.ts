@@ -42,7 +42,7 @@ const lastOf = (directory: string): number =>
     .flatMap((last) => [...last])
     .reduce((sum, sequence) => sum + sequence, 0);
 
-test('in a steady flow no file is zeroed any more, and nothing of an earlier life is read', async (t) => {
+test('in a steady flow no file is zeroed, and nothing of an earlier life is read', async (t) => {
   let zeroed = 0;
   const createZeroed: Disk['createZeroed'] = (path, bytes) => {
     zeroed++;
@@ -82,7 +82,7 @@ test('a segment that was made smaller becomes none of those that are larger now'
   await next.close();
 });
 
-test('behind a clean end the rest of an earlier life is not cut, and nothing is copied', async (t) => {
+test('behind a clean end an earlier life is not cut, and nothing is copied', async (t) => {
   const { directory, options, journal } = await opened(t);
   const rows = await fill(journal, 10);
   await journal.submit(parcelOf(journal, 4));
@@ -246,7 +246,7 @@ test('who dumps a file while it becomes another segment takes that for no damage
   await journal.close();
 });
 
-test('who looks for gaps while a file becomes another segment finds none in its copy', async (t) => {
+test('who looks for gaps while a file becomes another finds none in its copy', async (t) => {
   const { directory, journal, stream, disk, isRecycled } = await recycledInUse(t);
   const gaps = findGaps([], { disk, directory, id: stream, lanes: 5 });
   assert.deepEqual([isRecycled(), gaps], [true, []]);
