@@ -57,8 +57,15 @@ export const divisionMutants: readonly Mutant[] = [
   {
     name: 'one row that is locked keeps all lanes',
     file: 'src/merge/loader.ts',
-    search: ' || division.mayShare(index);',
-    replace: ';',
+    search: 'if (!isDivided && !division.mayShare(index)) return',
+    replace: 'if (!isDivided) return',
     killer: division('a row that somebody locks'),
+  },
+  {
+    name: 'a row that always loses its session keeps all lanes',
+    file: 'src/merge/loader.ts',
+    search: 'if (this.#parts.division.mayShare(this.#parts.index)) await this.#endSuspect(batch);',
+    replace: '',
+    killer: division('a row that always meets'),
   },
 ];

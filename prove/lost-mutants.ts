@@ -51,7 +51,7 @@ export const lostMutants: readonly Mutant[] = [
   {
     name: 'a copy is read to where its segment ended',
     file: 'src/merge/feed.ts',
-    search: ' && this.#head?.isCopy === false;',
+    search: ' && this.#opened?.head.isCopy === false;',
     replace: ';',
     killer: lost('what a held stream has is kept'),
   },

@@ -75,6 +75,13 @@ export const sealedMutants: readonly Mutant[] = [
     killer: sealed('what follows a clean end'),
   },
   {
+    name: 'the bound is not looked at where a dropped segment becomes a spare',
+    file: 'src/journal/segments.ts',
+    search: ' && this.bytes <= bytesMax;',
+    replace: ';',
+    killer: { test: 'test/held.test.ts', names: 'streams that are all held' },
+  },
+  {
     name: 'a segment whose sync failed is begun again',
     file: 'src/journal/segments.ts',
     search: 'if (isFinal || !isShortage(error)) throw error;',

@@ -6,6 +6,10 @@ const sleepers: Killer = {
   test: 'test/ring.test.ts',
   names: 'no wake-up is lost at any step: the producer sleeps, the consumer releases',
 };
+const likeAQueue: Killer = {
+  test: 'test/ring.test.ts',
+  names: 'any order of calls gives what a plain queue gives',
+};
 const spareRows: Killer = {
   test: 'test/spare-rows.test.ts',
   names: 'rows of requests that are journaled together stay their own',
@@ -34,6 +38,20 @@ export const threadMutants: readonly Mutant[] = [
     search: 'this.#spares.splice(at, 1)',
     replace: 'this.#spares.slice(at, at + 1)',
     killer: bodies,
+  },
+  {
+    name: 'a ring: one message more than it has room for',
+    file: 'src/threads/ring-producer.ts',
+    search: 'this.#room = this.#capacity - ((this.#claimed - released) | 0);',
+    replace: 'this.#room = this.#capacity + 8 - ((this.#claimed - released) | 0);',
+    killer: likeAQueue,
+  },
+  {
+    name: 'a ring: read beyond what is published',
+    file: 'src/threads/ring-consumer.ts',
+    search: 'Math.min(bytes, this.#capacity * batchShareMax)',
+    replace: 'Math.max(bytes, this.#capacity * batchShareMax)',
+    killer: likeAQueue,
   },
   {
     name: 'a ring: published before it is written',

@@ -14,52 +14,54 @@ import { range, Shop, shopColumns } from './support/simulated-shop.ts';
 
 const rows = 400;
 
-test('one loader has all lanes while it keeps up, and shares them where it does not', async () => {
-  const shop = new Shop({ loaders: 2, batchRowsMax: 10 });
-  const { target, clock } = shop;
-  const connect = target.connect.bind(target);
-  let sessions = new Set<object>();
-  target.connect = async () => {
-    const session = await connect();
-    const merge = session.merge.bind(session);
-    session.merge = (batch, rung) => {
-      if (batch.table.name === 'a') sessions.add(session);
-      return merge(batch, rung);
+for (const loaders of [2, 3]) {
+  test(`one loader has all lanes while it keeps up, and shares them (${loaders})`, async () => {
+    const shop = new Shop({ loaders, lanes: loaders, batchRowsMax: 10 }, { loadersMax: loaders });
+    const { target, clock } = shop;
+    const connect = target.connect.bind(target);
+    let sessions = new Set<object>();
+    target.connect = async () => {
+      const session = await connect();
+      const merge = session.merge.bind(session);
+      session.merge = (batch, rung) => {
+        if (batch.table.name === 'a') sessions.add(session);
+        return merge(batch, rung);
+      };
+      return session;
     };
-    return session;
-  };
-  await shop.live(new SimulatedDisk(), async (holdfast) => {
-    let id = 0;
-    const inUse = async (write: () => Promise<void>): Promise<number> => {
-      sessions = new Set();
-      await write();
-      await shop.settled(holdfast, 'a');
-      return sessions.size;
-    };
-    const slowly = async (): Promise<void> => {
-      for (let i = 0; i < 50; i++) {
-        await holdfast.write('a', { id: id++, note: '' });
-        await clock.sleep(5);
+    await shop.live(new SimulatedDisk(), async (holdfast) => {
+      let id = 0;
+      const inUse = async (write: () => Promise<void>): Promise<number> => {
+        sessions = new Set();
+        await write();
+        await shop.settled(holdfast, 'a');
+        return sessions.size;
+      };
+      const slowly = async (): Promise<void> => {
+        for (let i = 0; i < 50; i++) {
+          await holdfast.write('a', { id: id++, note: '' });
+          await clock.sleep(5);
+        }
+      };
+      const atOnce = async (): Promise<void> => {
+        await Promise.all(range(rows, id).map((own) => holdfast.write('a', { id: own, note: '' })));
+        id += rows;
+      };
+      for (let round = 0; round < 2; round++) {
+        assert.equal(await inUse(slowly), 1);
+        assert.equal(await inUse(atOnce), loaders);
+        assert.equal(await inUse(slowly), loaders, 'not at once');
+        await clock.sleep(limits.loadersCalmMs);
+        // The other one hears of it when it looks around, a second later at most.
+        await inUse(slowly);
+        await clock.sleep(limits.idleCheckMs);
+        await inUse(slowly);
       }
-    };
-    const atOnce = async (): Promise<void> => {
-      await Promise.all(range(rows, id).map((own) => holdfast.write('a', { id: own, note: '' })));
-      id += rows;
-    };
-    for (let round = 0; round < 2; round++) {
       assert.equal(await inUse(slowly), 1);
-      assert.equal(await inUse(atOnce), 2);
-      assert.equal(await inUse(slowly), 2, 'not at once');
-      await clock.sleep(limits.loadersCalmMs);
-      // The other one hears of it when it looks around, a second later at most.
-      await inUse(slowly);
-      await clock.sleep(limits.idleCheckMs);
-      await inUse(slowly);
-    }
-    assert.equal(await inUse(slowly), 1);
-    assert.deepEqual(shop.ids('a'), range(id));
+      assert.deepEqual(shop.ids('a'), range(id));
+    });
   });
-});
+}
 
 test('lanes that change hands keep nobody waiting', async () => {
   const shop = new Shop({ loaders: 2, batchRowsMax: 10 });
@@ -137,6 +139,10 @@ class TwoLanes {
   readonly #notes = [noteOf(0), noteOf(1)];
   /** What the next batches of the second lane meet, and how long each takes before that. */
   faults: TargetFault[] = [];
+  /** What those meet that ask for the lanes of a lost session. */
+  faultsOfResolve: TargetFault[] = [];
+  /** How long a session takes to close. */
+  closesMs = 0;
   /** How long a batch of each lane takes. */
   readonly takesMs = [0, 0];
   #next = 0;
@@ -145,14 +151,21 @@ class TwoLanes {
     const { target } = this.shop;
     const connect = target.connect.bind(target);
     let fault: TargetFault | undefined;
-    target.strikeWhere(({ name }) => (name.startsWith('merge') ? fault : undefined));
+    target.strikeWhere(({ name }) => {
+      if (name === 'resolve') return this.faultsOfResolve.shift();
+      return name.startsWith('merge') ? fault : undefined;
+    });
     target.connect = async () => {
       const session = await connect();
       const merge = session.merge.bind(session);
+      session.close = async () => {
+        await this.shop.clock.sleep(this.closesMs);
+        session.destroy();
+      };
       session.merge = async (batch, rung) => {
         await this.#take(batch);
-        const isOfSecond = batch.slices.every(({ lane }) => lane === 1);
-        fault = isOfSecond && batch.count > 0 ? this.faults.shift() : undefined;
+        const hasSecond = batch.slices.some(({ lane }) => lane === 1);
+        fault = hasSecond ? this.faults.shift() : undefined;
         return merge(batch, rung).catch((error: unknown) => {
           if (!(error instanceof TargetError && error.kind === 'ambiguous')) throw error;
           // Its COMMIT was not sent: the server waits for rows.
@@ -187,7 +200,8 @@ class TwoLanes {
 
   /** So many that one loader does not keep up. */
   async share(holdfast: Holdfast): Promise<void> {
-    await Promise.all([this.write(holdfast, 0, 40), this.write(holdfast, 1, 40)]);
+    const each = ([0, 1, 0, 1] as const).map((lane) => this.write(holdfast, lane, 40));
+    await Promise.all(each);
   }
 
   live(work: (holdfast: Holdfast) => Promise<void>) {
@@ -202,9 +216,10 @@ class TwoLanes {
 test('lanes that a lost session may have locked are not given to the other loader', async () => {
   const lanes = new TwoLanes();
   await lanes.live(async (holdfast) => {
-    lanes.faults = ['late, locked', 'lost'];
+    lanes.faults = ['late, locked'];
+    lanes.faultsOfResolve = ['lost'];
     assert((await lanes.write(holdfast, 1, 30)) < 60_000);
-    assert.deepEqual(lanes.faults, []);
+    assert.deepEqual([lanes.faults, lanes.faultsOfResolve], [[], []]);
   });
 });
 
@@ -225,6 +240,21 @@ test('a loader that lost a session ends it before it gives its lanes back', asyn
     assert.equal(holdfast.metrics.retries.get('55P03'), 1, 'nobody else met its locks');
   });
 });
+
+for (const fault of ['lost', 'hold'] as const) {
+  test(`a row that always meets '${fault}' keeps others’ lanes no longer than that`, async () => {
+    const lanes = new TwoLanes();
+    await lanes.live(async (holdfast) => {
+      lanes.faults = Array<TargetFault>(1_000).fill(fault);
+      const late = lanes.write(holdfast, 1, 1);
+      const early = await lanes.write(holdfast, 0, 30);
+      assert(early < 10_000, `it takes ${early} ms`);
+      assert(lanes.faults.length > 900);
+      lanes.faults = [];
+      assert((await late) < 60_000);
+    });
+  });
+}
 
 /** From here on the lanes are to be gathered, and the second loader is busy for 50 ms more. */
 async function gathering(lanes: TwoLanes, holdfast: Holdfast): Promise<void> {
@@ -256,5 +286,22 @@ test('lanes that are to be gathered do not wait for the first loader to look aro
     await lanes.write(holdfast, 0, 1);
     const early = await lanes.write(holdfast, 1, 1);
     assert(early < 130, `it takes ${early} ms`);
+  });
+});
+
+test('lanes that change hands do not wait for a session to close', async () => {
+  const lanes = new TwoLanes();
+  const { clock } = lanes.shop;
+  await lanes.live(async (holdfast) => {
+    await lanes.share(holdfast);
+    await clock.sleep(limits.loadersCalmMs);
+    // On a network that is dead.
+    lanes.closesMs = 10_000;
+    const begun = clock.monotonicMs();
+    await Promise.all([lanes.write(holdfast, 0, 1), lanes.write(holdfast, 1, 1)]);
+    await lanes.share(holdfast);
+    const ms = clock.monotonicMs() - begun;
+    assert(ms < 1_000, `it takes ${ms} ms`);
+    lanes.closesMs = 0;
   });
 });

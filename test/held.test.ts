@@ -78,6 +78,27 @@ test('a stream that is not held pins its segments, and the journal gets full', a
   folder.remove();
 });
 
+test('streams that are all held bring no journal beyond its bound (I8)', async () => {
+  const folder = temporaryFolder();
+  const journal = await Journal.open(journalOptions(folder.path, bounds));
+  journal.retention.isHeld = () => true;
+  const bytes = (): number =>
+    readdirSync(folder.path)
+      .filter((name) => /segment|spare|held/.test(name))
+      .reduce((sum, name) => sum + statSync(join(folder.path, name)).size, 0);
+  let most = 0;
+  const write = async (): Promise<void> => {
+    for (const name of Array(60).fill(['one', 'two', 'three']).flat()) {
+      await journal.submit(parcelOf(journal, 500, String(name)));
+      most = Math.max(most, bytes());
+    }
+  };
+  await assert.rejects(write(), { code: 'HF_JOURNAL_FULL', outcome: 'not written' });
+  assert(most <= bounds.bytesMax, `${most} bytes of ${bounds.bytesMax}`);
+  await journal.close();
+  folder.remove();
+});
+
 test('a held stream that writes no more pins no segment either', async (t) => {
   const folder = temporaryFolder();
   t.after(() => folder.remove());

@@ -274,15 +274,16 @@ export class Segments {
 
   /**
    * Drops the oldest segment. Its name is gone for good when it returns; its file is a spare where
-   * one more is kept, which need not be zeroed.
+   * one more is wanted and fits under the bound, which need not be zeroed.
    */
   dropOldest(): void {
     const [oldest] = this.list;
     if (!oldest) return;
     const path = segmentPath(this.#directory, oldest.number);
+    const { segmentBytes, bytesMax } = this.#options;
+    const isWanted = this.#spares.length < sparesMax && this.bytes <= bytesMax;
     // Segments may have been made larger or smaller before.
-    const isKept =
-      this.#spares.length < sparesMax && this.#sizeOf(path) === this.#options.segmentBytes;
+    const isKept = isWanted && this.#sizeOf(path) === segmentBytes;
     this.#disk.changeNames(this.#directory, () => {
       if (isKept) this.#disk.rename(path, sparePath(this.#directory, this.#nextSpare));
       else this.#disk.remove(path);

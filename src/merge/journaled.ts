@@ -43,6 +43,7 @@ export function* blocksOf(
         } else {
           // It has become another segment: what it had for the stream was copied aside, if any.
           next?.file.close();
+          next = undefined;
           next = openFile(stream, own.head.number);
         }
       } finally {

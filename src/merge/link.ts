@@ -50,9 +50,11 @@ export class Link {
     this.#session = undefined;
   }
 
+  /** The next step has a session of its own, however long this one takes to close. */
   async close(): Promise<void> {
-    await this.#session?.close();
+    const session = this.#session;
     this.#session = undefined;
+    await session?.close();
   }
 
   /** A step went through. */

@@ -133,9 +133,10 @@ export class Loader {
     this.#isAllTaken = true;
     this.#wasIdle = true;
     this.#memory.release();
-    const waited = division.wait(index, this.#stop.signal);
-    await this.#link.close();
-    await waited;
+    const closed = this.#link.close().catch(() => undefined);
+    await division.wait(index, this.#stop.signal);
+    // Its share does not wait for a network that is dead.
+    if (this.#stop.signal.aborted) await closed;
   }
 
   /** Under steady load there is no idle moment: asks by time. */
@@ -268,11 +269,13 @@ export class Loader {
         throw replaced(error.message, error);
       case 'hold':
         await this.#link.failed(error);
-        return this.#probe();
+        await this.#probe();
+        return this.#divide();
       case 'lost':
         await this.#link.failed(error);
         if (!batch || suspect === '') return 'again';
         this.#suspects.push(suspect);
+        if (this.#parts.division.mayShare(this.#parts.index)) await this.#endSuspect(batch);
         return this.#divide(batch);
       case 'transient':
         await this.#link.failed(error);
@@ -309,26 +312,27 @@ export class Loader {
   /**
    * Of a batch that failed nothing was committed, so its lanes can be read again from where they
    * stand, in other portions. Should a server still have it, its guard keeps it out: it wants all
-   * of its lanes to stand where it begins, and the first portion moves one of them (P1).
+   * of its lanes to stand where it begins, and the first portion moves one of them (P1). What one
+   * row meets must not keep the lanes of others: they get theirs.
+   * `tooLarge`: what it met may be its size.
    */
-  #divide({ count, undecoded }: Batch): After {
+  #divide(tooLarge?: Batch): After {
     const { division, index } = this.#parts;
-    // What one row meets must not keep the lanes of others.
-    const isDivided = this.#bound.failed(count + undecoded.length) || division.mayShare(index);
-    if (!isDivided) return 'again';
+    const { count = 0, undecoded = [] } = tooLarge ?? {};
+    const isDivided = tooLarge !== undefined && this.#bound.failed(count + undecoded.length);
+    if (!isDivided && !division.mayShare(index)) return 'again';
     this.#feed.seek(division.staged);
     return 'reread';
   }
 
   /** After a hold the table may be another one: look at it before the next attempt. */
-  async #probe(): Promise<After> {
+  async #probe(): Promise<void> {
     try {
       await this.#describe(await this.#link.connected());
     } catch (error) {
       if (!(error instanceof TargetError)) throw error;
       this.#link.drop();
     }
-    return 'again';
   }
 
   /** What the target says that the batch did not know: its fate, its lanes, its table. */

@@ -1,5 +1,6 @@
-// Parcels from an accept worker to the core, in order: through the ring, waiting where it is full;
-// what would take too much of it goes as a buffer of its own.
+// Parcels from an accept worker to the core: through the ring, in order, waiting where it is full.
+// What would take too much of it goes as a buffer of its own, past those that wait: which of two
+// requests comes first is only said of one that was sent after the answer to the other.
 import type { Calls } from './calls.ts';
 import { type Laid, layParcel, type Parcel } from './parcel.ts';
 import { noRoom, RingProducer } from './ring-producer.ts';

@@ -34,8 +34,7 @@
 // A message lies in one piece, so that it can be read where it is. One that does not fit before the
 // ring's end begins at its start, and a mark (−1) stands where it would have been. The mark is
 // published by itself, hence a message may be as large as the whole ring less its head. A larger
-// one is refused (HF_TOO_LARGE): its sender cuts it, or sends it by `postMessage` with a small
-// message here that keeps its place in the order.
+// one is refused (HF_TOO_LARGE): its sender cuts it, or sends it another way.
 import assert from 'node:assert/strict';
 
 /** Places in the Int32Array over the whole memory. */
