@@ -1,7 +1,8 @@
 // Campaign `kills`: a real process with a real journal in front of an SQLite file is killed with
 // SIGKILL at moments that chance chooses, again and again in one folder; then a last one sends
 // everything again, and the table is held against what was acknowledged. Some are killed while they
-// open; only those that had acknowledged something count as runs. Beside it, once, a process is
+// open; only those that had acknowledged something count as runs. A third of them serve: what they
+// write comes over HTTP, through an accept worker and its ring. Beside it, once, a process is
 // killed at each of its calls to the kernel (system-calls.ts).
 //
 // What this shows: nothing is kept in the process before it is acknowledged, and recovery works on
@@ -14,7 +15,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Random } from '../test/simulation/random.ts';
-import type { LoaderPlace } from '../test/support/crash-folder.ts';
+import { loaderPlaces } from '../test/support/crash-folder.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
 import { keepCode, ProcessFolder } from './process-folder.ts';
 import { hasStrace } from './recorded.ts';
@@ -85,6 +86,7 @@ async function attackFolder(folder: ProcessFolder, random: Random, tally: Tally)
     kills++;
     tally.ran();
     tally.see('killed by chance');
+    if (folder.place === 'served') tally.see('killed with an accept worker');
     tally.see('requests acknowledged', told);
   }
   await folder.audit(tally);
@@ -103,7 +105,7 @@ async function killByChance({ root, tally, seed, count }: Chance): Promise<void>
   const one = async (): Promise<void> => {
     while (tally.seen('killed by chance') < count && tally.failures < failuresMax) {
       const number = folders++;
-      const place: LoaderPlace = number % 2 === 0 ? 'worker' : 'own';
+      const place = loaderPlaces[number % loaderPlaces.length] ?? 'own';
       const random = new Random(seed * 1_000 + number);
       const folder = new ProcessFolder(join(root, String(number)), place);
       try {

@@ -10,10 +10,12 @@ import process from 'node:process';
 import { DatabaseSync } from 'node:sqlite';
 import { open } from '../src/index.ts';
 import {
+  childBytes,
   childOptions,
   childRows,
   childTable,
   type LoaderPlace,
+  loaderPlaces,
   shopPath,
   writersMax,
 } from '../test/support/crash-folder.ts';
@@ -113,7 +115,9 @@ export class ProcessFolder {
     const holdfast = await open(childOptions(this.path, this.place));
     const again = async (number: number): Promise<void> => {
       const options = { idempotencyKey: String(number) };
-      const { repeated } = await holdfast.write('events', childRows(number), options);
+      const { repeated } = await (this.place === 'served'
+        ? holdfast.writeBytes('events', childBytes(number), { ...options, format: 'ndjson' })
+        : holdfast.write('events', childRows(number), options));
       if (repeated) tally.see('requests known again');
       if (repeated && this.unwritten.has(number)) {
         throw new Violation('wrong', `request ${number} was refused as not written, and is known`);
@@ -146,7 +150,7 @@ export class ProcessFolder {
  * behind, so that each of the next would compile its modules anew.
  */
 export async function keepCode(root: string): Promise<void> {
-  for (const place of ['worker', 'own'] as const) {
+  for (const place of loaderPlaces) {
     const folder = new ProcessFolder(join(root, `code-${place}`), place);
     const started = folder.start({ last: 1 });
     await folder.end(started);

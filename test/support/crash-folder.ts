@@ -12,11 +12,16 @@ export const shopPath = (folder: string): string => join(folder, 'shop.db');
 /** No key: SQLite would not refuse a row that comes twice. */
 export const childTable = 'CREATE TABLE events (id INTEGER NOT NULL, note TEXT NOT NULL)';
 
-/** Where the loaders of the process to be killed run. */
-export type LoaderPlace = 'worker' | 'own';
+/**
+ * Where the loaders of the process to be killed run. 'served': on a thread, and what it writes
+ * comes over HTTP, through an accept worker and its ring.
+ */
+export type LoaderPlace = 'worker' | 'own' | 'served';
 
-export const childOptions = (folder: string, loaderThread: LoaderPlace): OpenOptions => ({
-  loaderThread,
+export const loaderPlaces: readonly LoaderPlace[] = ['worker', 'own', 'served'];
+
+export const childOptions = (folder: string, place: LoaderPlace): OpenOptions => ({
+  loaderThread: place === 'own' ? 'own' : 'worker',
   journal: join(folder, 'journal'),
   target: `sqlite:${shopPath(folder)}`,
   streams: { events: { table: 'events', lanes: 4, batchRowsMax: 100 } },
@@ -29,6 +34,14 @@ export const childRows = (number: number) =>
     const id = number * rowsEach + i;
     return { id, note: `row ${id} `.padEnd(100 + (id % 400), '.') };
   });
+
+/** The same as they are sent over HTTP. */
+export const childBytes = (number: number): Uint8Array<ArrayBuffer> =>
+  new TextEncoder().encode(
+    childRows(number)
+      .map((row) => `${JSON.stringify(row)}\n`)
+      .join(''),
+  );
 
 /**
  * Tells the parent a line; resolves when it is on its way. Who waits for that before it goes on has
