@@ -33,6 +33,13 @@ export const threadMutants: readonly Mutant[] = [
     killer: spareRows,
   },
   {
+    name: 'loads: the memory of a part is used again before it is journaled',
+    file: 'src/load.ts',
+    search: '.finally(() => reading.done(taken.rows));',
+    replace: '; reading.done(taken.rows);',
+    killer: { campaign: 'simulation', count: 60 },
+  },
+  {
     name: 'bodies: the memory of one that is still read holds the next',
     file: 'src/server/body.ts',
     search: 'this.#spares.splice(at, 1)',

@@ -1,7 +1,7 @@
 // The input of a load: chunks of bytes to parts of whole lines. Holds what is unfinished of a line
 // between chunks, and knows whether all has come that the load was begun with.
 import { letterBytesMax } from './accept/columns.ts';
-import { RowBuffer } from './accept/row-buffer.ts';
+import type { RowBuffer } from './accept/row-buffer.ts';
 import type {
   CsvReader,
   ReadOptions,
@@ -10,6 +10,7 @@ import type {
   RowReader,
   Skipping,
 } from './accept/rows.ts';
+import { SpareRows } from './accept/spare-rows.ts';
 import { HoldfastError, type Rejection } from './errors.ts';
 import type { UndecodedRow } from './journal/undecoded.ts';
 import { limits } from './limits.ts';
@@ -20,6 +21,8 @@ import type { LoadOptions, LoadState } from './types.ts';
 /** Bytes of tuples that one part may hold, and lines that did not decode. */
 const partBytesMax = 1024 * 1024;
 const partRejectedMax = 256;
+/** One part is read while the one before is on its way to the disk. */
+const sparesBound = { count: 2, bytesMax: 3 * partBytesMax };
 
 export interface Progress {
   offset: number;
@@ -77,6 +80,7 @@ export class LoadReading {
   readonly #progress: Progress;
   #reader: RowReader;
   #csv: CsvReader | undefined;
+  readonly #spares = new SpareRows(sparesBound);
   /** What came and was not read: the beginning of a line. */
   #rest: Uint8Array[] = [];
   #held = 0;
@@ -126,7 +130,7 @@ export class LoadReading {
       const before = input.length;
       this.#refresh();
       const { tableId: table } = this.#stream;
-      const rows = new RowBuffer(partBytesMax / 4, 4096);
+      const rows = this.#spares.take(Math.min(input.length, partBytesMax), 1024);
       const result = this.#readSome(input, rows, isLast);
       this.#progress.offset += result.consumed;
       this.#progress.digest?.add(input.subarray(0, result.consumed));
@@ -135,12 +139,18 @@ export class LoadReading {
       const { undecoded, rejected } = this.#sort(result.rejected, input);
       input = input.subarray(result.consumed);
       if (rows.count + undecoded.length > 0) yield { rows, table, undecoded, rejected };
+      else this.done(rows);
       if (input.length === before || input.length === 0) break;
     }
     this.#hold(input.length > 0 ? [input.slice()] : []);
     const isStuck = input.length === length;
     const { lineBytesMax } = this.#reader.rules;
     this.#wanted = isStuck ? Math.min(2 * length, lineBytesMax + 1) : 0;
+  }
+
+  /** Nobody reads the rows of a part any more: their memory is used again. */
+  done(rows: RowBuffer): void {
+    this.#spares.give(rows);
   }
 
   get #keptBytesMax(): number {

@@ -165,8 +165,11 @@ export class Loads {
       const { rejected } = taken;
       const keep = rejected.length > 0 ? { ...mark, rejected } : mark;
       const part = { keep, signal: options.signal };
-      written = this.#parts.journal(stream, taken, part).then(() => {
-        progress.accepted += taken.rows.count + taken.undecoded.length;
+      const count = taken.rows.count + taken.undecoded.length;
+      // Journaled, or refused: the rows stand in the group, or nowhere.
+      const done = this.#parts.journal(stream, taken, part).finally(() => reading.done(taken.rows));
+      written = done.then(() => {
+        progress.accepted += count;
         options.onProgress?.({ bytes: offset, accepted: progress.accepted });
       });
       // Whoever comes next, or the end, hears of it.
