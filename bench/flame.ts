@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 /** What V8 writes: a tree of calls, and which node was on top at each sample. */
-interface Profile {
+export interface Profile {
   readonly nodes: readonly {
     readonly id: number;
     readonly callFrame: {

@@ -1,7 +1,7 @@
 // `npm run -s bench -- NAME [--json] [--full] [--profile FOLDER] [--with jvm]`: runs one bench and
 // prints its figures. Without --full it ends within four minutes; peers takes longer. --profile
-// leaves CPU profiles of the product and flame graphs made of them. --with jvm: what needs a JVM
-// too. --tiny is for tests: it measures nothing.
+// leaves CPU profiles of the product and flame graphs made of them, and says how much of its time
+// each step took. --with jvm: what needs a JVM too. --tiny is for tests: it measures nothing.
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,6 +28,7 @@ import { benchRecovery } from './recovery.ts';
 import { benchRing } from './ring.ts';
 import { benchSqlite } from './sqlite.ts';
 import { benchStaged } from './staged.ts';
+import { tellSteps } from './steps.ts';
 
 const benches: ReadonlyMap<string, Bench> = new Map([
   ['ack', benchAck],
@@ -118,7 +119,10 @@ async function main(): Promise<number> {
       endBy: performance.now() + budgetMs[size] * times,
       ...(values.profile === undefined ? {} : { profileTo: values.profile }),
     });
-    if (values.profile !== undefined) writeFlameGraphs(values.profile, say);
+    if (values.profile !== undefined) {
+      writeFlameGraphs(values.profile, say);
+      tellSteps(values.profile, say);
+    }
     const machine = describeMachine();
     const whole = { name, machine, figures };
     process.stdout.write(

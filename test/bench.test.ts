@@ -12,6 +12,7 @@ import { type BenchOptions, type Figures, figureOf } from '../bench/figures.ts';
 import { flameGraph } from '../bench/flame.ts';
 import { pace } from '../bench/pace.ts';
 import { type Measured, takeRounds } from '../bench/rounds.ts';
+import { stepsOf } from '../bench/steps.ts';
 import { systemDisk } from '../src/disk.ts';
 import { madeOnceFolder } from './support/machine.ts';
 import { hasMariadb } from './support/mariadb.ts';
@@ -156,6 +157,31 @@ test('a profile becomes a flame graph beside it', async (t) => {
   assert(graphs.length >= 2, 'one of the main thread, one of the loader thread');
   const [first = ''] = graphs;
   assert.match(readFileSync(join(profiles, first), 'utf8'), /^<svg [\s\S]*<\/svg>\n$/);
+});
+
+test('a profile is summed by steps, without what was idle', () => {
+  const node = (id: number, functionName: string, url: string) => ({
+    id,
+    callFrame: { functionName, url, lineNumber: 1 },
+  });
+  const nodes = [
+    node(1, '(idle)', ''),
+    node(2, 'scatter', 'file:///x/src/journal/group.ts'),
+    node(3, 'lines', 'file:///x/src/accept/ndjson.ts'),
+    node(4, 'read', 'holdfast:decoder:payments'),
+    node(5, 'fdatasync', ''),
+    node(6, 'what', 'node:internal/timers'),
+  ];
+  const profile = { nodes, samples: [1, 2, 3, 4, 5, 6, 2], timeDeltas: [90, 1, 2, 3, 4, 1, 2] };
+  assert.deepEqual(
+    [...stepsOf(profile)],
+    [
+      ['decode, check, encode', 5],
+      ['waiting for the disk', 4],
+      ['form groups', 3],
+      ['the rest', 1],
+    ],
+  );
 });
 
 test('a flame graph is as wide as the time, without what was idle', () => {
