@@ -1,7 +1,7 @@
 // Campaign `kills`: a real process with a real journal in front of an SQLite file is killed with
 // SIGKILL at moments that chance chooses, again and again in one folder; then a last one sends
 // everything again, and the table is held against what was acknowledged. Some are killed while they
-// open; only those that had acknowledged something count as runs. A third of them serve: what they
+// open; only those that had acknowledged something count as runs. A quarter serve: what they
 // write comes over HTTP, through an accept worker and its ring. Beside it, once, a process is
 // killed at each of its calls to the kernel (system-calls.ts).
 //
@@ -15,7 +15,6 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Random } from '../test/simulation/random.ts';
-import { loaderPlaces } from '../test/support/crash-folder.ts';
 import { type Campaign, type CampaignOptions, Tally } from './campaign.ts';
 import { keepCode, ProcessFolder } from './process-folder.ts';
 import { hasStrace } from './recorded.ts';
@@ -24,6 +23,8 @@ import { killAtEachCall } from './system-calls.ts';
 /** Kills between two audits of a folder. */
 const killsEach = 25;
 const foldersAtOnce = 3;
+/** One after another, folder by folder. */
+const places = ['worker', 'own', 'worker', 'served'] as const;
 /** Killed when it has told so often of acknowledgements, and so much later. */
 const tellingsMax = 6;
 const writingMsMax = 4;
@@ -105,7 +106,7 @@ async function killByChance({ root, tally, seed, count }: Chance): Promise<void>
   const one = async (): Promise<void> => {
     while (tally.seen('killed by chance') < count && tally.failures < failuresMax) {
       const number = folders++;
-      const place = loaderPlaces[number % loaderPlaces.length] ?? 'own';
+      const place = places[number % places.length] ?? 'own';
       const random = new Random(seed * 1_000 + number);
       const folder = new ProcessFolder(join(root, String(number)), place);
       try {

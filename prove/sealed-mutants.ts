@@ -112,8 +112,8 @@ export const sealedMutants: readonly Mutant[] = [
   {
     name: 'a dropped segment of another size becomes one',
     file: 'src/journal/segments.ts',
-    search: 'this.#spares.length < sparesMax && this.#sizeOf(path) === this.#options.segmentBytes',
-    replace: 'this.#spares.length < sparesMax && this.#sizeOf(path) > 0',
+    search: 'isWanted && this.#sizeOf(path) === segmentBytes',
+    replace: 'isWanted && this.#sizeOf(path) > 0',
     killer: recycled('a segment that was made smaller'),
   },
   {

@@ -3,6 +3,7 @@
 // that fail, and targets that forget: prove/faults.ts.
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { segmentNumbers } from '../src/journal/files.ts';
 import { readJournal } from '../src/journal/recovery.ts';
 import type { SimulatedDisk } from './simulation/simulated-disk.ts';
 import { World } from './support/crash-world.ts';
@@ -44,7 +45,8 @@ function note(dead: SimulatedDisk, left: SimulatedDisk): void {
   // A file keeps the path under which it was opened. At 0 stands the checkpoint.
   const isWrite = last?.operation === 'write' && (last.position ?? 0) > 0;
   if (isSegment(last?.path) && (isWrite || last?.operation === 'sync')) seen.inGroup++;
-  if (dead.trace.some((one) => one.operation === 'remove' && isSegment(one.path))) seen.afterDrop++;
+  const [oldest = 1] = segmentNumbers(left, directory);
+  if (oldest > 1) seen.afterDrop++;
   if (readJournal(left, directory)?.isTorn) seen.torn++;
 }
 

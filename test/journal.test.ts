@@ -314,7 +314,7 @@ test('a journal that is closed within the last bytes of a segment is closed well
   const options = journalOptions(folder.path, { segmentBytes });
   const journal = await Journal.open(options);
   // Nearer to the end than any group fits.
-  while (journal.end.offset < segmentBytes - 2_400) await journal.submit(parcelOf(journal, 4));
+  while (journal.end.offset < segmentBytes - 2_400) await journal.submit(parcelOf(journal, 1));
   await journal.close();
   assert.equal(readJournal(systemDisk, folder.path)?.isClean, true);
   folder.remove();
