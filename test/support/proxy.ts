@@ -209,10 +209,21 @@ class Relay {
   }
 }
 
-export async function startProxy(serverPort: number, protocol: Protocol): Promise<FaultProxy> {
-  // Node 24 may not end by itself where a socket was reset in the middle of a write: it goes on
-  // looking whether the write has ended (Environment::CleanupHandles). This ends it before that.
+let leavesAtExit = false;
+
+/**
+ * Node 24 may not end by itself where a socket was reset in the middle of a write: it goes on
+ * looking whether the write has ended (Environment::CleanupHandles). This ends it before that,
+ * behind whoever listened for the end already.
+ */
+function leaveAtExit(): void {
+  if (leavesAtExit) return;
+  leavesAtExit = true;
   process.once('exit', () => process.exit());
+}
+
+export async function startProxy(serverPort: number, protocol: Protocol): Promise<FaultProxy> {
+  leaveAtExit();
   const relay = new Relay(protocol);
   let accepted = 0;
   const server = createServer((client) => {
