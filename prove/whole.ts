@@ -59,7 +59,10 @@ interface Job {
   readonly seed: number;
 }
 
-/** The parts of a campaign that are still to be done; their seeds are new. */
+/**
+ * The parts of a campaign that are still to be done; their seeds are new. Each is a whole one: one
+ * cut short may be too small to see what a campaign has to see.
+ */
 function jobsOf(campaign: Campaign, count: number, done: readonly CampaignResult[]): Job[] {
   const { countPart } = campaign;
   if (count === 0) return [];
@@ -71,7 +74,7 @@ function jobsOf(campaign: Campaign, count: number, done: readonly CampaignResult
   let seed = nextSeed(done);
   let left = count - runsOf(done);
   for (; left > 0; left -= countPart) {
-    jobs.push({ campaign, count: Math.min(left, countPart), seed });
+    jobs.push({ campaign, count: countPart, seed });
     seed += countPart;
   }
   return jobs;
