@@ -133,7 +133,8 @@ function campaignVerdict(output: string): Verdict {
 
 function testVerdict(code: number, output: string): Verdict {
   const ran = Number(/^# tests (\d+)$/m.exec(output)?.[1] ?? 0);
-  if (ran === 0) return { answer: 'no answer', why: `no test ran: ${output.slice(-600)}` };
+  // What went wrong first stands first: behind it is what ends badly because of it.
+  if (ran === 0) return { answer: 'no answer', why: `no test ran: ${output.slice(0, 2_000)}` };
   const failed = /^\s*not ok .*$/m.exec(output)?.[0].trim() ?? '';
   return { answer: code === 0 ? 'nothing found' : 'fault found', why: failed };
 }
