@@ -165,4 +165,11 @@ export const sealedMutants: readonly Mutant[] = [
     replace: 'if (isLast) throw',
     killer: { test: 'test/protocol.test.ts', names: 'a stream that falls silent' },
   },
+  {
+    name: 'the ledger is pruned of what a segment has that may come back',
+    file: 'src/upkeep.ts',
+    search: 'if (!journal.segments.areDropsDurable) return;',
+    replace: '',
+    killer: recycled('whose drop was not durable'),
+  },
 ];

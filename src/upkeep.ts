@@ -109,9 +109,10 @@ function whereThereIsRoom(write: () => void): void {
 
 /**
  * Ledger rows that end before the retained journal begins have been added into the lanes' totals
- * (P13).
+ * (P13). It may begin earlier after a crash, where a drop was not durable: they stay then.
  */
 async function prune({ journal, requests, loading, streams }: UpkeepParts): Promise<void> {
+  if (!journal.segments.areDropsDurable) return;
   const oldest = journal.segments.list[0];
   for (const stream of streams.all) {
     const mark = oldest?.marks.find((known) => known.stream === stream.id);

@@ -13,6 +13,7 @@ import { openSegment, openStreamFile } from '../src/journal/segment-head.ts';
 import { Feed } from '../src/merge/feed.ts';
 import { findGaps } from '../src/merge/gaps.ts';
 import { diskWith, journalOptions, parcelOf, temporaryFolder } from './support/journals.ts';
+import { TendedWorld } from './support/tended-world.ts';
 
 const segmentBytes = 64 * 1024;
 const rowsEach = 100;
@@ -270,4 +271,23 @@ test('who checks a journal that goes on looks again where a segment was dropped'
   });
   assert.equal(checkJournal(disk, directory).ok, true);
   assert.equal(isDropped, true);
+});
+
+test('the ledger keeps what a segment needs whose drop was not durable', async () => {
+  // A minute passes in which the last drop comes right before the ledger is pruned.
+  const seed = 34_575_000;
+  const quiet = new TendedWorld(seed);
+  await quiet.live((holdfast) => quiet.tend(holdfast));
+  const { trace } = quiet.disk;
+  // A segment became a spare.
+  const drop = trace.findLastIndex(({ operation, path }) => {
+    return operation === 'rename' && /spare-\d+$/.test(path);
+  });
+  assert.equal(trace[drop + 1]?.operation, 'syncDirectory');
+  quiet.disk.dispose();
+  const world = new TendedWorld(seed);
+  world.disk.inject({ fault: 'EIO', at: drop + 2 });
+  await world.liveUntilFailure((holdfast) => world.tend(holdfast));
+  world.leave((disk) => disk.crash());
+  await world.audit('EIO');
 });

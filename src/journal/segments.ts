@@ -65,6 +65,8 @@ export class Segments {
   #notBegun: string | undefined;
   /** Why the oldest segment, which is not needed whole any more, cannot be dropped, if so. */
   stuck: string | undefined;
+  /** Whether no segment that was dropped can be there again after a crash. */
+  areDropsDurable = true;
 
   constructor(disk: Disk, directory: string, options: SegmentOptions) {
     this.#disk = disk;
@@ -284,11 +286,13 @@ export class Segments {
     const isWanted = this.#spares.length < sparesMax && this.bytes <= bytesMax;
     // Segments may have been made larger or smaller before.
     const isKept = isWanted && this.#sizeOf(path) === segmentBytes;
+    this.areDropsDurable = false;
     this.#disk.changeNames(this.#directory, () => {
       if (isKept) this.#disk.rename(path, sparePath(this.#directory, this.#nextSpare));
       else this.#disk.remove(path);
       this.list.shift();
     });
+    this.areDropsDurable = true;
     if (isKept) this.#spares.push(this.#nextSpare++);
   }
 }
