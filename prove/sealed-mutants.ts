@@ -170,6 +170,6 @@ export const sealedMutants: readonly Mutant[] = [
     file: 'src/upkeep.ts',
     search: 'if (!journal.segments.areDropsDurable) return;',
     replace: '',
-    killer: recycled('whose drop was not durable'),
+    killer: recycled('the ledger keeps what a segment needs'),
   },
 ];
