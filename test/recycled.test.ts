@@ -288,6 +288,6 @@ test('the ledger keeps what a segment needs whose drop was not durable', async (
   const world = new TendedWorld(seed);
   world.disk.inject({ fault: 'EIO', at: drop + 2 });
   await world.liveUntilFailure((holdfast) => world.tend(holdfast));
-  world.leave((disk) => disk.crash());
+  world.leave((disk) => disk.crash({ keep: () => false }));
   await world.audit('EIO');
 });

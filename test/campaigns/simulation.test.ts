@@ -7,6 +7,7 @@ import { shrink } from '../../prove/simulation/shrink.ts';
 import { World } from '../../prove/simulation/world.ts';
 import { keptSeeds, simulationCampaign } from '../../prove/simulation.ts';
 import { apart, proved } from '../support/proofs.ts';
+import { TendedWorld } from '../support/tended-world.ts';
 
 test('in no simulated world is a row lost or doubled, and every seed repeats itself', async () => {
   // Fresh seeds each time: a failure names its own, and is kept. In two halves, side by side: it is
@@ -30,13 +31,16 @@ test('a plan is drawn from its seed alone', () => {
 test('a world is the same whatever process it is run in', async (t) => {
   const { pid } = process;
   t.after(() => Object.defineProperty(process, 'pid', { value: pid }));
-  const hashes: string[] = [];
+  const seen: unknown[] = [];
   for (const value of [7, 123_456]) {
     Object.defineProperty(process, 'pid', { value, configurable: true });
     const { hash } = await new World(drawPlan(3n)).run();
-    hashes.push(hash);
+    const tended = new TendedWorld();
+    await tended.live((holdfast) => tended.tend(holdfast));
+    seen.push({ hash, trace: tended.disk.trace });
+    tended.disk.dispose();
   }
-  assert.equal(hashes[0], hashes[1]);
+  assert.deepEqual(seen[0], seen[1]);
 });
 
 test('a plan that fails is shrunk to what it fails for', async () => {

@@ -23,7 +23,8 @@ export const journalOptions = (
   clock: systemClock,
   metrics: newMetrics(),
   directory,
-  pid: process.pid,
+  // Not that of the process: the same seed, the same files.
+  pid: 1,
   segmentBytes: 256 * 1024,
   bytesMax: 64 * 1024 * 1024,
   retentionMsMin: 0,

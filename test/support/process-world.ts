@@ -48,7 +48,8 @@ export class ProcessWorld {
   /** A process from its start to its death or its end; says whether it died. */
   async live(work: (holdfast: Holdfast) => Promise<void>): Promise<'died' | 'ended'> {
     const { disk, clock } = this;
-    const ports: Ports = { disk: this.wrap(disk), clock, target: this.wrapTarget(this.target) };
+    const own = { disk: this.wrap(disk), target: this.wrapTarget(this.target) };
+    const ports: Ports = { ...own, clock, pid: 1 };
     void this.beside();
     const life = (async () => work(await open(this.#options, ports)))();
     try {
