@@ -44,9 +44,10 @@ export class Confirming {
       this.#level === 'standby' ? await this.#replicated(session) : this.#elapsed(identity);
     if (due.length === 0 || !(await covers(session, stream, due))) return [];
     // Only these: another loader may have added its own meanwhile.
-    const done = new Set(due);
+    // or the target may have gone back: what is not open any more was asked of another history.
+    const done = new Set(due.filter((open) => this.#open.includes(open)));
     this.#open = this.#open.filter((open) => !done.has(open));
-    return due.flatMap((open) => open.lanes);
+    return [...done].flatMap((open) => open.lanes);
   }
 
   /**

@@ -142,7 +142,8 @@ export class LoadReading {
       else this.done(rows);
       if (input.length === before || input.length === 0) break;
     }
-    this.#hold(input.length > 0 ? [input.slice()] : []);
+    // A copy: the chunk is the caller's again. `slice` of a Buffer makes none.
+    this.#hold(input.length > 0 ? [new Uint8Array(input)] : []);
     const isStuck = input.length === length;
     const { lineBytesMax } = this.#reader.rules;
     this.#wanted = isStuck ? Math.min(2 * length, lineBytesMax + 1) : 0;
@@ -182,7 +183,7 @@ export class LoadReading {
         break;
       }
       const { code, message } = rejection;
-      undecoded.push({ raw: input.slice(start, end), code, message });
+      undecoded.push({ raw: new Uint8Array(input.subarray(start, end)), code, message });
       if (rejected.length < limits.rejectionsListedMax) rejected.push(rejection);
     }
     return { undecoded, rejected };

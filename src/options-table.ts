@@ -196,7 +196,11 @@ export const optionTable: readonly OptionRow[] = [
   ),
   row(['limits', 'object', ''], undefined, 'Bounds of the journal.'),
   row(
-    ['limits.bytesMax', 'bytes', `${inWords(limits.journalBytesMax)} or 80 % of what is free`],
+    [
+      'limits.bytesMax',
+      'bytes',
+      `${inWords(limits.journalBytesMax)}, or 80 % of what is free if that is less`,
+    ],
     bytes,
     'The journal on disk. At the bound writers wait, and HTTP answers 507.',
   ),
@@ -213,7 +217,8 @@ export const optionTable: readonly OptionRow[] = [
   row(
     ['limits.retentionMsMin', 'milliseconds', ms(limits.retentionMsMin)],
     whole(0, Number.MAX_SAFE_INTEGER),
-    'Confirmed segments stay at least that long, for `verify` and for repair after a failover.',
+    'Confirmed segments stay that long, for `verify` and for repair after a failover, unless the ' +
+      'journal needs their room.',
   ),
   row(
     ['limits.retentionBytesMin', 'bytes', inWords(limits.retentionBytesMin)],
@@ -251,7 +256,7 @@ export const optionTable: readonly OptionRow[] = [
   row(
     ['server.tokens.*.rights', "list of 'write', 'read', 'operate'", 'all'],
     listOf("'write', 'read' and 'operate'", (value) => rights.some((word) => word === value)),
-    "'operate' stands for dead letters and verify.",
+    "'operate' stands for dead letters, verify, pass-over and /v1/options.",
   ),
   row(['server.tls', 'object', 'none'], undefined, 'Speak HTTPS.'),
   row(['server.tls.cert!', 'path', ''], text, 'name the PEM file of the certificate.'),

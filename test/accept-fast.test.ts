@@ -56,6 +56,8 @@ const texts = [
   ...['null', 'nul', 'true', '1', '"\u007f"', '"\u0001"', '"ab\tc"', '"x"y'],
 ];
 
+const singles = [...numbers, '16777216.00', '16777217.00', '1234567.89', '12345678.12'];
+
 const cases: [ColumnType, string, readonly string[]][] = [
   [{ kind: 'int', bytes: 2 }, '1', numbers],
   [{ kind: 'int', bytes: 2, unsigned: true }, '1', numbers],
@@ -71,6 +73,7 @@ const cases: [ColumnType, string, readonly string[]][] = [
   [{ kind: 'numeric', precision: 5 }, '1', numbers],
   [{ kind: 'numeric', precision: 5, scale: -2 }, '100', numbers],
   [{ kind: 'numeric', viaDouble: true }, '1', numbers],
+  [{ kind: 'numeric', precision: 12, scale: 2, viaSingle: true }, '1', singles],
   [{ kind: 'float', bytes: 8 }, '1', numbers],
   [{ kind: 'float', bytes: 4 }, '1', numbers],
   [{ kind: 'bool' }, 'true', ['true', 'false', 'falsy', 'fals', 'truer', 'null', '1', '"true"']],
@@ -101,6 +104,42 @@ test('every value at an edge ends as it does on the slow path', () => {
         agree({ table, rules: { ...rules, nonZero: ['a'], key: ['a'] }, lines: all });
       }
     }
+  }
+});
+
+test('no day is remembered where a stretch begins, nor after one that is none', () => {
+  const table = tableOf(column('a', { kind: 'timestamptz', fraction: 6 }));
+  const row = (at: string): string => `{"a":"${at}"}`;
+  const none = row(`${'\0'.repeat(11)}12:00:00Z`);
+  const good = row(`${day}T00:00:00Z`);
+  assert.equal(agree({ table, rules: {}, lines: [none, good, good, none, good] }), 3);
+});
+
+test('a decoder that takes no row leaves no set of columns behind', () => {
+  const int: ColumnType = { kind: 'int', bytes: 8 };
+  const row = reader(tableOf(column('a', { kind: 'text' }), column('b', int, optional)));
+  const read = (text: string): RowBuffer => {
+    const into = new RowBuffer();
+    assert.deepEqual(row.ndjson(Buffer.from(text), into).rejected, []);
+    return into;
+  };
+  read('{"a":"x"}\n'.repeat(3));
+  read('{"a":"x","b":1}\n'.repeat(3));
+  const into = read('{"a":"x"}\n{"a":"\\n"}\n{"a":"x"}\n');
+  assert.deepEqual([into.count, into.columnSets], [3, [[0]]]);
+});
+
+test('a value ends in its own line', () => {
+  for (const kind of ['json', 'jsonb', 'cast'] as const) {
+    const row = reader(tableOf(column('a', { kind })));
+    const good = '{"a":[1,2]}\n';
+    const read = (text: string) => {
+      const into = new RowBuffer();
+      const { rejected } = row.ndjson(Buffer.from(text), into);
+      return [into.count, rejected.map(({ rejection }) => rejection.line)];
+    };
+    assert.deepEqual(read(good.repeat(3)), [3, []]);
+    assert.deepEqual(read(`${good}{"a":[1,\n2]}\n${good}`), [2, [2, 3]]);
   }
 });
 

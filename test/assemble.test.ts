@@ -5,6 +5,7 @@ import type { Column, Table } from '../src/accept/columns.ts';
 import { blockKind, bytesOf } from '../src/journal/block.ts';
 import type { ReadBlock } from '../src/journal/block-reader.ts';
 import { Dictionary } from '../src/journal/dictionary.ts';
+import { encodeUndecoded } from '../src/journal/undecoded.ts';
 import { Assembly } from '../src/merge/assemble.ts';
 import type { Batch } from '../src/merge/batch.ts';
 import { BatchMemory } from '../src/merge/batch-memory.ts';
@@ -124,6 +125,23 @@ function told(batch: Batch): Told[] {
     tuple: Buffer.from(batch.bytes.subarray(batch.starts[at], batch.tupleEnds[at])).toString('hex'),
   }));
 }
+
+test('what did not decode counts towards the bytes of a batch', () => {
+  const raw = new Uint8Array(16 * 1024);
+  const bytes = Buffer.from(encodeUndecoded([{ raw, code: 'bad-json', message: 'm' }]));
+  const bytesMax = 4 * bytes.length;
+  const assembly = new Assembly(dictionary, { rowsMax: 20_000, bytesMax }, new BatchMemory());
+  const added = Array.from({ length: 5 }, (_, i) => {
+    const header = {
+      ...{ kind: blockKind.undecoded, segment: 1, salt: 0, lane: 1, stream: 1, shape: 0 },
+      ...{ rowCount: 1, first: i + 1, group: 1, index: 0, blocks: 1, wallMs: 0 },
+      ...{ durable: { segment: 1, offset: 0 }, payloadBytes: bytes.length, payloadCrc: i },
+    };
+    const window = bytesOf(Uint8Array.from(bytes));
+    return assembly.add({ header, offset: 0, next: 0, window, start: 0, end: bytes.length });
+  });
+  assert.deepEqual(added, ['more', 'more', 'more', 'full', 'later']);
+});
 
 test('a batch has the rows of its blocks, in whatever memory batches lay before', () => {
   const memory = new BatchMemory();

@@ -54,6 +54,29 @@ test('no time confirms what another history lacks, nor one begun in another (P2)
   assert.deepEqual(await poll(), [{ lane: 0, last: 10 }]);
 });
 
+test('what is asked of one history while another takes its place is not confirmed (P2)', async () => {
+  const { clock, target, settle, confirming } = await newTimed([10]);
+  await clock.advance(200);
+  const session = await target.connect();
+  const answer = Promise.withResolvers<undefined>();
+  const late: typeof session = Object.create(session, {
+    lanes: {
+      value: async () => {
+        const lanes = await session.lanes(id);
+        await answer.promise;
+        return lanes;
+      },
+    },
+  });
+  const polled = confirming.poll(late, id);
+  await clock.advance(1);
+  settle(0, 4);
+  confirming.rewind([{ lane: 0, last: 4 }]);
+  answer.resolve(undefined);
+  assert.deepEqual(await polled, []);
+  assert.equal(confirming.isIdle, false);
+});
+
 /** A lane whose record 10 was settled by commit 5, which a standby does not have yet. */
 async function newLane() {
   const clock = new SimulatedClock();

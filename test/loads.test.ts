@@ -90,6 +90,27 @@ test('a load whose input breaks off knows all that is on its way to the disk', a
   );
 });
 
+test('a chunk is the caller’s again once the next one is asked for', async (t) => {
+  const { holdfast, notes } = await openShop(t, async () => undefined);
+  const whole = Buffer.concat([...lines, Buffer.from('{"not one"}\n')]);
+  async function* input() {
+    // A Buffer that is filled anew for each chunk; lines begin in one and end in the next.
+    const own = Buffer.alloc(30);
+    for (let at = 0; at < whole.length; at += own.length) {
+      yield own.subarray(0, whole.copy(own, 0, at));
+      own.fill('x');
+    }
+  }
+  const result = await holdfast.load('rows', input(), { format: 'ndjson', invalid: 'dead-letter' });
+  assert.deepEqual([result.merged, result.deadLetters], [5, 1]);
+  assert.deepEqual(
+    notes().map(({ note }) => note),
+    [0, 1, 2, 3, 4].map((i) => `line ${i}`),
+  );
+  const [letter] = await holdfast.deadLetters.list();
+  assert.equal(Buffer.from(letter?.raw ?? []).toString(), '{"not one"}');
+});
+
 test('a load goes on only with the input that it has taken', async (t) => {
   const { holdfast, notes } = await openShop(t, async () => undefined);
   const whole = Buffer.concat(lines);

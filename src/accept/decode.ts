@@ -89,7 +89,8 @@ export function rowsRefused(lines: readonly RejectedLine[], onRefused: OnRefused
 /** Lines that were refused, to be kept: their bytes, and why. */
 function keepLines(lines: readonly RejectedLine[], input: Uint8Array): UndecodedRow[] {
   return lines.map(({ rejection, start, end }) => ({
-    raw: input.slice(start, end),
+    // A copy, also of a Buffer's bytes: they are the caller's again.
+    raw: new Uint8Array(input.subarray(start, end)),
     code: rejection.code,
     message: rejection.message,
   }));

@@ -127,6 +127,7 @@ const n=p-s0;${test}odv.setInt32(o,n);o+=4+n;p++;`;
 
 /**
  * The variables that remember the last day of a timestamp column: its three words and its number.
+ * The third word has three bytes: -1 is no day.
  */
 export const dayNames = (place: number): [string, string, string, string] => [
   `year${place}`,
@@ -158,7 +159,7 @@ else break rows;`;
   return `if(src[p]!==34)break rows;
 const y=dv.getInt32(p+1,true),mo=dv.getInt32(p+5,true),da=dv.getInt32(p+9,true)&0xffffff;
 if(y!==${year}||mo!==${month}||da!==${day}){
- ${base}=s.day(src,p+1);if(${base}!==${base}){${year}=0;break rows}
+ ${base}=s.day(src,p+1);if(${base}!==${base}){${day}=-1;break rows}
  ${year}=y;${month}=mo;${day}=da}
 const h1=src[p+12]-48,h2=src[p+13]-48,m1=src[p+15]-48,m2=src[p+16]-48;
 const x1=src[p+18]-48,x2=src[p+19]-48;
@@ -182,9 +183,14 @@ const fieldCode = ({ place, slack }: ValueRules): string => `p=s.field(${place},
 if(p<0)break rows;
 o=s.o;out=s.out;odv=s.odv;olim=out.length-${slack};if(o>olim){status=2;break rows}`;
 
-/** PostgreSQL also has scales below 0 and above the precision. */
-const isCommon = ({ precision, scale = 0 }: Extract<ColumnType, { kind: 'numeric' }>): boolean =>
-  scale >= 0 && (precision === undefined || scale <= precision);
+/**
+ * PostgreSQL also has scales below 0 and above the precision; and a float of four bytes keeps fewer
+ * digits than the piece takes.
+ */
+const isCommon = (type: Extract<ColumnType, { kind: 'numeric' }>): boolean => {
+  const { precision, scale = 0, viaSingle = false } = type;
+  return !viaSingle && scale >= 0 && (precision === undefined || scale <= precision);
+};
 
 function ownCode(type: ColumnType, rules: ValueRules): string | null {
   switch (type.kind) {

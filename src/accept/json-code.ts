@@ -101,7 +101,7 @@ const src=s.src,dv=s.dv,end=s.end,ends=s.ends,sets=s.sets,lanes=s.lanes,set=s.se
 const rowsMax=ends.length,bytesMax=s.bytesMax;
 let out=s.out,odv=s.odv,olim=out.length-${slack};
 let p=s.at,o=s.o,count=s.count,rs=p,ro=o,status=0;
-${days.length > 0 ? `let ${days.map((name) => `${name}=0`).join()};` : ''}
+${days.length > 0 ? `let ${days.map((name) => `${name}=-1`).join()};` : ''}
 rows:for(;;){
 rs=p;ro=o;
 if(p>=end||o>=bytesMax)break;

@@ -85,7 +85,9 @@ class FastState {
     scanner.begin(this.src, p, this.end);
     if (!scanner.value()) return -1;
     const { valueStart, valueEnd } = scanner;
-    if (!isUtf8(this.src.subarray(valueStart, valueEnd))) return -1;
+    const value = this.src.subarray(valueStart, valueEnd);
+    // The stretch has more lines: a value ends in its own.
+    if (!isUtf8(value) || value.includes(newline)) return -1;
     this.#object.setCell(this.#cell, place, scanner);
     const at = this.#row.fieldAt(this.#cell, this.into, { place, at: o });
     this.out = this.into.bytes;
@@ -219,6 +221,7 @@ export class FastLines {
   ): boolean {
     const state = this.#state;
     const rows = into.count;
+    const sets = into.columnSets.length;
     state.src = stretch.bytes;
     state.dv = stretch.view;
     state.at = progress.at - stretch.base;
@@ -241,6 +244,7 @@ export class FastLines {
     }
     progress.at = state.at + stretch.base;
     progress.line += into.count - rows;
+    if (into.count === rows) into.cutSets(sets);
     return into.count > rows;
   }
 

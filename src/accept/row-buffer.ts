@@ -90,6 +90,12 @@ export class RowBuffer {
     return place;
   }
 
+  /** Takes back what `setIndex` added beyond so many sets, which no row has. */
+  cutSets(count: number): void {
+    while (this.columnSets.length > count) this.#setPlaces.delete(String(this.columnSets.pop()));
+    this.#lastSet = undefined;
+  }
+
   #addSet(name: string, set: ColumnSet): number {
     if (this.columnSets.length === columnSetsMax) {
       throw new HoldfastError('HF_TOO_LARGE', `more than ${columnSetsMax} sets of columns at once`);

@@ -51,12 +51,17 @@ export class Assembly {
   readonly #sliceOfLane = new Map<number, number>();
   readonly #pieces: Piece[] = [];
   readonly #undecoded: Undecoded[] = [];
+  #undecodedBytes = 0;
 
   /** The batch lies in `memory`: it is gone when the next one is assembled there. */
   constructor(dictionary: Dictionary, bounds: BatchBounds, memory: BatchMemory) {
     this.#dictionary = dictionary;
     this.#bounds = bounds;
     this.#memory = memory;
+  }
+
+  get #bytes(): number {
+    return this.#length + this.#undecodedBytes;
   }
 
   get records(): number {
@@ -68,7 +73,7 @@ export class Assembly {
     const { header } = block;
     const { rowsMax, bytesMax } = this.#bounds;
     const length = block.end - block.start;
-    const isOver = this.records + header.rowCount > rowsMax || this.#length + length > bytesMax;
+    const isOver = this.records + header.rowCount > rowsMax || this.#bytes + length > bytesMax;
     if (this.records > 0 && isOver) return 'later';
     if (header.kind === blockKind.undecoded) {
       this.#addUndecoded(block);
@@ -78,7 +83,7 @@ export class Assembly {
       this.#table = table;
       this.#addRows(block, this.#setOf(shape.id, shape.set));
     }
-    return this.records >= rowsMax || this.#length >= bytesMax ? 'full' : 'more';
+    return this.records >= rowsMax || this.#bytes >= bytesMax ? 'full' : 'more';
   }
 
   #setOf(shape: number, set: ColumnSet): number {
@@ -122,6 +127,7 @@ export class Assembly {
     const slice = this.#slice(block);
     // The window is reused: keep the bytes.
     const bytes = block.window.bytes.slice(block.start, block.end);
+    this.#undecodedBytes += bytes.length;
     const from = { bytes, view: new DataView(bytes.buffer) };
     decodeUndecoded(from, 0, bytes.length).forEach((row, i) => {
       this.#undecoded.push({ slice, sequence: block.header.first + i, ...row });
