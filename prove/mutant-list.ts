@@ -3,6 +3,7 @@
 import { alteredMutants } from './altered-mutants.ts';
 import { dedupeMutants } from './dedupe-mutants.ts';
 import { divisionMutants } from './division-mutants.ts';
+import { inputMutants } from './input-mutants.ts';
 import { journalMutants } from './journal-mutants.ts';
 import { lostMutants } from './lost-mutants.ts';
 import { httpMutants, realMutants } from './outer-mutants.ts';
@@ -241,6 +242,7 @@ const targetMutants: readonly Mutant[] = [
 
 export const mutants: readonly Mutant[] = [
   ...journalMutants,
+  ...inputMutants,
   ...recoveryMutants,
   ...pathMutants,
   ...targetMutants,

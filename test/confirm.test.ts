@@ -54,7 +54,7 @@ test('no time confirms what another history lacks, nor one begun in another (P2)
   assert.deepEqual(await poll(), [{ lane: 0, last: 10 }]);
 });
 
-test('what is asked of one history while another takes its place is not confirmed (P2)', async () => {
+test('what is asked of one history while another begins is not confirmed (P2)', async () => {
   const { clock, target, settle, confirming } = await newTimed([10]);
   await clock.advance(200);
   const session = await target.connect();

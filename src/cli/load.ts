@@ -168,8 +168,8 @@ function stopped(result: LoadResult): Failure {
   const line = rejected[0]?.line;
   const message =
     `Stopped at line ${line}; what stands before it is written (${plural(accepted, 'row')}). ` +
-    'Correct it, or keep such rows with --invalid dead-letter. Loaded again, what is written counts ' +
-    'as duplicates by its key; where the stream has none, load only the lines from there on.';
+    'Correct it, or keep such rows with --invalid dead-letter. Loaded again, what is written ' +
+    'counts as duplicates by its key; where the stream has none, load only the lines from there on.';
   const outcome = accepted > 0 ? 'written' : 'not written';
   const error = new HoldfastError('HF_ROWS_REFUSED', message, { rejected, outcome });
   return new Failure(error, countsOf(result));
