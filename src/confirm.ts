@@ -43,8 +43,8 @@ export class Confirming {
     const due =
       this.#level === 'standby' ? await this.#replicated(session) : this.#elapsed(identity);
     if (due.length === 0 || !(await covers(session, stream, due))) return [];
-    // Only these: another loader may have added its own meanwhile.
-    // or the target may have gone back: what is not open any more was asked of another history.
+    // Only these: another loader may have added its own meanwhile. And of these only what is still
+    // open: the rest was taken back by a rewind, and this answer may be of the history before it.
     const done = new Set(due.filter((open) => this.#open.includes(open)));
     this.#open = this.#open.filter((open) => !done.has(open));
     return [...done].flatMap((open) => open.lanes);

@@ -81,7 +81,10 @@ export class LoadReading {
   #reader: RowReader;
   #csv: CsvReader | undefined;
   readonly #spares = new SpareRows(sparesBound);
-  /** What came and was not read: the beginning of a line. */
+  /**
+   * What came and was not read: the beginning of a line. Copies, because the chunks are the
+   * caller's again; `slice` of a Buffer makes none.
+   */
   #rest: Uint8Array[] = [];
   #held = 0;
   /** Of a line that did not end, twice as much is wanted before it is looked at again. */
@@ -122,10 +125,13 @@ export class LoadReading {
   }
 
   *take(chunk: Uint8Array, isLast: boolean): Generator<LoadTaken> {
-    this.#hold([...this.#rest, chunk]);
-    if (this.#held < this.#wanted && !isLast) return;
-    let input = this.#rest.length === 1 ? chunk : Buffer.concat(this.#rest);
+    if (this.#held + chunk.length < this.#wanted && !isLast) {
+      this.#hold([...this.#rest, new Uint8Array(chunk)]);
+      return;
+    }
+    let input = this.#rest.length === 0 ? chunk : Buffer.concat([...this.#rest, chunk]);
     const { length } = input;
+    this.#held = length;
     while (!this.stoppedBy) {
       const before = input.length;
       this.#refresh();
@@ -142,7 +148,6 @@ export class LoadReading {
       else this.done(rows);
       if (input.length === before || input.length === 0) break;
     }
-    // A copy: the chunk is the caller's again. `slice` of a Buffer makes none.
     this.#hold(input.length > 0 ? [new Uint8Array(input)] : []);
     const isStuck = input.length === length;
     const { lineBytesMax } = this.#reader.rules;

@@ -92,7 +92,10 @@ test('a load whose input breaks off knows all that is on its way to the disk', a
 
 test('a chunk is the caller’s again once the next one is asked for', async (t) => {
   const { holdfast, notes } = await openShop(t, async () => undefined);
-  const whole = Buffer.concat([...lines, Buffer.from('{"not one"}\n')]);
+  // Of a line that does not end, more is waited for: several chunks are kept.
+  const long = 'long '.repeat(100);
+  const last = Buffer.from(`{"note":"${long}"}\n{"not one"}\n`);
+  const whole = Buffer.concat([...lines, last]);
   async function* input() {
     // A Buffer that is filled anew for each chunk; lines begin in one and end in the next.
     const own = Buffer.alloc(30);
@@ -102,10 +105,10 @@ test('a chunk is the caller’s again once the next one is asked for', async (t)
     }
   }
   const result = await holdfast.load('rows', input(), { format: 'ndjson', invalid: 'dead-letter' });
-  assert.deepEqual([result.merged, result.deadLetters], [5, 1]);
+  assert.deepEqual([result.merged, result.deadLetters], [6, 1]);
   assert.deepEqual(
-    notes().map(({ note }) => note),
-    [0, 1, 2, 3, 4].map((i) => `line ${i}`),
+    notes().map(({ note }) => String(note)),
+    [long, ...[0, 1, 2, 3, 4].map((i) => `line ${i}`)].toSorted(),
   );
   const [letter] = await holdfast.deadLetters.list();
   assert.equal(Buffer.from(letter?.raw ?? []).toString(), '{"not one"}');

@@ -92,6 +92,7 @@ export class RowBuffer {
 
   /** Takes back what `setIndex` added beyond so many sets, which no row has. */
   cutSets(count: number): void {
+    if (this.columnSets.length === count) return;
     while (this.columnSets.length > count) this.#setPlaces.delete(String(this.columnSets.pop()));
     this.#lastSet = undefined;
   }
