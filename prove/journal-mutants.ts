@@ -55,9 +55,9 @@ export const journalMutants: readonly Mutant[] = [
   {
     name: 'acknowledged before it is written',
     file: journal,
-    search: '      const group = this.#form(taken, dictionary);\n',
+    search: '      const group = this.#forming.group(taken, notes);\n',
     replace:
-      '      const group = this.#form(taken, dictionary);\n' +
+      '      const group = this.#forming.group(taken, notes);\n' +
       '      taken.forEach(({ resolve }, i) => {\n' +
       '        const early = group.formed.placed[i];\n        if (early) resolve(early);\n' +
       '      });\n',
@@ -174,8 +174,8 @@ export const journalMutants: readonly Mutant[] = [
   {
     name: 'an idle journal gives its last group no witness',
     file: journal,
-    search: '    this.#writeEmpty(blockKind.mark);\n',
-    replace: '',
+    search: 'if (this.#writeNote(blockKind.mark, fallen)) this',
+    replace: 'if (fallen && this.#writeNote(blockKind.mark, fallen)) this',
     killer: flips,
   },
   {

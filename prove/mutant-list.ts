@@ -8,6 +8,7 @@ import { journalMutants } from './journal-mutants.ts';
 import { lostMutants } from './lost-mutants.ts';
 import { httpMutants, realMutants } from './outer-mutants.ts';
 import { protocolMutants } from './protocol-mutants.ts';
+import { retentionMutants } from './retention-mutants.ts';
 import { sealedMutants } from './sealed-mutants.ts';
 import { serverMutants } from './server-mutants.ts';
 import { simulatedMutants } from './simulated-mutants.ts';
@@ -250,6 +251,7 @@ export const mutants: readonly Mutant[] = [
   ...dedupeMutants,
   ...divisionMutants,
   ...protocolMutants,
+  ...retentionMutants,
   ...sealedMutants,
   ...lostMutants,
   ...serverMutants,

@@ -349,9 +349,8 @@ const coreMutants: readonly Mutant[] = [
     file: 'src/journal/journal.ts',
     search: '        this.#queue.putBack(taken);\n        this.#roll();',
     replace:
-      '        const parcels = taken.map(({ parcel }) => parcel);\n' +
-      '        const early = formGroup(parcels, this.#place(), this.#out);\n' +
-      '        for (const [stream, last] of early.last) this.last.get(stream)?.set(last);\n' +
+      '        const { formed } = this.#forming.group(taken, notes);\n' +
+      '        for (const [stream, last] of formed.last) this.last.get(stream)?.set(last);\n' +
       '        this.#queue.putBack(taken);\n        this.#roll();',
     killer: tests('test/journal.test.ts', 'a full disk at the roll'),
   },

@@ -119,8 +119,8 @@ export const sealedMutants: readonly Mutant[] = [
   {
     name: 'behind a clean end an earlier life is taken for a torn write',
     file: 'src/journal/recovery.ts',
-    search: "return stop.isRestZero || stop.isClean ? 'end' : 'torn';",
-    replace: "return stop.isRestZero ? 'end' : 'torn';",
+    search: 'stop.isRestZero || (stop.isClean && !stop.hasBlocks) ?',
+    replace: 'stop.isRestZero ?',
     killer: recycled('behind a clean end'),
   },
   {

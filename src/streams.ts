@@ -54,7 +54,7 @@ export class Streams {
       onTable: (id, table) => on(id, (stream) => this.#onTable(stream, table)),
       onLanes: (id, lanes) =>
         on(id, (stream) => {
-          stream.marks.adopt(lanes);
+          if (stream.marks.adopt(lanes)) this.#parts.journal.unconfirm();
           stream.pending.onLanes(lanes);
         }),
       onStaged: (id, lanes) => on(id, (stream) => stream.marks.stage(lanes)),

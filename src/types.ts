@@ -200,7 +200,10 @@ export interface DeadLetters {
 export interface Holdfast {
   /** Durable in the journal when it resolves, or further on as `level` asks. */
   write(stream: string, rows: Row | readonly Row[], options?: WriteOptions): Promise<Receipt>;
-  /** The same from bytes: NDJSON, JSON or CSV, whole. */
+  /**
+   * The same from bytes: NDJSON, JSON or CSV, whole. They are the caller's again as soon as this
+   * has returned its promise, as rows are.
+   */
   writeBytes(stream: string, bytes: Uint8Array, options: WriteBytesOptions): Promise<Receipt>;
   /**
    * Begins or resumes a load; `load` does this and the rest in one call. A load that nobody goes on

@@ -54,8 +54,12 @@ export class Watermarks {
     };
   }
 
-  /** The lanes as the target has them, all or some; where they went back, the ends go with them. */
-  adopt(lanes: readonly LaneState[]): void {
+  /**
+   * The lanes as the target has them, all or some; where they went back, the ends go with them.
+   * Whether confirmed records are not there any more.
+   */
+  adopt(lanes: readonly LaneState[]): boolean {
+    let hasFallen = false;
     for (const state of lanes) {
       const { lane, staged, settled } = state;
       assert(staged <= (this.journaled[lane] ?? 0), `lane ${lane} is not ahead of its journal`);
@@ -63,8 +67,11 @@ export class Watermarks {
       this.settled[lane] = settled;
       this.#ends[lane] = addCounts(noCounts, state);
       // A history that lacks confirmed records (failover, P3): the journal must keep them again.
-      this.confirmed[lane] = Math.min(this.confirmed[lane] ?? 0, settled);
+      if (settled >= (this.confirmed[lane] ?? 0)) continue;
+      this.confirmed[lane] = settled;
+      hasFallen = true;
     }
+    return hasFallen;
   }
 
   /** Less than before where staged rows were lost; never less than what is settled. */

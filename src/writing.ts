@@ -88,16 +88,17 @@ export class Writing {
     bytes: Uint8Array,
     options: WriteBytesOptions,
   ): Promise<WaitingReceipt> {
+    const { idempotencyKey: key } = options;
+    // Who has to wait before they are decoded copies them: they are the caller's again.
+    const waits = key !== undefined && this.#inFlight.has(nameOf(stream, key));
+    const own = waits ? new Uint8Array(bytes) : bytes;
     const take = (): DecodedFor => {
       const { reader, tableId: table } = stream;
       const how = { ...options, onRefused: this.#onRefused, spares: this.#spares };
-      return { ...decodeBytes(reader, bytes, how), table };
+      return { ...decodeBytes(reader, own, how), table };
     };
-    const { idempotencyKey: key } = options;
-    if (key !== undefined) {
-      return this.#keyed(stream, { key, digest: digestOfBytes(bytes, options), take }, options);
-    }
-    return this.#unkeyed(stream, take, options);
+    if (key === undefined) return this.#unkeyed(stream, take, options);
+    return this.#keyed(stream, { key, digest: digestOfBytes(bytes, options), take }, options);
   }
 
   /** The same where the bytes were decoded elsewhere. */
@@ -117,7 +118,7 @@ export class Writing {
     by: KeyedBy,
     options: WriteOptions,
   ): Promise<WaitingReceipt | undefined> {
-    await this.#twin(stream, by);
+    await this.#twin(nameOf(stream, by.key));
     const note = this.#lookUp(stream, by);
     return note && this.#answer(stream, note, { ...options, isRepeated: true });
   }
@@ -131,16 +132,20 @@ export class Writing {
     return this.#answer(stream, note, options);
   }
 
-  /** Waits for the same request where it is being journaled; throws where nobody can tell. */
-  async #twin(stream: OpenStream, { key }: KeyedBy): Promise<void> {
-    const name = `${stream.id} ${key}`;
-    const unknown = this.#unknown.get(name);
-    if (unknown) throw unknown;
-    // A twin that was refused leaves the key free; then this one is the first.
-    await this.#inFlight.get(name)?.catch(unlessUnknown);
+  /** Waits for the same request where it is being journaled. */
+  async #twin(name: string): Promise<void> {
+    let twin = this.#inFlight.get(name);
+    while (twin) {
+      // One that was refused leaves the key free; then this one is the first, or another twin.
+      await twin.catch(unlessUnknown);
+      twin = this.#inFlight.get(name);
+    }
   }
 
+  /** What is known of a request; throws where nobody can tell. */
   #lookUp(stream: OpenStream, { key, digest }: KeyedBy): Noted | undefined {
+    const unknown = this.#unknown.get(nameOf(stream, key));
+    if (unknown) throw unknown;
     const note = this.#parts.requests.byKey(stream.id, key);
     if (note && note.digest !== digest) {
       throw new HoldfastError('HF_KEY_REUSED', 'The Idempotency-Key was used with other rows.');
@@ -155,12 +160,12 @@ export class Writing {
   ): Promise<WaitingReceipt> {
     const { requests } = this.#parts;
     const { key, digest } = request;
-    await this.#twin(stream, request);
+    const name = nameOf(stream, key);
+    // The first one comes to its rows at once: they are the caller's again when this returns.
+    if (this.#inFlight.has(name)) await this.#twin(name);
     // From here on nothing may come between, until the key is in flight.
     const known = this.#lookUp(stream, request);
     if (known) return this.#answer(stream, known, { ...options, isRepeated: true });
-    const name = `${stream.id} ${key}`;
-    if (this.#inFlight.has(name)) return this.#keyed(stream, request, options);
     if (requests.isFull) {
       const message = 'No further Idempotency-Key can be remembered now.';
       throw new HoldfastError('HF_OVERLOADED', message, { retryAfterSeconds: 60 });
@@ -232,6 +237,8 @@ export class Writing {
     return receipt;
   }
 }
+
+const nameOf = (stream: OpenStream, key: string): string => `${stream.id} ${key}`;
 
 /** Does it now, and says later what came of it. */
 function attempt<T>(work: () => T): () => T {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { systemClock } from '../src/clock.ts';
 import { systemDisk } from '../src/disk.ts';
 import { HoldfastError } from '../src/errors.ts';
 import { blockKind } from '../src/journal/block.ts';
@@ -202,7 +203,9 @@ function blocksIn(path: string): ReadBlock[] {
 
 test('a copy that could not be followed by its drop is made again, and counted once', async () => {
   const folder = temporaryFolder();
-  const journal = await Journal.open(journalOptions(folder.path, bounds));
+  let nowMs = 0;
+  const clock = { ...systemClock, monotonicMs: () => nowMs };
+  const journal = await Journal.open(journalOptions(folder.path, { ...bounds, clock }));
   journal.retention.isHeld = (id) => id === journal.openStream('held', 4, 'key:id').id;
   let drops = 0;
   journal.retention.beforeDrop = () => {
@@ -215,6 +218,7 @@ test('a copy that could not be followed by its drop is made again, and counted o
       await journal.submit(parcelOf(journal, 1500, 'busy'));
     } catch (error) {
       assert.ok(error instanceof HoldfastError && error.code === 'HF_JOURNAL_FULL', String(error));
+      nowMs += 1_000;
       await journal.relieve();
     }
     confirmAll(journal, 'busy');

@@ -53,25 +53,34 @@ test('the decision table has an answer for every combination, and only these', (
       for (const hasWitness of both) {
         for (const isRestZero of both) {
           for (const isClean of both) {
-            const stop: Stop = { place, isExpected, hasWitness, isRestZero, isClean };
-            const wanted =
-              place === 'earlier'
-                ? isExpected
-                  ? 'end'
-                  : 'corrupt'
-                : hasWitness
-                  ? 'corrupt'
-                  : isRestZero || isClean
+            for (const hasBlocks of both) {
+              const stop: Stop = {
+                place,
+                isExpected,
+                hasWitness,
+                isRestZero,
+                hasBlocks,
+                isClean,
+              };
+              const wanted =
+                place === 'earlier'
+                  ? isExpected
                     ? 'end'
-                    : 'torn';
-            assert.equal(decide(stop), wanted, JSON.stringify(stop));
-            answers.push(wanted);
+                    : 'corrupt'
+                  : hasWitness
+                    ? 'corrupt'
+                    : isRestZero || (isClean && !hasBlocks)
+                      ? 'end'
+                      : 'torn';
+              assert.equal(decide(stop), wanted, JSON.stringify(stop));
+              answers.push(wanted);
+            }
           }
         }
       }
     }
   }
-  assert.equal(answers.length, 32);
+  assert.equal(answers.length, 64);
 });
 
 test('what was acknowledged is there after a kill, and the journal goes on behind it', async () => {

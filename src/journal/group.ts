@@ -14,6 +14,7 @@ import {
 } from './block.ts';
 import { encodeNote, type LoadMark, type Range, type RequestNote } from './notes.ts';
 import { encodeUndecoded, type UndecodedRow } from './undecoded.ts';
+import type { Note } from './untold.ts';
 
 /** What must be remembered of a request beside its rows. */
 export interface RequestKeep {
@@ -53,8 +54,8 @@ export interface GroupPlace {
   readonly durable: Position;
   readonly wallMs: number;
   readonly last: LastSequences;
-  /** A dictionary note to put first, where the group uses ids that are new. */
-  readonly dictionary?: object;
+  /** To put first: new ids are told before they are used. */
+  readonly notes?: readonly Note[];
 }
 
 interface Draft {
@@ -286,7 +287,7 @@ export function formGroup(
   });
   giveSequences(scatter.drafts, before);
   const drafts = [...scatter.drafts];
-  if (place.dictionary) drafts.unshift(note(blockKind.dictionary, place.dictionary));
+  drafts.unshift(...(place.notes ?? []).map(({ kind, body }) => note(kind, body)));
   if (requests.length > 0) drafts.push(note(blockKind.requests, requests));
   let length = 0;
   for (const block of drafts) {
@@ -305,7 +306,7 @@ export function formGroup(
 /** Writes a group of one note: a checkpoint, or the mark of a clean end. */
 export function formNote(
   kind: BlockKind,
-  place: GroupPlace & { readonly body?: object },
+  place: GroupPlace & { readonly body?: object | undefined },
   out: GroupBuffer,
 ): number {
   const block = draft(

@@ -16,16 +16,8 @@ import { type BlockKind, blockBytes, blockKind, type Position } from './block.ts
 import { Dictionary } from './dictionary.ts';
 import { JournalFailure } from './failure.ts';
 import { segmentPath } from './files.ts';
-import {
-  addBytes,
-  formGroup,
-  formNote,
-  GroupBuffer,
-  type GroupPlace,
-  groupBytesBound,
-  type Parcel,
-  type Placed,
-} from './group.ts';
+import { Forming } from './forming.ts';
+import { addBytes, groupBytesBound, type Parcel, type Placed } from './group.ts';
 import { lockJournal } from './lock.ts';
 import { type StreamEntry, streamMarks } from './notes.ts';
 import type { JournalEvents, JournalOptions, RecoveryHooks } from './options.ts';
@@ -35,6 +27,7 @@ import { Retention } from './retention.ts';
 import { newSegment, Segments, writeAgain } from './segments.ts';
 import { Tail } from './tail.ts';
 import { Telling } from './telling.ts';
+import { notesBytesBound, Untold } from './untold.ts';
 
 type State = 'running' | 'failed' | 'closed';
 
@@ -51,7 +44,8 @@ export class Journal {
   readonly retention: Retention;
   readonly #options: JournalOptions;
   readonly #lock: DiskLock;
-  readonly #out = new GroupBuffer();
+  readonly #untold: Untold;
+  readonly #forming: Forming;
   readonly #groupBytesMax: number;
   #state: State = 'running';
   readonly #failure = new JournalFailure();
@@ -64,8 +58,6 @@ export class Journal {
   /** Records stand behind the last block that says that all was flushed. */
   #isUnmarked = false;
   readonly #tail: Tail;
-  #salt = 0;
-  #group = -1;
 
   private constructor(options: JournalOptions, lock: DiskLock, found: Found | undefined) {
     this.#options = options;
@@ -78,6 +70,8 @@ export class Journal {
     this.#groupBytesMax = Math.min(limits.groupBytesMax, options.segmentBytes / 2);
     for (const [stream, last] of found?.last ?? []) this.last.set(stream, last);
     for (const [stream, confirmed] of found?.confirmed ?? []) this.confirmed.set(stream, confirmed);
+    this.#forming = new Forming({ clock: options.clock, last: this.last, end: () => this.end });
+    this.#untold = new Untold(this.dictionary, this.confirmed);
     this.retention = new Retention(this.segments, this.confirmed, options);
   }
 
@@ -121,8 +115,8 @@ export class Journal {
     // Whoever wrote the end may have died before its sync: what follows builds on it (P17).
     if (found.isClean) writeAgain(file, offset - blockBytes(0), offset);
     this.#tail.goOn(file, found.end);
-    this.#salt = found.segments.at(-1)?.salt ?? 0;
-    this.#group = found.group;
+    this.#forming.salt = found.segments.at(-1)?.salt ?? 0;
+    this.#forming.last = found.group;
     // Nothing is trimmed yet: whoever opens has not taken over what the old segments know.
     void this.segments.prepare().catch((error: unknown) => this.#fail(error, []));
   }
@@ -207,43 +201,25 @@ export class Journal {
   #flush(): void {
     while (this.#queue.length > 0 && this.#state === 'running' && !this.#isBusy) {
       const { taken, bytes } = this.#queue.take(this.#groupBytesMax);
-      const dictionary = this.dictionary.untold;
-      const more = dictionary ? JSON.stringify(dictionary).length * 4 : 0;
+      const { notes } = this.#untold;
+      const more = notesBytesBound(notes);
       if (this.end.offset + bytes + more > this.#options.segmentBytes) {
         this.#queue.putBack(taken);
         this.#roll();
         continue;
       }
       const isAlone = taken.length === 1 && this.#tail.isRested;
-      const group = this.#form(taken, dictionary);
+      const group = this.#forming.group(taken, notes);
+      // More may become known while it is synced; where that fails, nothing is told any more.
+      this.#untold.told();
       if (isAlone || !this.#tail.paysAside) this.#append(group);
       else void this.#appendAside(group);
     }
   }
 
-  #place(): GroupPlace {
-    return {
-      segment: this.end.segment,
-      salt: this.#salt,
-      group: this.#group + 1,
-      durable: this.end,
-      wallMs: this.#options.clock.wallMs(),
-      last: this.last,
-    };
-  }
-
-  #form(taken: readonly Waiting[], dictionary: object | undefined): WaitingGroup {
-    const place = { ...this.#place(), ...(dictionary ? { dictionary } : {}) };
-    const parcels = taken.map(({ parcel }) => parcel);
-    const formed = formGroup(parcels, place, this.#out);
-    // More may become known while it is synced; where that fails, nothing is told any more.
-    this.dictionary.told();
-    return { taken, formed };
-  }
-
   #append(group: WaitingGroup): void {
     try {
-      this.#tail.append(this.#out.bytes.subarray(0, group.formed.length));
+      this.#tail.append(group.bytes);
     } catch (error) {
       this.#fail(error, group.taken);
       return;
@@ -255,7 +231,7 @@ export class Journal {
   async #appendAside(group: WaitingGroup): Promise<void> {
     this.#isSyncing = true;
     try {
-      await this.#tail.appendAside(this.#out.bytes.subarray(0, group.formed.length));
+      await this.#tail.appendAside(group.bytes);
     } catch (error) {
       this.#fail(error, group.taken);
       return;
@@ -268,7 +244,7 @@ export class Journal {
 
   #acknowledge({ taken, formed }: WaitingGroup): void {
     this.#queue.done(taken);
-    this.#group++;
+    this.#forming.last++;
     this.#isUnmarked = true;
     for (const [stream, last] of formed.last) this.last.get(stream)?.set(last);
     this.#options.metrics.journalGroupRows.observe(formed.rows);
@@ -281,17 +257,18 @@ export class Journal {
     this.#telling.add(formed.last.keys());
   }
 
-  /** A block of its own that holds nothing: a witness that all before it was flushed. */
-  #writeEmpty(kind: BlockKind): void {
-    const hasRoom = this.end.offset + blockBytes(0) <= this.#options.segmentBytes;
-    if (this.#state !== 'running' || !hasRoom) return;
+  /** A block of its own without rows: a witness that all before it was flushed. */
+  #writeNote(kind: BlockKind, body?: object): boolean {
+    if (this.#state !== 'running') return false;
+    const bytes = this.#forming.note(kind, body);
+    if (this.end.offset + bytes.length > this.#options.segmentBytes) return false;
     try {
-      const length = formNote(kind, this.#place(), this.#out);
-      this.#tail.append(this.#out.bytes.subarray(0, length));
-      this.#group++;
+      this.#tail.append(bytes);
+      this.#forming.last++;
     } catch (error) {
       this.#fail(error, []);
     }
+    return true;
   }
 
   #fail(cause: unknown, inGroup: readonly Waiting[]): void {
@@ -346,25 +323,41 @@ export class Journal {
     const dictionary = this.dictionary.whole();
     const body = this.segments.checkpoint(number, { writer: this.writer, dictionary, marks });
     const salt = this.#options.clock.random32();
-    const place = { ...this.#place(), segment: number, salt, body };
-    const length = formNote(blockKind.checkpoint, place, this.#out);
-    assert(length <= this.#options.segmentBytes / 2, 'a checkpoint and the largest group fit');
+    const place = { ...this.#forming.place(), segment: number, salt };
+    const bytes = this.#forming.checkpoint(place, body);
+    assert(
+      bytes.length <= this.#options.segmentBytes / 2,
+      'a checkpoint and the largest group fit',
+    );
     const segment = newSegment({ ...place, number, marks });
-    const file = this.segments.begin(segment, this.#out.bytes.subarray(0, length));
+    const file = this.segments.begin(segment, bytes);
     if (!file) return false;
-    this.#tail.goOn(file, { segment: number, offset: length });
-    this.#salt = salt;
-    this.dictionary.told();
-    this.#group++;
+    this.#tail.goOn(file, { segment: number, offset: bytes.length });
+    this.#forming.salt = salt;
+    this.#untold.told();
+    this.#forming.last++;
     void this.#prepareSpare();
     return true;
   }
 
   /** Gives the last group a witness: damage to it is told from a write that a crash cut short. */
   mark(): void {
-    if (!this.#isUnmarked || this.#queue.length > 0 || this.#isBusy) return;
+    if (this.#state !== 'running' || this.#queue.length > 0 || this.#isBusy) return;
+    const { fallen } = this.#untold;
+    if (!this.#isUnmarked && !fallen) return;
     this.#isUnmarked = false;
-    this.#writeEmpty(blockKind.mark);
+    if (this.#writeNote(blockKind.mark, fallen)) this.#untold.hasFallen = false;
+    else if (fallen && this.segments.isReady) this.#tryBeginSegment();
+  }
+
+  /**
+   * Confirmed positions went back (P3). It is durable with the next group, when it returns where
+   * none waits: a restart must not drop what the target has to be told again. Where there is no
+   * room for it, with the next segment.
+   */
+  unconfirm(): void {
+    this.#untold.hasFallen = true;
+    this.mark();
   }
 
   /** Tries to get out of `full`: called when something was confirmed, and now and then. */
@@ -391,7 +384,8 @@ export class Journal {
       this.#schedule();
       await this.#options.clock.sleep(1);
     }
-    this.#writeEmpty(blockKind.end);
+    if (this.#untold.hasFallen) this.mark();
+    this.#writeNote(blockKind.end);
     if (this.#state === 'running') this.#state = 'closed';
     this.#tail.close();
     this.#lock.release();

@@ -43,7 +43,16 @@ export interface StreamMark {
   readonly confirmed: readonly number[];
 }
 
-type Lanes = ReadonlyMap<number, Float64Array>;
+/** A number per lane of each stream. */
+export type Lanes = ReadonlyMap<number, Float64Array>;
+
+/**
+ * Where confirmed positions went back behind a checkpoint: the mark that says so has all of them.
+ */
+export type ConfirmedNote = readonly (readonly [stream: number, confirmed: readonly number[]])[];
+
+export const laneMarks = (lanes: Lanes): ConfirmedNote =>
+  [...lanes].map(([stream, sequences]) => [stream, [...sequences]]);
 
 export const streamMarks = (last: Lanes, confirmed: Lanes): StreamMark[] =>
   [...last].map(([stream, sequences]) => ({

@@ -8,9 +8,10 @@
 //   earlier  -        -        'end' if the next segment was begun after p, exactly; else 'corrupt'
 //   last     yes      -        'corrupt': a later block knows that p had been flushed
 //   last     no       zeros    'end'
-//   last     no       bytes    'end' behind a mark of a clean end: of an earlier life of the file,
-//                              or of a group that was never answered for; else 'torn': the last
-//                              group had not been synced whole, or nobody can tell; it is cut
+//   last     no       bytes    'end' behind a mark of a clean end, where no block of this life of
+//                              the file is among them; else 'torn': the last group had not been
+//                              synced whole, or nobody can tell; it is cut, so that none of its
+//                              blocks can complete a later group
 //
 // A segment that has a successor is sealed: nothing was written behind it before it was synced, and
 // its successor's checkpoint says where it ended and what it holds. So whoever opens a journal
@@ -42,6 +43,8 @@ export interface Stop {
   readonly isExpected: boolean;
   readonly hasWitness: boolean;
   readonly isRestZero: boolean;
+  /** Whether a sound block of this life of the file stands behind p. */
+  readonly hasBlocks: boolean;
   /** Whether the last whole group is the mark of a clean end. */
   readonly isClean: boolean;
 }
@@ -49,7 +52,7 @@ export interface Stop {
 export function decide(stop: Stop): Decision {
   if (stop.place === 'earlier') return stop.isExpected ? 'end' : 'corrupt';
   if (stop.hasWitness) return 'corrupt';
-  return stop.isRestZero || stop.isClean ? 'end' : 'torn';
+  return stop.isRestZero || (stop.isClean && !stop.hasBlocks) ? 'end' : 'torn';
 }
 
 /** One segment as it was found. */
@@ -71,10 +74,10 @@ export interface Found {
   readonly isClean: boolean;
 }
 
-/** Reads the whole groups behind a segment's checkpoint into the state; returns where they end. */
-function scanGroups(reader: BlockReader, state: State, scan: Scan): number {
+/** Reads the whole groups from `start` on into the state; returns where they end. */
+function scanGroups(reader: BlockReader, state: State, scan: Scan & { start: number }): number {
   const { path } = scan.head;
-  for (let end = scan.head.end; ; ) {
+  for (let end = scan.start; ; ) {
     const blocks = wholeGroup(reader, end, scan.segment);
     if (!blocks) return end;
     for (const offset of blocks.offsets) {
@@ -110,12 +113,17 @@ function wholeGroup(
   }
 }
 
-const hasWitness = (reader: BlockReader, { number, salt, end }: FoundSegment): boolean =>
-  reader.search(end, ({ header }) => {
-    const isOfThisLife = header.salt === salt && header.segment === number;
+/** What stands behind the end of the last segment. */
+function lookBehind(reader: BlockReader, { number, salt, end }: FoundSegment) {
+  let hasBlocks = false;
+  const witness = reader.search(end, ({ header }) => {
+    if (header.salt !== salt || header.segment !== number) return false;
+    hasBlocks = true;
     const { segment, offset } = header.durable;
-    return isOfThisLife && (segment > number || (segment === number && offset > end));
-  }) !== undefined;
+    return segment > number || (segment === number && offset > end);
+  });
+  return { hasBlocks, hasWitness: witness !== undefined };
+}
 
 /**
  * Reads a journal directory, all of it unless `isKnown` is given. Returns undefined where it holds
@@ -178,19 +186,25 @@ function scanSegment(
   given: Omit<Scan, 'segment'>,
 ): { readonly segment: FoundSegment; readonly isTorn: boolean } {
   const { head, isLast } = given;
-  const { path } = head;
-  const file = disk.open(path, 'read');
+  const file = disk.open(head.path, 'read');
   try {
-    const reader = new BlockReader(file);
     const scan: Scan = { ...given, segment: segmentOf(head) };
-    const end = scanGroups(reader, state, scan);
-    const segment = { ...scan.segment, end };
-    const isTorn = isLast && isTailTorn(reader, { segment, path, isClean: state.isClean });
-    return { segment, isTorn };
+    for (let start = head.end, isAgain = false; ; isAgain = true) {
+      const reader = new BlockReader(file);
+      const end = scanGroups(reader, state, { ...scan, start });
+      const segment = { ...scan.segment, end };
+      const decision = isLast ? decideTail(reader, segment, state.isClean) : 'end';
+      if (decision !== 'corrupt') return { segment, isTorn: decision === 'torn' };
+      if (isAgain && end === start) throw new CorruptJournal(head.path, end, flushedBefore);
+      // Its owner may have written there after the first look, and behind it before the second.
+      start = end;
+    }
   } finally {
     file.close();
   }
 }
+
+const flushedBefore = 'a later block proves that these bytes had been flushed';
 
 /** A sealed segment is the one that its successor followed, and ends where that says. */
 function checkSealed(path: string, before: FoundSegment | undefined, { header, note }: Head): void {
@@ -200,41 +214,22 @@ function checkSealed(path: string, before: FoundSegment | undefined, { header, n
     throw new CorruptJournal(path, 0, 'it is not the one that its successor followed');
   }
   const isExpected = segment === before.number && offset === before.end;
-  const rest = { hasWitness: false, isRestZero: false, isClean: false };
+  const rest = { hasWitness: false, isRestZero: false, hasBlocks: false, isClean: false };
   const stop = { place: 'earlier', isExpected, ...rest } as const;
   if (decide(stop) === 'end') return;
   throw new CorruptJournal(path, before.end, `its successor was begun when it ended at ${offset}`);
 }
 
-interface Tail {
-  readonly segment: FoundSegment;
-  readonly path: string;
-  readonly isClean: boolean;
-}
-
-function isTailTorn(reader: BlockReader, { segment: last, path, isClean }: Tail): boolean {
+function decideTail(reader: BlockReader, last: FoundSegment, isClean: boolean): Decision {
   const isRestZero = reader.isZeroFrom(last.end);
-  const stop = {
-    place: 'last',
-    isExpected: false,
-    hasWitness: !isRestZero && hasWitness(reader, last),
-    isRestZero,
-    isClean,
-  } as const;
-  const decision = decide(stop);
-  if (decision !== 'corrupt') return decision === 'torn';
-  const what = 'a later block proves that these bytes had been flushed';
-  throw new CorruptJournal(path, last.end, what);
+  const behind = isRestZero ? { hasBlocks: false, hasWitness: false } : lookBehind(reader, last);
+  return decide({ place: 'last', isExpected: false, ...behind, isRestZero, isClean });
 }
 
 function summary(state: State, segments: readonly FoundSegment[], isTorn: boolean): Found {
   const { checkpoint } = state;
   const newest = segments.at(-1);
   if (!checkpoint || !newest) throw new HoldfastError('HF_BUG', 'A segment without a checkpoint.');
-  const confirmed = new Map<number, Float64Array>();
-  for (const mark of checkpoint.marks) {
-    confirmed.set(mark.stream, Float64Array.from(mark.confirmed));
-  }
   return {
     writer: checkpoint.writer,
     dictionary: {
@@ -243,7 +238,7 @@ function summary(state: State, segments: readonly FoundSegment[], isTorn: boolea
       shapes: [...state.shapes.values()],
     },
     last: state.last,
-    confirmed,
+    confirmed: state.confirmed,
     segments,
     group: state.group,
     end: { segment: newest.number, offset: newest.end },

@@ -1,13 +1,13 @@
 // Which segments may go. One is dropped only when all its records are confirmed (I4), both limits
 // of retention have passed, and nobody reads; where no further segment can be had, retention
-// gives way.
+// gives way, one segment after another until one can.
 import type { Clock } from '../clock.ts';
 import type { Disk } from '../disk.ts';
 import { CorruptJournal } from './corrupt.ts';
 import { isShortage } from './disk-failure.ts';
 import { HeldCopies } from './held.ts';
 import type { StreamMark } from './notes.ts';
-import type { Segments } from './segments.ts';
+import type { Segment, Segments } from './segments.ts';
 
 export interface RetentionOptions {
   readonly disk: Disk;
@@ -19,11 +19,18 @@ export interface RetentionOptions {
   readonly retentionBytesMin: number;
 }
 
+const copyAgainMs = 1_000;
+
 export class Retention {
   readonly #segments: Segments;
   readonly #confirmed: ReadonlyMap<number, Float64Array>;
   readonly #options: RetentionOptions;
   readonly #held: HeldCopies;
+  /**
+   * Until then nothing is copied aside: the last copy, or the drop behind it, could not be made.
+   * Whoever waits for room asks again at once, and each try takes what room there is.
+   */
+  #copyAtMs = 0;
   /** Others read segments and copies while this is above 0: none is dropped. */
   pins = 0;
   /**
@@ -54,13 +61,12 @@ export class Retention {
   }
 
   /**
-   * Drops what may go, oldest first. Where what must be kept cannot be saved, because there is no
-   * room or it is damaged, it stays.
+   * Drops what may go, oldest first. A copy takes its time: no more than one is made. Where what
+   * must be kept cannot be saved, because there is no room or it is damaged, it stays.
    */
   trim(): void {
     try {
-      this.#trim();
-      this.#segments.stuck = undefined;
+      if (this.#trim()) this.#segments.stuck = undefined;
     } catch (error) {
       if (!isShortage(error) && !(error instanceof CorruptJournal)) throw error;
       const what = 'what the oldest segment still holds cannot be saved';
@@ -68,35 +74,47 @@ export class Retention {
     }
   }
 
-  #trim(): void {
-    const { clock, retentionMsMin, retentionBytesMin, segmentBytes } = this.#options;
+  /** False where a copy is put off. */
+  #trim(): boolean {
     const { list } = this.#segments;
-    if (this.pins > 0) return;
+    if (this.pins > 0) return true;
     this.#held.dropConfirmed(this.#confirmed);
     this.#segments.heldBytes = this.#held.bytes;
-    while (list.length > 1) {
-      const next = list[1];
-      if (!next || !this.#mayLeave(next.marks)) return;
-      const isOld = clock.wallMs() - next.wallMs > retentionMsMin;
-      const isMuch = (list.length - 1) * segmentBytes > retentionBytesMin;
-      if (!(isOld && isMuch) && !this.#isShort()) return;
-      this.beforeDrop();
-      this.#segments.dropOldest();
+    for (let [oldest, next] = list; oldest && next; [oldest, next] = list) {
+      const open = next.marks.filter((mark) => !this.#isConfirmed(mark));
+      const isShort = this.#isShort();
+      if (open.length > 0) return !isShort || this.#dropHeld(oldest, open);
+      if (!isShort && !this.#isPast(next)) return true;
+      this.#drop();
+      // Whether that was room enough is seen when a segment is prepared.
+      if (isShort && !this.#isAtBound()) return true;
     }
+    return true;
   }
 
-  /**
-   * Whether everybody is done with the oldest segment; makes it so where only held streams are
-   * not.
-   */
-  #mayLeave(marks: readonly StreamMark[]): boolean {
-    const open = marks.filter((mark) => !this.#isConfirmed(mark));
-    const oldest = this.#segments.list[0];
-    if (open.length === 0 || !oldest) return true;
-    if (!this.#isShort() || !open.every(({ stream }) => this.isHeld(stream))) return false;
+  /** Copies aside what the oldest segment has of held streams, if only those need it. */
+  #dropHeld(oldest: Segment, open: readonly StreamMark[]): boolean {
+    if (!open.every(({ stream }) => this.isHeld(stream))) return true;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs < this.#copyAtMs) return false;
+    this.#copyAtMs = nowMs + copyAgainMs;
     this.#held.copy(oldest, open, this.#confirmed);
     this.#segments.heldBytes = this.#held.bytes;
+    this.#drop();
+    this.#copyAtMs = 0;
     return true;
+  }
+
+  #drop(): void {
+    this.beforeDrop();
+    this.#segments.dropOldest();
+  }
+
+  /** Whether both limits of retention have passed for the segment before. */
+  #isPast({ wallMs }: Segment): boolean {
+    const { clock, retentionMsMin, retentionBytesMin, segmentBytes } = this.#options;
+    const isOld = clock.wallMs() - wallMs > retentionMsMin;
+    return isOld && (this.#segments.list.length - 1) * segmentBytes > retentionBytesMin;
   }
 
   /**
@@ -112,10 +130,15 @@ export class Retention {
     return bytes;
   }
 
+  /** Whether none can be begun for want of room; one that is ready and cannot needs none. */
   #isShort(): boolean {
+    const { shortage, isReady } = this.#segments;
+    return !isReady && (shortage !== undefined || this.#isAtBound());
+  }
+
+  #isAtBound(): boolean {
     const { segmentBytes, bytesMax } = this.#options;
-    const { shortage, bytes, isReady } = this.#segments;
-    return shortage !== undefined || (!isReady && bytes + segmentBytes > bytesMax);
+    return this.#segments.bytes + segmentBytes > bytesMax;
   }
 
   #isConfirmed({ stream, last }: StreamMark): boolean {

@@ -6,6 +6,7 @@ import { CorruptJournal } from './corrupt.ts';
 import { addBytes } from './group.ts';
 import {
   type CheckpointNote,
+  type ConfirmedNote,
   type DictionaryNote,
   decodeNote,
   type RequestNote,
@@ -42,6 +43,7 @@ export interface State {
   tables: Map<number, DictionaryNote['tables'][number]>;
   shapes: Map<number, DictionaryNote['shapes'][number]>;
   last: Map<number, Float64Array>;
+  confirmed: Map<number, Float64Array>;
   group: number;
   isClean: boolean;
   /** Whether all before was read, so that it says where the next segment must go on. */
@@ -69,6 +71,10 @@ function follows(state: State, marks: readonly StreamMark[]): boolean {
   });
 }
 
+const confirm = (state: State, all: ConfirmedNote): void => {
+  for (const [stream, lanes] of all) state.confirmed.set(stream, Float64Array.from(lanes));
+};
+
 /** Begins a segment: takes its checkpoint into the state, which must lead there. */
 export function begin(state: State, { header, note, path }: Head): void {
   const { group } = header;
@@ -80,6 +86,10 @@ export function begin(state: State, { header, note, path }: Head): void {
   }
   learn(state, note.dictionary);
   for (const { stream, last } of note.marks) state.last.set(stream, Float64Array.from(last));
+  confirm(
+    state,
+    note.marks.map(({ stream, confirmed }) => [stream, confirmed]),
+  );
   state.checkpoint = note;
   state.group = group;
   state.isClean = false;
@@ -114,8 +124,10 @@ export function apply(state: State, block: ReadBlock, scan: Scan): string {
       scan.onRequests?.(requests, scan);
       return '';
     }
-    case blockKind.end:
     case blockKind.mark:
+      if (header.payloadBytes > 0) confirm(state, decodeNote<ConfirmedNote>(payloadOf(block)));
+      return '';
+    case blockKind.end:
       return '';
     default:
       return `block kind ${header.kind} is not known to this version`;
@@ -128,6 +140,7 @@ export const emptyState = (): State => ({
   tables: new Map(),
   shapes: new Map(),
   last: new Map(),
+  confirmed: new Map(),
   group: -1,
   isClean: false,
   isExact: false,

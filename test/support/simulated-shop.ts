@@ -35,6 +35,8 @@ export class Shop {
   readonly target: SimulatedTarget;
   /** Of stream `a`, beside what it has anyway. */
   rules: Omit<StreamOptions, 'table'>;
+  /** Beside those of every shop. */
+  limits: OpenOptions['limits'] = {};
 
   constructor(rules: Shop['rules'] = {}, server: Omit<SimulatedTargetOptions, 'clock'> = {}) {
     this.rules = rules;
@@ -48,7 +50,8 @@ export class Shop {
     const { clock, target } = this;
     const life = async (): Promise<void> => {
       const a = { ...streams.a, ...this.rules };
-      const own = { ...options, streams: { ...streams, a } };
+      const limits = { ...options.limits, ...this.limits };
+      const own = { ...options, limits, streams: { ...streams, a } };
       const holdfast = await open(own, { disk, clock, target });
       try {
         await work(holdfast);

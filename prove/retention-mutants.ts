@@ -1,0 +1,113 @@
+// Broken builds of what may be dropped, of what is told of it, and of where the journal ends.
+import type { Killer, Mutant } from './mutant-list.ts';
+
+const journal = 'src/journal/journal.ts';
+const recovery = 'src/journal/recovery.ts';
+const retention = 'src/journal/retention.ts';
+const wentBack: Killer = { test: 'test/retention.test.ts', names: 'positions that went back' };
+const restart: Killer = { test: 'test/retention.test.ts', names: 'a restart drops nothing' };
+const givesWay: Killer = { test: 'test/retention.test.ts', names: 'retention gives way' };
+const becomesNone: Killer = {
+  test: 'test/retention.test.ts',
+  names: 'where a dropped segment becomes no spare',
+};
+const copies: Killer = { test: 'test/retention.test.ts', names: 'no more than one segment' };
+const again: Killer = { test: 'test/retention.test.ts', names: 'a copy that cannot be made' };
+const twoGroups: Killer = { test: 'test/journal-end.test.ts', names: 'two first groups' };
+const checked: Killer = { test: 'test/journal-end.test.ts', names: 'a journal that is written' };
+const bytes: Killer = { test: 'test/protocol.test.ts', names: 'bytes under a key' };
+
+export const retentionMutants: readonly Mutant[] = [
+  {
+    name: 'a failover that took confirmed records back is told to nobody',
+    file: 'src/streams.ts',
+    search: 'if (stream.marks.adopt(lanes)) this.#parts.journal.unconfirm();',
+    replace: 'stream.marks.adopt(lanes);',
+    killer: restart,
+  },
+  {
+    name: 'what a mark says of confirmed positions is not read',
+    file: 'src/journal/scan-state.ts',
+    search: 'if (header.payloadBytes > 0) confirm(',
+    replace: 'if (header.payloadBytes < 0) confirm(',
+    killer: restart,
+  },
+  {
+    name: 'positions that went back wait until the journal is idle',
+    file: 'src/journal/untold.ts',
+    search: 'if (!untold && !fallen) return nothing;',
+    replace: 'if (!untold) return nothing;',
+    killer: wentBack,
+  },
+  {
+    name: 'positions that went back wait for room in their segment',
+    file: journal,
+    search: '    else if (fallen && this.segments.isReady) this.#tryBeginSegment();\n',
+    replace: '',
+    killer: wentBack,
+  },
+  {
+    name: 'a segment that is ready and cannot be begun costs others',
+    file: retention,
+    search: 'return !isReady && (shortage !== undefined || this.#isAtBound());',
+    replace: 'return shortage !== undefined || (!isReady && this.#isAtBound());',
+    killer: givesWay,
+  },
+  {
+    name: 'all that is retained goes at once',
+    file: retention,
+    search: '      if (isShort && !this.#isAtBound()) return true;\n',
+    replace: '',
+    killer: becomesNone,
+  },
+  {
+    name: 'all that held streams need is copied at once',
+    file: retention,
+    search: 'return !isShort || this.#dropHeld(oldest, open);',
+    replace:
+      'if (!isShort || !this.#dropHeld(oldest, open) || list[0] === oldest) return true;\n      else continue;',
+    killer: copies,
+  },
+  {
+    name: 'a copy that cannot be made is tried again at once',
+    file: retention,
+    search: 'if (nowMs < this.#copyAtMs) return false;',
+    replace: '',
+    killer: again,
+  },
+  {
+    name: 'one copy a second',
+    file: retention,
+    search: '    this.#copyAtMs = 0;\n    return true;',
+    replace: '    return true;',
+    killer: again,
+  },
+  {
+    name: 'blocks behind a clean end stay to complete a later group',
+    file: recovery,
+    search: ' || (stop.isClean && !stop.hasBlocks) ?',
+    replace: ' || stop.isClean ?',
+    killer: twoGroups,
+  },
+  {
+    name: 'what is written between two looks is called corrupt',
+    file: recovery,
+    search: 'if (isAgain && end === start) throw',
+    replace: 'if (end >= start || isAgain) throw',
+    killer: checked,
+  },
+  {
+    name: 'bytes under a key are decoded later',
+    file: 'src/writing.ts',
+    search: 'if (this.#inFlight.has(name)) await this.#twin(name);',
+    replace: 'await this.#twin(name);',
+    killer: bytes,
+  },
+  {
+    name: 'who waits for a twin looks at the caller’s bytes',
+    file: 'src/writing.ts',
+    search: 'waits ? new Uint8Array(bytes) : bytes',
+    replace: 'waits ? bytes.subarray() : bytes',
+    killer: bytes,
+  },
+];
