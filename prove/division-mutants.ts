@@ -2,6 +2,11 @@
 import type { Killer, Mutant } from './mutant-list.ts';
 
 const division = (names: string): Killer => ({ test: 'test/division.test.ts', names });
+const takeover = (names: string): Killer => ({ test: 'test/takeover.test.ts', names });
+const claims = (target: string): Killer => ({
+  test: 'test/target.test.ts',
+  names: `${target} lanes that another owner has claimed`,
+});
 const simulation = { campaign: 'simulation', count: 600 } as const;
 
 export const divisionMutants: readonly Mutant[] = [
@@ -67,5 +72,40 @@ export const divisionMutants: readonly Mutant[] = [
     search: 'if (this.#parts.division.mayShare(this.#parts.index)) await this.#endSuspect(batch);',
     replace: '',
     killer: division('a row that always meets'),
+  },
+  {
+    name: 'lanes are claimed back from whoever has them',
+    file: 'src/target/rows.ts',
+    search: "> after && lane['owner'] !== owner);",
+    replace: "> after && lane['owner'] === '');",
+    killer: takeover('a process that was replaced while its claim had no answer'),
+  },
+  {
+    name: 'a claim of one’s own that was not answered counts as another’s',
+    file: 'src/target/rows.ts',
+    search: "> after && lane['owner'] !== owner);",
+    replace: '> after);',
+    killer: takeover('a claim that was committed and not answered'),
+  },
+  {
+    name: 'PostgreSQL: a claim does not look who has the lanes',
+    file: 'src/target/postgres/lanes.ts',
+    search: 'requireUnclaimed(answers.at(-1)?.rows ?? [], { owner, after });',
+    replace: '',
+    killer: claims('PostgreSQL 18'),
+  },
+  {
+    name: 'MariaDB: a claim does not look who has the lanes',
+    file: 'src/target/mysql/lanes.ts',
+    search: 'requireUnclaimed(rows, { owner, after });',
+    replace: '',
+    killer: claims('MariaDB 10.11'),
+  },
+  {
+    name: 'SQLite: a claim does not look who has the lanes',
+    file: 'src/target/sqlite/lanes.ts',
+    search: 'requireUnclaimed(known, { owner, after });',
+    replace: '',
+    killer: claims('SQLite'),
   },
 ];

@@ -141,7 +141,7 @@ function startLoading(start: LoadingStart): LoadingCalls {
   const shared = {
     directory: options.journal,
     writer: journal.writer,
-    owner: `${hostname()} ${ports.pid ?? process.pid}`,
+    owner: `${hostname()} ${ports.pid ?? process.pid} ${ports.clock.wallMs()}`,
     createTables: options.createTables,
   };
   const { startLoader = startLoaderThread } = ports;

@@ -175,7 +175,28 @@ test('a process that was replaced while it could not merge does not claim its la
     await (await second.write('a', [{ id: 2 }, { id: 3 }])).settled;
     disk.heal();
     await clock.sleep(3 * limits.retryMsMax);
-    assert.equal(second.health().state, 'running');
+    assert.equal((await second.status()).streams['a']?.state, 'running');
+  }));
+
+test('a process that was replaced while its claim had no answer does not claim again', () =>
+  withCopy(async ({ clock, disk, target, first, startSecond }) => {
+    disk.inject({ fault: 'EMFILE', operation: 'open read', path: '.segment', isLasting: true });
+    await first.write('a', { id: 1 });
+    // Its pauses are long by now.
+    await clock.sleep(limits.retryMsMax);
+    const { promise: unanswered, resolve } = Promise.withResolvers<void>();
+    target.strikeWhere(({ name }) => {
+      if (name !== 'claim') return undefined;
+      target.strikeWhere(() => undefined);
+      resolve();
+      return 'ambiguous, not committed';
+    });
+    await unanswered;
+    const second = await startSecond();
+    await (await second.write('a', [{ id: 2 }, { id: 3 }])).settled;
+    disk.heal();
+    await clock.sleep(3 * limits.retryMsMax);
+    assert.equal((await second.status()).streams['a']?.state, 'running');
   }));
 
 test('a process that was replaced after a failover forgot its claim knows it', () =>

@@ -20,7 +20,7 @@ import { DirectRoute } from './direct.ts';
 import { Division } from './division.ts';
 import { findGaps } from './gaps.ts';
 import type { JournaledStream } from './journaled.ts';
-import { requireOwner } from './link.ts';
+import { replaced, requireOwner } from './link.ts';
 import { Loader } from './loader.ts';
 import type { LostRange } from './lost.ts';
 import { Merger } from './merger.ts';
@@ -56,7 +56,7 @@ export class StreamLoading {
   #waiting = 0;
   #end: Position = { segment: 0, offset: 0 };
   #failures = 0;
-  /** Of the last claim, where that was answered. */
+  /** Of the last claim that was answered. */
   #epoch: number | undefined;
   #isAgeChecked = false;
   #isHurried = false;
@@ -295,17 +295,14 @@ export class StreamLoading {
   async #claim(session: Session) {
     const { settings, events, owner } = this.#parts;
     const { lanes: count, route } = settings;
-    const claim: Claim = { ...this.#streamId, lanes: count, owner, route };
+    // The lanes are ours until somebody claims them: never from a successor's hand.
+    const claim: Claim = { ...this.#streamId, lanes: count, owner, route, after: this.#epoch };
     try {
       const table = await session.describe(settings.table);
       events.onTable(settings.id, table);
       if (settings.route === 'staged') {
         await stagingOf(session).open(stagedStream(settings, table));
       }
-      // The lanes are ours until somebody claims them: never from a successor's hand.
-      if (this.#epoch !== undefined) requireOwner(await session.lanes(claim), this.#epoch);
-      // Where the claim is not answered, a later epoch may be our own.
-      this.#epoch = undefined;
       const { epoch, lanes } = await session.claim(claim);
       this.#epoch = epoch;
       const parts = { ...this.#journaled, stream: claim };
@@ -318,7 +315,8 @@ export class StreamLoading {
       return { shared: { epoch, table }, lanes };
     } catch (error) {
       session.destroy();
-      throw error;
+      const isReplaced = error instanceof TargetError && error.kind === 'fenced';
+      throw isReplaced ? replaced(error.message, error) : error;
     }
   }
 

@@ -1,6 +1,6 @@
 // Rows of Holdfast's own tables as drivers give them: numbers may come as bigints or as text.
 import type { LedgerRow } from '../merge/ledger.ts';
-import type { LaneState } from './target.ts';
+import { type Claim, type LaneState, TargetError } from './target.ts';
 
 type Row = { readonly [column: string]: unknown };
 
@@ -28,6 +28,20 @@ export const toLedgerRow = (row: Row): LedgerRow => ({
   digest: Number(row['digest']),
   ends: row['ends'] instanceof Uint8Array ? row['ends'] : null,
 });
+
+/**
+ * For who has the lanes' locks: throws 'fenced' where another owner has claimed one since `after`.
+ * A later epoch of one's own is of a claim that was not answered.
+ */
+export function requireUnclaimed(
+  lanes: readonly Row[],
+  { owner, after = Number.POSITIVE_INFINITY }: Pick<Claim, 'owner' | 'after'>,
+): void {
+  const lost = lanes.find((lane) => Number(lane['epoch']) > after && lane['owner'] !== owner);
+  if (!lost) return;
+  const message = `Lane ${Number(lost['lane'])} belongs to epoch ${Number(lost['epoch'])} now.`;
+  throw new TargetError('fenced', '', message);
+}
 
 /**
  * The same order, but that rows of one source stand in it by their sequence: the clock that they

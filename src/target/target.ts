@@ -45,8 +45,10 @@ export interface StreamId {
 export interface Claim extends StreamId {
   /** Lanes 0 to lanes − 1 are ensured to exist. */
   readonly lanes: number;
-  /** Who claims, for a person to read: host and pid. */
+  /** Who claims: host, pid, and when it began (ms since 1970). No two processes have the same. */
   readonly owner: string;
+  /** The epoch of the owner's last claim that was answered: nothing where it is its first. */
+  readonly after?: number | undefined;
   /**
    * A stream that was staged can be claimed for the direct route once nothing waits in its staging
    * table; before that it is 'hold'.
@@ -136,7 +138,8 @@ export interface Session {
   /**
    * Takeover: makes the lanes' rows where missing, and raises the epoch of all under their locks:
    * to the server's time in microseconds, or further, so that none is given out a second time after
-   * a failover has forgotten its claim.
+   * a failover has forgotten its claim. Kind 'fenced' where another owner has claimed a lane since
+   * `after`: then nothing is changed.
    */
   claim(claim: Claim): Promise<{ epoch: number; lanes: LaneState[] }>;
   /** A plain read; no answer to an ambiguous commit. */

@@ -5,6 +5,7 @@ import type { Clock } from '../../src/clock.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../src/merge/batch.ts';
 import type { LedgerRow } from '../../src/merge/ledger.ts';
 import { isLost } from '../../src/merge/lost.ts';
+import { requireUnclaimed } from '../../src/target/rows.ts';
 import type { Staging } from '../../src/target/staging.ts';
 import {
   type Claim,
@@ -119,9 +120,12 @@ export class SimulatedSession implements Session, Caller {
     return this.#call({ name: 'claim', ...write, locks, body });
   }
 
-  #takeOver({ writer, stream, lanes: count, owner, route }: Claim) {
+  #takeOver({ writer, stream, lanes: count, owner, after, route }: Claim) {
     const id = { writer, stream };
     const known = this.#store.lanesOf(id);
+    const { owners } = this.#store;
+    const owned = known.map((lane) => ({ ...lane, owner: owners.get(laneKey(id, lane.lane)) }));
+    requireUnclaimed(owned, { owner, after });
     const highest = known.reduce((most, lane) => Math.max(most, lane.epoch), 0);
     // The server's clock, which nobody sets.
     const now = Math.floor(this.#parts.clock.monotonicMs() * 1_000);
@@ -134,6 +138,7 @@ export class SimulatedSession implements Session, Caller {
       if (route === 'direct') this.#toDirect(key, state);
       else this.#toStaged(key);
       this.#store.setLane(id, { ...state, epoch });
+      this.#store.set(owners, key, owner);
     }
     this.#store.claims.push({ stream, owner });
     return { epoch, lanes: this.#store.lanesOf(id) };

@@ -89,6 +89,8 @@ export function ledgerPlace(entries: readonly LedgerEntry[], sequence: number): 
 export class SimulatedStore {
   readonly tables = new Map<string, SimulatedTable>();
   readonly lanes = new Map<string, LaneState>();
+  /** Who has claimed each lane last. */
+  readonly owners = new Map<string, string>();
   readonly stagedLanes = new Map<string, StagedLane>();
   readonly letters = new Map<string, DeadLetter>();
   /** Every claim that was done, in order; no failover takes one away. */

@@ -107,6 +107,20 @@ async function claims(ground: Ground): Promise<void> {
   assert(later > epoch);
 }
 
+async function claimedSince(ground: Ground): Promise<void> {
+  const { session, id, route } = await newStream(ground, 'keyed');
+  const claim = { ...id, lanes: 3, owner: 'one', route };
+  const { epoch: after } = await session.claim(claim);
+  // As where this one is not answered: a later epoch is its own then.
+  await session.claim({ ...claim, after });
+  const own = await session.claim({ ...claim, after });
+  const other = await session.claim({ ...claim, owner: 'another' });
+  await assert.rejects(session.claim({ ...claim, after: own.epoch }), fails('fenced'));
+  assert.deepEqual(await session.lanes(id), other.lanes);
+  const back = await session.claim({ ...claim, after: other.epoch });
+  assert(back.epoch > other.epoch);
+}
+
 async function resolved(ground: Ground): Promise<void> {
   const stream = await newStream(ground, 'keyed');
   const batch = stream.batch([{ id: 1n }], [], [{ id: 2n }]);
@@ -231,6 +245,7 @@ async function described(ground: Ground): Promise<void> {
 /** What is the same for every route. */
 export const commonBookCases: readonly Case[] = [
   ['claims raise the epoch of every lane', claims],
+  ['lanes that another owner has claimed since are not claimed back', claimedSince],
   ['compare finds equal, different and absent rows', compared],
   ['a replayed dead letter moves in the books (P11)', replayed],
   ['a replay never overwrites under update (P11)', replayUpdate],

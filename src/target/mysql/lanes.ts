@@ -4,7 +4,7 @@
 
 import type { Batch } from '../../merge/batch.ts';
 import { checkKey } from '../key.ts';
-import { toLane } from '../rows.ts';
+import { requireUnclaimed, toLane } from '../rows.ts';
 import type { Claim, LaneState, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection, Row } from './connection.ts';
@@ -33,7 +33,7 @@ const resolveTriesMax = 5;
 
 export async function claim(
   connection: Connection,
-  { writer, stream, lanes: count, owner, route }: Claim,
+  { writer, stream, lanes: count, owner, after, route }: Claim,
 ): Promise<{ epoch: number; lanes: LaneState[] }> {
   const own = ofStream({ writer, stream });
   const inserts: string[] = [];
@@ -48,9 +48,11 @@ export async function claim(
   }
   return connection.transaction(async () => {
     const answers = await connection.script(`START TRANSACTION; ${inserts.join(';')};
-      SELECT epoch + 1 AS next, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED) AS now
+      SELECT lane, owner, epoch, epoch + 1 AS next,
+        CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED) AS now
       FROM holdfast_lanes FORCE INDEX (PRIMARY) WHERE ${own} ORDER BY lane FOR UPDATE`);
     const rows = answers.at(-1)?.rows ?? [];
+    requireUnclaimed(rows, { owner, after });
     const epoch = Math.max(...rows.flatMap(({ next, now }) => [Number(next), Number(now)]));
     await connection.script(
       `UPDATE holdfast_lanes SET owner = ${literal(owner)}, epoch = ${epoch} WHERE ${own}`,

@@ -2,7 +2,7 @@
 // decides anything from a lane row holds its lock; lanes are locked in ascending order.
 
 import type { Batch } from '../../merge/batch.ts';
-import { toLane } from '../rows.ts';
+import { requireUnclaimed, toLane } from '../rows.ts';
 import type { Claim, LaneState, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
@@ -26,15 +26,17 @@ const resolveTriesMax = 5;
 
 export async function claim(
   connection: Connection,
-  { writer, stream, lanes: count, owner, route }: Claim,
+  { writer, stream, lanes: count, owner, after, route }: Claim,
 ): Promise<{ epoch: number; lanes: LaneState[] }> {
   const own = ofStream({ writer, stream });
   return connection.transaction(async () => {
-    await connection.script(`${begin};
+    const answers = await connection.script(`${begin};
       INSERT INTO holdfast_lanes (writer, stream, lane)
         SELECT ${literal(writer)}::uuid, ${literal(stream)}, lane
         FROM generate_series(0, ${count - 1}) AS lane ON CONFLICT DO NOTHING;
-      SELECT 1 FROM holdfast_lanes WHERE ${own} ORDER BY lane FOR UPDATE;
+      SELECT lane, epoch, owner FROM holdfast_lanes WHERE ${own} ORDER BY lane FOR UPDATE`);
+    requireUnclaimed(answers.at(-1)?.rows ?? [], { owner, after });
+    await connection.script(`
       UPDATE holdfast_lanes SET owner = ${literal(owner)},
         epoch = (SELECT greatest(max(epoch) + 1,
             floor(extract(epoch FROM statement_timestamp()) * 1000000)::bigint)

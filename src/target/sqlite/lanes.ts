@@ -3,7 +3,7 @@
 
 import type { Table } from '../../accept/columns.ts';
 import type { Batch } from '../../merge/batch.ts';
-import { toLane } from '../rows.ts';
+import { requireUnclaimed, toLane } from '../rows.ts';
 import { type Claim, type LaneState, type StreamId, TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { describe } from './describe.ts';
@@ -13,7 +13,7 @@ const columns = `lane, epoch, staged, settled, merged, duplicates, superseded,
 
 export function claim(
   connection: Connection,
-  { writer, stream, lanes: count, owner }: Claim,
+  { writer, stream, lanes: count, owner, after }: Claim,
 ): { epoch: number; lanes: LaneState[] } {
   return connection.transaction(() => {
     for (let lane = 0; lane < count; lane++) {
@@ -25,6 +25,12 @@ export function claim(
         lane,
       );
     }
+    const known = connection.query(
+      'SELECT lane, epoch, owner FROM holdfast_lanes WHERE writer = ? AND stream = ?',
+      writer,
+      stream,
+    );
+    requireUnclaimed(known, { owner, after });
     connection.write(
       `UPDATE holdfast_lanes SET owner = ?3, epoch =
          (SELECT max(max(epoch) + 1, CAST(unixepoch('subsec') * 1000000 AS INTEGER))
