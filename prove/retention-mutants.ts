@@ -47,6 +47,13 @@ export const retentionMutants: readonly Mutant[] = [
     killer: wentBack,
   },
   {
+    name: 'the ledger is pruned to its newest row',
+    file: 'src/upkeep.ts',
+    search: '(settled[lane] ?? 0) - 1',
+    replace: 'settled[lane] ?? 0',
+    killer: { test: 'test/protocol.test.ts', names: 'an older copy of the journal' },
+  },
+  {
     name: 'a segment that is ready and cannot be begun costs others',
     file: retention,
     search: 'return !isReady && (shortage !== undefined || this.#isAtBound());',

@@ -103,6 +103,9 @@ test('an older copy of the journal is found, also when it numbered on (P4)', asy
   await shop.live(first(), async (holdfast) => {
     await shop.write(holdfast, 'a', range(10, 10));
     await shop.settled(holdfast, 'a');
+    // Its records of `a` are in dropped segments now, and the ledger was pruned.
+    await shop.write(holdfast, 'b', range(150));
+    await shop.clock.sleep(130_000);
   });
   await shop.live(copy, async (holdfast) => {
     const { reason } = await shop.until(holdfast, 'a', isHeld);
