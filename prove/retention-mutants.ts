@@ -47,6 +47,20 @@ export const retentionMutants: readonly Mutant[] = [
     killer: wentBack,
   },
   {
+    name: 'positions that went back beside a sync are forgotten by a close',
+    file: journal,
+    search: '    if (this.#untold.hasFallen) {\n',
+    replace: '    if (this.#untold.hasFallen && this.#isSyncing) {\n',
+    killer: { test: 'test/journal-aside.test.ts', names: 'positions that went back' },
+  },
+  {
+    name: 'a stream that was not opened for a life has no confirmed positions',
+    file: 'src/journal/scan-state.ts',
+    search: 'state.last.get(stream)?.length ?? said.length',
+    replace: 'said.length',
+    killer: { test: 'test/retention.test.ts', names: 'a stream that was not opened' },
+  },
+  {
     name: 'the ledger is pruned to its newest row',
     file: 'src/upkeep.ts',
     search: '(settled[lane] ?? 0) - 1',

@@ -82,6 +82,18 @@ const lastOf = (journal: Journal): number => {
   return last.reduce((sum, sequence) => sum + sequence, 0);
 };
 
+test('positions that went back while a sync is under way are closed with (P3)', async (t) => {
+  const { journal, directory, first, end } = await heldJournal(t);
+  const { id } = journal.openStream('s', 4, 'key:id');
+  const confirmed = journal.confirmed.get(id);
+  confirmed?.set([1, 1, 0, 0, 0]);
+  journal.unconfirm();
+  end();
+  await Promise.all([first, journal.close()]);
+  const found = readJournal(systemDisk, directory);
+  assert.deepEqual(found?.confirmed.get(id), Float64Array.of(1, 1, 0, 0, 0));
+});
+
 test('while a sync is under way others are taken in, and none counts as journaled', async (t) => {
   const { journal, directory, first, end, seen } = await heldJournal(t);
   const before = journal.end;

@@ -61,6 +61,20 @@ test('positions that went back are durable when it is told (P3)', async (t) => {
   }
 });
 
+test('a stream that was not opened for a life is confirmed again after it', async (t) => {
+  const { journal, id, options } = await opened(t);
+  await journal.submit(parcelOf(journal, 4));
+  await journal.close();
+  const without = await Journal.open(options);
+  while (without.end.segment < 2) await without.submit(parcelOf(without, 1_500, 'another'));
+  await without.close();
+  const again = await Journal.open(options);
+  t.after(() => again.close());
+  assert.equal(again.openStream('s', 4, 'key:id').id, id);
+  again.confirmed.get(id)?.set(again.last.get(id) ?? []);
+  assert.deepEqual(again.confirmed.get(id), again.last.get(id));
+});
+
 test('a restart drops nothing of what a failover took back (P3)', async () => {
   const shop = new Shop({ batchRowsMax: 8 });
   shop.limits = { ...keepAll, bytesMax: 16.5 * 64 * 1024 };

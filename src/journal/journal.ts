@@ -379,15 +379,22 @@ export class Journal {
   /** Marks a clean end and lets go of the directory; what was submitted is answered first. */
   async close(): Promise<void> {
     this.#isClosing = true;
+    await this.#rest();
+    if (this.#untold.hasFallen) {
+      this.mark();
+      await this.#rest();
+    }
+    this.#writeNote(blockKind.end);
+    if (this.#state === 'running') this.#state = 'closed';
+    this.#tail.close();
+    this.#lock.release();
+  }
+
+  async #rest(): Promise<void> {
     // A spare in the making would meet the next owner, who clears unfinished ones away.
     while (this.#isBusy || this.#queue.length > 0 || this.segments.isPreparing) {
       this.#schedule();
       await this.#options.clock.sleep(1);
     }
-    if (this.#untold.hasFallen) this.mark();
-    this.#writeNote(blockKind.end);
-    if (this.#state === 'running') this.#state = 'closed';
-    this.#tail.close();
-    this.#lock.release();
   }
 }

@@ -71,8 +71,13 @@ function follows(state: State, marks: readonly StreamMark[]): boolean {
   });
 }
 
+/** Of a stream that nobody had opened when it was said, nothing is confirmed. */
 const confirm = (state: State, all: ConfirmedNote): void => {
-  for (const [stream, lanes] of all) state.confirmed.set(stream, Float64Array.from(lanes));
+  for (const [stream, said] of all) {
+    const lanes = new Float64Array(state.last.get(stream)?.length ?? said.length);
+    lanes.set(said);
+    state.confirmed.set(stream, lanes);
+  }
 };
 
 /** Begins a segment: takes its checkpoint into the state, which must lead there. */
