@@ -44,7 +44,8 @@ function add(name: string, parts: readonly CampaignResult[]): Sum {
     lost: sum(({ lost }) => lost),
     doubled: sum(({ doubled }) => doubled),
     vacuous: sum(({ vacuous }) => vacuous),
-    failed: parts.flatMap(({ failed }) => [...failed]),
+    // A kept seed is asked again by each part.
+    failed: [...new Set(parts.flatMap(({ failed }) => [...failed]))],
     reduced: [...new Set(parts.flatMap(({ reduced }) => [...reduced]))],
     seen,
     ...(Object.keys(most).length > 0 && { most }),
