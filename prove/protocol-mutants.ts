@@ -111,6 +111,13 @@ const postgresMutants: readonly Mutant[] = [
     replace: 'const isText = storable(json, encoding).length > 0;',
     killer: postgresOwn('what the database cannot spell'),
   },
+  {
+    name: 'PostgreSQL: all dead letters of a batch go at once',
+    file: 'src/target/postgres/letter-parts.ts',
+    search: 'characters + size > partCharactersMax',
+    replace: 'characters + size < 0',
+    killer: postgresOwn('dead letters of many'),
+  },
 ];
 
 const stagedMutants: readonly Mutant[] = [
