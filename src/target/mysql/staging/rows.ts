@@ -329,13 +329,12 @@ function runsBetween(
 /** Runs that one statement asks for: a row is compared with all of them. */
 const runsMax = 200;
 
-/** The rows of some records as JSON, by ord, whole, as the journal had them. */
-export async function readJson(
+/** The rows of some records as JSON, whole, as the journal had them; read as they are taken. */
+export async function* readJson(
   connection: Connection,
   { stage, taken }: StagedRows,
   ords: readonly number[],
-): Promise<ReadonlyMap<number, string>> {
-  const all = new Map<number, string>();
+): AsyncGenerator<{ readonly ord: number; readonly json: string }> {
   const places = placesOf(taken.batches);
   for (let at = 0; at < ords.length; at += runsMax) {
     const some = ords.slice(at, at + runsMax);
@@ -352,10 +351,9 @@ export async function readJson(
     for (const row of found) {
       const place = [row['holdfast_source'], row['holdfast_sequence']];
       const ord = byPlace.get(place.map(Number).join(' '));
-      if (ord !== undefined) all.set(ord, rowJson(stage, row));
+      if (ord !== undefined) yield { ord, json: rowJson(stage, row) };
     }
   }
-  return all;
 }
 
 /** Of all fields only those that the row's set provides. */
