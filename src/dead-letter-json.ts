@@ -3,7 +3,7 @@
 import type { DeadLetter, DeadLetterId } from './target/target.ts';
 
 /** WRITER.LANE.SEQUENCE.STREAM; the writer is a UUID, so the first three dots part it. */
-const deadLetterIdText = ({ writer, lane, sequence, stream }: DeadLetterId): string =>
+export const deadLetterIdText = ({ writer, lane, sequence, stream }: DeadLetterId): string =>
   `${writer}.${lane}.${sequence}.${stream}`;
 
 export function parseDeadLetterId(text: string): DeadLetterId | undefined {
@@ -22,4 +22,25 @@ export function deadLetterJson(letter: DeadLetter): string {
   const open = JSON.stringify(rest).slice(0, -1);
   if (letter.row !== null) return `${open},"row":${letter.row}}`;
   return `${open},"row":null,"raw":"${Buffer.from(letter.raw).toString('base64')}"}`;
+}
+
+/** A page of them, each as JSON; there are more behind `next`, its last one. */
+export function deadLettersJson(letters: readonly string[], next?: DeadLetterId): string {
+  return `{"deadLetters":[${letters.join()}]${nextJson(next && deadLetterIdText(next))}}`;
+}
+
+const nextJson = (next: string | undefined): string =>
+  next === undefined ? '' : `,"next":${JSON.stringify(next)}`;
+
+/** What deadLettersJson was given; `letters` as the text that they are, parted by commas. */
+export function readDeadLetters(json: string): {
+  readonly letters: string;
+  readonly count: number;
+  readonly next: string | undefined;
+} {
+  const page: { readonly deadLetters: readonly unknown[]; readonly next?: string } =
+    JSON.parse(json);
+  const { next } = page;
+  const letters = json.slice('{"deadLetters":['.length, -`]${nextJson(next)}}`.length);
+  return { letters, count: page.deadLetters.length, next };
 }
