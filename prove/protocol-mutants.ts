@@ -157,6 +157,13 @@ const stagedMutants: readonly Mutant[] = [
     killer: mariadbStaged('rows of another batch'),
   },
   {
+    name: 'MariaDB: refused rows are read back at once',
+    file: 'src/target/by-size.ts',
+    search: 'part.length > 0 && size + own > max',
+    replace: 'size + own < 0',
+    killer: { test: 'test/mariadb-staged.test.ts', names: 'refused rows of many' },
+  },
+  {
     name: 'MariaDB: mergers claim nothing',
     file: 'src/target/mysql/staging/turn.ts',
     search: ` FOR UPDATE \${canSkip ? 'SKIP LOCKED' : ''}\``,

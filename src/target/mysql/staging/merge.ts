@@ -15,14 +15,8 @@ import type { Refusal } from '../savepoint.ts';
 import type { Ways } from '../stage.ts';
 import { bytes } from '../text.ts';
 import { settleCopies } from './copies.ts';
-import {
-  insertStraight,
-  placesOf,
-  readJson,
-  readRows,
-  type StagedRows,
-  StagedStage,
-} from './rows.ts';
+import { readJson } from './row-json.ts';
+import { insertStraight, placesOf, readRows, type StagedRows, StagedStage } from './rows.ts';
 import { mergedStage, readStage } from './table.ts';
 import {
   claimLanes,

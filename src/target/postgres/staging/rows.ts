@@ -2,11 +2,12 @@
 // for each set of columns, or by way of temporary tables, where each finds its own end.
 import type { ColumnType } from '../../../accept/columns.ts';
 import { rowEnd } from '../../../merge/batch.ts';
+import { bySize } from '../../by-size.ts';
 import { checkRequired } from '../../required.ts';
 import { columnsOfSet, type Field, fieldsOfKey } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
-import type { Connection, Row } from '../connection.ts';
+import type { Connection } from '../connection.ts';
 import { type PlacedTemporary, placeTemporary } from '../place.ts';
 import {
   castTypes,
@@ -227,7 +228,9 @@ async function* readRefused(
     `SELECT seq, ${['0', ...sizes].join(' + ')} AS size FROM ${part.raw}
      WHERE ${seqArray(of.seqs)} ORDER BY seq`,
   );
-  for (const seqs of seqsBySize(found?.rows ?? [])) {
+  const sized = found?.rows ?? [];
+  for (const some of bySize(sized, (row) => Number(row['size']), readBytesMax)) {
+    const seqs = some.map((row) => Number(row['seq']));
     const bytes = await connection.copyOut(
       `COPY (SELECT ${columns.join(', ')} FROM ${part.raw} WHERE ${seqArray(seqs)} ORDER BY seq)
        TO STDOUT (FORMAT binary)`,
@@ -247,22 +250,6 @@ const sizeOf = (type: ColumnType, column: string): string =>
   ['text', 'bytea'].includes(rawType(type, true))
     ? `octet_length(${column})`
     : `pg_column_size(${column})`;
-
-function* seqsBySize(rows: readonly Row[]): Generator<readonly number[]> {
-  let seqs: number[] = [];
-  let bytes = 0;
-  for (const row of rows) {
-    const size = Number(row['size']);
-    if (seqs.length > 0 && bytes + size > readBytesMax) {
-      yield seqs;
-      seqs = [];
-      bytes = 0;
-    }
-    seqs.push(Number(row['seq']));
-    bytes += size;
-  }
-  if (seqs.length > 0) yield seqs;
-}
 
 /** The batch of a row, and the place of its record in it. */
 export interface RowPlace {
