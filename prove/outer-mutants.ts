@@ -34,6 +34,27 @@ export const httpMutants: readonly Mutant[] = [
     killer: http('body: numbers'),
   },
   {
+    name: 'HTTP: a page of dead letters has no bound in bytes',
+    file: 'src/server/dead-letters.ts',
+    search: ' || characters >= limits.lettersListedBytes',
+    replace: '',
+    killer: { test: 'test/server-operations.test.ts', names: 'dead letters come in pages' },
+  },
+  {
+    name: 'a target reads dead letters without a bound in bytes',
+    file: 'src/target/letter-page.ts',
+    search: 'WHERE bytes_before < $',
+    replace: 'WHERE bytes_before >= 0 OR bytes_before < $',
+    killer: { test: 'test/target.test.ts', names: 'SQLite dead letters are listed' },
+  },
+  {
+    name: 'one page of dead letters is taken for all of them',
+    file: 'src/dead-letters.ts',
+    search: 'left -= page.length;',
+    replace: 'left = 0;',
+    killer: { test: 'test/cli.test.ts', names: 'all large dead letters' },
+  },
+  {
     name: 'HTTP: headers beyond 2,000 are dropped',
     file: 'src/server/app.ts',
     search: 'server.maxHeadersCount = 0;',

@@ -111,6 +111,13 @@ const postgresMutants: readonly Mutant[] = [
     replace: 'const isText = storable(json, encoding).length > 0;',
     killer: postgresOwn('what the database cannot spell'),
   },
+  {
+    name: 'PostgreSQL: all dead letters of a batch go at once',
+    file: 'src/target/postgres/letter-parts.ts',
+    search: 'characters + size > partCharactersMax',
+    replace: 'characters + size < 0',
+    killer: postgresOwn('dead letters of many'),
+  },
 ];
 
 const stagedMutants: readonly Mutant[] = [
@@ -148,6 +155,13 @@ const stagedMutants: readonly Mutant[] = [
     search: ` AND s.holdfast_digest = \${digest}\``,
     replace: ` AND \${digest} = \${digest}\``,
     killer: mariadbStaged('rows of another batch'),
+  },
+  {
+    name: 'MariaDB: refused rows are read back at once',
+    file: 'src/target/by-size.ts',
+    search: 'part.length > 0 && size + own > max',
+    replace: 'size + own < 0',
+    killer: { test: 'test/mariadb-staged.test.ts', names: 'refused rows of many' },
   },
   {
     name: 'MariaDB: mergers claim nothing',

@@ -60,6 +60,9 @@ export const limits = {
   /** Requests remembered for receipts and Idempotency-Key. */
   requestsKeptMax: 1_000_000,
   rejectionsListedMax: 1000,
+  /** Dead letters that are read at once; so many bytes of them, and what the last one has more. */
+  lettersListedMax: 1000,
+  lettersListedBytes: 4 * MiB,
   retryMsMin: 20,
   retryMsMax: 5_000,
   /** A stream whose rows have not got through for so long says so, whatever the error is. */

@@ -3,7 +3,7 @@ import type { CsvOptions, Row } from './accept/rows.ts';
 import type { Rejection } from './errors.ts';
 import type { EndCounts } from './merge/ledger.ts';
 import type { LostRange } from './merge/lost.ts';
-import type { DeadLetter, Route } from './target/target.ts';
+import type { DeadLetter, LetterFilter, Route } from './target/target.ts';
 
 /** What a caller may wait for; the names of the watermarks. */
 export type Level = 'journaled' | 'settled' | 'confirmed';
@@ -189,7 +189,12 @@ export interface VerifyResult {
 }
 
 export interface DeadLetters {
-  list(filter?: { readonly stream?: string; readonly limit?: number }): Promise<DeadLetter[]>;
+  /**
+   * One page, the oldest first: at most `limit` (1000 by default), and none behind the letter that
+   * reaches 4 MiB. Only an empty page says that there are no more; the next one is `after` the last
+   * letter of this one. Rejects with HF_NOT_FOUND where there is no letter `after`.
+   */
+  list(filter?: Omit<LetterFilter, 'id'>): Promise<DeadLetter[]>;
   show(id: string): Promise<DeadLetter>;
   /** Decodes the row again and writes it; resolves with its new end. */
   replay(id: string): Promise<'merged' | 'duplicate' | 'superseded' | 'deadLetter'>;

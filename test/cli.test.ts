@@ -250,6 +250,36 @@ test('dead letters are listed, shown, replayed and dropped, their rows as they c
   assert.equal((await booksOf(shop)).unaccounted, 0);
 });
 
+test('all large dead letters are listed, by this process and by a running serve', async (t) => {
+  const shop = openShop(t);
+  shop.write(
+    'p.ndjson',
+    'abcdef'.replaceAll(/./g, (letter) => `${letter.repeat(900_000)}\n`),
+  );
+  await load(shop, 'p.ndjson', '--invalid', 'dead-letter');
+  type List = { readonly deadLetters: readonly { readonly raw: string }[] };
+  const list = async (...args: readonly string[]): Promise<string> => {
+    const { deadLetters } = jsonOf<List>(await shop.run(['dead-letters', 'list', ...args]));
+    const first = ({ raw }: { readonly raw: string }) =>
+      Buffer.from(raw, 'base64').toString('utf8', 0, 1);
+    return deadLetters.map(first).toSorted().join('');
+  };
+  const check = async (): Promise<void> => {
+    assert.equal(await list('--json'), 'abcdef');
+    assert.equal((await list('--json', '--limit', '5')).length, 5);
+    const { stdout } = await shop.run(['dead-letters', 'list']);
+    assert.equal(stdout.split('bad-json').length, 7, stdout);
+  };
+  await check();
+  const server = shop.start(['serve']);
+  await server.line(/^Listening on /);
+  await check();
+  server.child.kill('SIGTERM');
+  await server.ended;
+  const none = await shop.run(['dead-letters', 'list', '--stream', 'notes', '--json']);
+  assert.equal(none.stdout, '{"deadLetters":[]}\n');
+});
+
 test('verify leaves with 1 and names the row that was changed by hand', async (t) => {
   const shop = openShop(t);
   shop.write('p.csv', header + payments(1, 100));

@@ -176,6 +176,30 @@ test('rows larger than a packet are not taken for duplicates', async () => {
   assert.equal((await stream.totals()).merged, 3);
 });
 
+test('refused rows of many megabytes are read and kept in parts', async () => {
+  await rig.sql(
+    'CREATE TABLE large (id bigint PRIMARY KEY, note longtext CHECK (length(note) < 9))',
+  );
+  const stream = await streamOf(rig, 'large');
+  const note = 'x'.repeat(900_000);
+  await stream.stage([...range(10).map((id) => ({ id: BigInt(id), note })), { id: 10n }]);
+  await rig.sql("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = 1");
+  try {
+    await stream.mergeAll();
+  } finally {
+    await rig.sql('SET GLOBAL general_log = 0');
+  }
+  const logged = async (text: string): Promise<unknown> => {
+    const [row] = await rig.sql(
+      `SELECT COUNT(*) AS times FROM mysql.general_log WHERE argument LIKE '${text}%'`,
+    );
+    return row?.['times'];
+  };
+  assert.equal((await stream.totals()).deadLetters, 10);
+  const reads = await logged('SELECT s.holdfast_source, s.holdfast_sequence, s.*');
+  assert.deepEqual([reads, await logged('INSERT INTO holdfast_dead_letters')], [3, 10]);
+});
+
 test('copies are remembered until what they are copies of is merged', async () => {
   await rig.sql('CREATE TABLE copied (id bigint PRIMARY KEY)');
   const stream = await streamOf(rig, 'copied');

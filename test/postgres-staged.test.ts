@@ -241,3 +241,20 @@ test('a stream may be named as if it were the index of another one', async (t) =
   await session.staging?.open({ ...staged, rules });
   assert.notEqual(await session.staging?.partitions('rows_place'), []);
 });
+
+test('refused rows of many megabytes are read and kept in parts, in one transaction', async (t) => {
+  const { url, session, stage, merge } = await openRows(t);
+  const note = '\u0001'.repeat(300_000);
+  const rows = Array.from({ length: 30 }, (_, i) => ({ id: BigInt(i), note }));
+  await stage(session, 1, [...rows, { id: 30n }]);
+  await query(url, "ALTER TABLE rows ADD CHECK (note = 'short')");
+  assert.equal((await merge(session))?.records, 31);
+  const [kept] = await query(
+    url,
+    `SELECT count(*)::int AS letters, min(length(row_json)) AS characters,
+       count(DISTINCT xmin::text)::int AS transactions, count(DISTINCT cmin::text)::int AS parts
+     FROM holdfast_dead_letters`,
+  );
+  const characters = '{"id":0,"note":""}'.length + 6 * 300_000;
+  assert.deepEqual(kept, { letters: 30, characters, transactions: 1, parts: 15 });
+});

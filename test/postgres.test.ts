@@ -319,3 +319,19 @@ test('a server notices within minutes that a session of ours is gone', async () 
   await stream.merge('optimistic', [{ id: 1n }]);
   assert.deepEqual(await rig.sql('SELECT alive FROM kept'), [{ alive: '60 10 6' }]);
 });
+
+test('dead letters of many megabytes go in parts, in one transaction', async () => {
+  await rig.sql('CREATE TABLE vast (id int PRIMARY KEY, n numeric CHECK (n < 10))');
+  const stream = await rig.stream('vast');
+  // Ten bytes that are 131 KB of text each.
+  const rows = Array.from({ length: 100 }, (_, i) => ({ id: BigInt(i), n: '1e131071' }));
+  const ends = await stream.merge('merge', [...rows, new NotDecoded('{')]);
+  assert.deepEqual(new Set(ends), new Set(['deadLetter']));
+  const [kept] = await rig.sql(
+    `SELECT count(*)::int AS letters, min(length(row_json)) AS characters,
+       count(DISTINCT xmin::text)::int AS transactions, count(DISTINCT cmin::text)::int AS parts
+     FROM holdfast_dead_letters WHERE stream = '${stream.id.stream}'`,
+  );
+  const characters = '{"id":0,"n":}'.length + 131_072;
+  assert.deepEqual(kept, { letters: 101, characters, transactions: 1, parts: 4 });
+});

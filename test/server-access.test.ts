@@ -87,20 +87,47 @@ test('a token opens the routes of its rights and no other', async (t) => {
 
 test("a stream outside the token's is forbidden whether it exists or not", async (t) => {
   const rig = await startRig(t, options);
+  const writer = '00000000-0000-4000-8000-000000000001';
   for (const stream of ['notes', 'no-such-stream']) {
     const headers = bearer('writes-payments');
     const written = await send(rig, line(1), { stream, headers });
     assert.deepEqual([written.status, written.body.code], [403, 'HF_FORBIDDEN']);
     const path = `/v1/streams/${stream}`;
     assert.deepEqual(await code(rig, ['GET', path], 'reads-payments'), [403, 'HF_FORBIDDEN']);
-    const letters = `/v1/dead-letters?stream=${stream}`;
-    assert.deepEqual(await code(rig, ['GET', letters], 'operates-payments'), [403, 'HF_FORBIDDEN']);
+    for (const query of [`stream=${stream}`, `after=${writer}.0.1.${stream}`]) {
+      const answer = await code(rig, ['GET', `/v1/dead-letters?${query}`], 'operates-payments');
+      assert.deepEqual(answer, [403, 'HF_FORBIDDEN']);
+    }
   }
   const verify = await ask(rig, '/v1/verify', {
     method: 'POST',
     headers: bearer('operates-payments'),
   });
   assert.equal(verify.status, 403);
+});
+
+test('dead letters of all streams of a token are listed, one stream after the other', async (t) => {
+  const streams = ['payments', 'notes'];
+  const rig = await startRig(t, { tokens: [{ token: 'both', streams }] });
+  const headers = bearer('both');
+  const query = '?ack=settled&invalid=dead-letter';
+  for (const stream of ['notes', 'payments', 'payments', 'notes']) {
+    const { status, text } = await send(rig, 'not json\n', { stream, query, headers });
+    assert.equal(status, 200, text);
+  }
+  const page = async (more: string) => {
+    const { text } = await ask(rig, `/v1/dead-letters?limit=3${more}`, { headers });
+    type Page = {
+      readonly deadLetters: readonly { readonly stream: string }[];
+      readonly next?: string;
+    };
+    const { deadLetters, next } = JSON.parse(text) as Page;
+    return { streams: deadLetters.map(({ stream }) => stream), next };
+  };
+  const first = await page('');
+  assert.deepEqual(first.streams, ['payments', 'payments', 'notes']);
+  const second = await page(`&after=${first.next}`);
+  assert.deepEqual(second, { streams: ['notes'], next: undefined });
 });
 
 test('a token sees its own streams only', async (t) => {

@@ -6,9 +6,11 @@ import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { test } from 'node:test';
 import { Script } from 'node:vm';
+import { deadLetterIdText, parseDeadLetterId } from '../src/dead-letter-json.ts';
 import { type Disk, systemDisk } from '../src/disk.ts';
 import { errorTable, HoldfastError } from '../src/errors.ts';
 import { blockBytes } from '../src/journal/block.ts';
+import { limits } from '../src/limits.ts';
 import { knownError, refusalBody, statusOf } from '../src/server/refusal.ts';
 import { startServer } from '../src/server/server.ts';
 import { TargetError } from '../src/target/target.ts';
@@ -17,6 +19,19 @@ import { syncedBy } from './support/journals.ts';
 import { ask, line, postHead, rawConnection, send, startRig } from './support/server-rig.ts';
 
 const settled = { query: '?ack=settled' };
+
+test('an id that no target could be asked for is none', () => {
+  const id = {
+    writer: '00000000-0000-4000-8000-000000000001',
+    lane: 1,
+    sequence: 2,
+    stream: 'a.b',
+  };
+  assert.deepEqual(parseDeadLetterId(deadLetterIdText(id)), id);
+  for (const text of ['no-such-id', 'w.1.2.a', `${id.writer}.9999999999.1.a`]) {
+    assert.equal(parseDeadLetterId(text), undefined, text);
+  }
+});
 
 test('status, streams and metrics tell one and the same balance', async (t) => {
   const rig = await startRig(t);
@@ -174,6 +189,36 @@ test('dead letters are listed, shown, replayed and dropped, their numbers exact'
   assert.equal(dropped.status, 204);
   for (const method of ['GET', 'DELETE']) {
     const none = await ask(rig, '/v1/dead-letters/no-such-id', { method });
+    assert.deepEqual([none.status, none.body.code], [404, 'HF_NOT_FOUND']);
+  }
+});
+
+test('dead letters come in pages of some MiB, and none is left out', async (t) => {
+  const rig = await startRig(t);
+  const query = '?ack=settled&invalid=dead-letter';
+  // 1.2 million characters of base64 each, so that the fourth reaches the bound.
+  const bytes = 900 * 1024;
+  for (const letter of 'abcdef') await send(rig, `${letter.repeat(bytes)}\n`, { query });
+  const page = async (more: string) => {
+    const { status, text } = await ask(rig, `/v1/dead-letters?stream=payments${more}`);
+    assert.equal(status, 200, text.slice(0, 1000));
+    assert(text.length < limits.lettersListedBytes + 2 * bytes, `${text.length} characters`);
+    type Page = {
+      readonly deadLetters: readonly { readonly raw: string }[];
+      readonly next?: string;
+    };
+    const { deadLetters, next } = JSON.parse(text) as Page;
+    const letters = deadLetters.map(({ raw }) => Buffer.from(raw, 'base64').toString().charAt(0));
+    return { letters: letters.join(''), next: next && encodeURIComponent(next) };
+  };
+  const first = await page('');
+  assert.equal(first.letters, 'abcd');
+  assert.deepEqual(await page(`&after=${first.next}`), { letters: 'ef', next: undefined });
+  const two = await page('&limit=2');
+  assert.equal(two.letters, 'ab');
+  assert.equal((await page(`&limit=3&after=${two.next}`)).letters, 'cde');
+  for (const after of ['no-such-id', first.next?.replace('payments', 'notes')]) {
+    const none = await ask(rig, `/v1/dead-letters?after=${after}`);
     assert.deepEqual([none.status, none.body.code], [404, 'HF_NOT_FOUND']);
   }
 });

@@ -2,15 +2,16 @@
 // nothing here parses it and prints it again.
 import type { Command } from 'commander';
 import { HoldfastError } from '../errors.ts';
-import { type Config, readConfig } from './config.ts';
+import { readConfig } from './config.ts';
 import { streamOf } from './load.ts';
-import { plural, type Result, tableOf } from './output.ts';
+import { Failure, plural, print, type Result, tableOf, write } from './output.ts';
 import { type JournalOwner, withOwner } from './owner.ts';
 
 interface Given {
   readonly config?: string;
   readonly stream?: string;
   readonly limit?: number;
+  readonly json?: boolean;
 }
 
 /** What is shown of a dead letter beside its row. */
@@ -26,18 +27,33 @@ interface Shown {
   readonly state: string;
 }
 
-function listText(json: string): string {
-  const { deadLetters }: { readonly deadLetters: readonly Shown[] } = JSON.parse(json);
-  if (deadLetters.length === 0) return 'No dead letters.';
-  const rows = deadLetters.map(({ id, code, message, attempts, at, state }) => [
-    id,
-    code,
-    message,
-    attempts,
-    at,
-    state,
-  ]);
-  return tableOf(['id', 'code', 'message', 'attempts', 'at', 'state'], rows);
+async function printList(letters: AsyncIterable<string>): Promise<void> {
+  const rows: (string | number)[][] = [];
+  for await (const some of letters) {
+    const shown: readonly Shown[] = JSON.parse(`[${some}]`);
+    for (const { id, code, message, attempts, at, state } of shown) {
+      rows.push([id, code, message, attempts, at, state]);
+    }
+  }
+  if (rows.length === 0) return print('No dead letters.');
+  await print(tableOf(['id', 'code', 'message', 'attempts', 'at', 'state'], rows));
+}
+
+/** As they come: all of them may be more than memory has room for. */
+async function printJson(letters: AsyncIterable<string>): Promise<void> {
+  let before = '{"deadLetters":[';
+  let isBegun = false;
+  try {
+    for await (const some of letters) {
+      await write(before + some);
+      [before, isBegun] = [',', true];
+    }
+  } catch (error) {
+    if (!isBegun || !(error instanceof HoldfastError)) throw error;
+    await write('],');
+    throw new Failure(error, {}, isBegun);
+  }
+  await print(isBegun ? ']}' : `${before}]}`);
 }
 
 function showText(json: string): string {
@@ -65,27 +81,20 @@ export function addDeadLetters(command: Command, settle: (result: Result) => Pro
   const group = command
     .command('dead-letters')
     .description('rows that were kept whole because they could not be written');
-  const within = async (
-    given: Given,
-    work: (owner: JournalOwner, config: Config) => Promise<Result>,
-  ) => {
-    const config = await readConfig(given.config);
-    await settle(await withOwner(config, (owner) => work(owner, config)));
-  };
+  const within = async (given: Given, work: (owner: JournalOwner) => Promise<Result>) =>
+    settle(await withOwner(await readConfig(given.config), work));
   group
     .command('list')
     .description('the dead letters, oldest first')
     .option('--limit <number>', 'how many at most', whole)
-    .action((given: Given) =>
-      within(given, async (owner, config) => {
-        const { stream, limit } = given;
-        const json = await owner.listDeadLetters({
-          ...(stream !== undefined && { stream: streamOf(config, stream) }),
-          ...(limit !== undefined && { limit }),
-        });
-        return { json, text: listText(json) };
-      }),
-    );
+    .action(async ({ config: path, stream, limit, json }: Given) => {
+      const config = await readConfig(path);
+      await withOwner(config, (owner) => {
+        const named = stream === undefined ? undefined : streamOf(config, stream);
+        const letters = owner.listDeadLetters({ stream: named, limit });
+        return json === true ? printJson(letters) : printList(letters);
+      });
+    });
   group
     .command('show <id>')
     .description('one dead letter with its row')

@@ -1,5 +1,6 @@
 // The journal opened by this command itself, for as long as it runs.
 import { deadLetterJson } from '../dead-letter-json.ts';
+import { eachDeadLetter } from '../dead-letters.ts';
 import { open } from '../holdfast.ts';
 import type { OpenOptions } from '../options.ts';
 import type { Holdfast } from '../types.ts';
@@ -17,9 +18,10 @@ export function ownerOf(holdfast: Holdfast): JournalOwner {
     beginLoad: (stream, options) => holdfast.beginLoad(stream, options),
     continueLoad: (state, input, options) => holdfast.continueLoad(state, input, options),
     reportedLoad: async (load) => holdfast.reportedLoad(load),
-    listDeadLetters: async (filter) => {
-      const letters = await holdfast.deadLetters.list(filter);
-      return `{"deadLetters":[${letters.map(deadLetterJson).join(',')}]}`;
+    listDeadLetters: async function* (filter) {
+      for await (const letter of eachDeadLetter(holdfast.deadLetters, filter)) {
+        yield deadLetterJson(letter);
+      }
     },
     showDeadLetter: async (id) => deadLetterJson(await holdfast.deadLetters.show(id)),
     replayDeadLetter: (id) => holdfast.deadLetters.replay(id),

@@ -28,13 +28,19 @@ export interface JournalOwner {
   reportedLoad(load: string): Promise<void>;
   /**
    * Dead letters are JSON text, as deadLetterJson writes it: parsed, their numbers would change.
+   * Read as they are taken, some at a time, parted by commas; without `limit` all there are.
    */
-  listDeadLetters(filter: { readonly stream?: string; readonly limit?: number }): Promise<string>;
+  listDeadLetters(filter: LettersWanted): AsyncIterable<string>;
   showDeadLetter(id: string): Promise<string>;
   replayDeadLetter(id: string): Promise<ReplayEnd>;
   dropDeadLetter(id: string): Promise<void>;
   /** Drains and lets the journal go where this process owns it. */
   close(): Promise<void>;
+}
+
+export interface LettersWanted {
+  readonly stream: string | undefined;
+  readonly limit: number | undefined;
 }
 
 interface VerifyOptions {

@@ -1,9 +1,11 @@
 // A journal that a running `serve` owns, reached through its HTTP address.
+import { readDeadLetters } from '../dead-letter-json.ts';
 import { HoldfastError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { LostRange } from '../merge/lost.ts';
 import type { LoadOptions, LoadResult, LoadState, Status, VerifyResult } from '../types.ts';
 import { type Address, ask, askStream, refusalOf } from './http.ts';
-import type { JournalOwner, ReplayEnd } from './owner.ts';
+import type { JournalOwner, LettersWanted, ReplayEnd } from './owner.ts';
 
 export function connectTo(address: Address): JournalOwner {
   const get = (path: string) => ask(address, { method: 'GET', path });
@@ -28,12 +30,7 @@ export function connectTo(address: Address): JournalOwner {
     reportedLoad: async (load) => {
       await post(`/v1/loads/${encodeURIComponent(load)}/reported`);
     },
-    listDeadLetters: ({ stream, limit }) => {
-      const query = new URLSearchParams();
-      if (stream !== undefined) query.set('stream', stream);
-      if (limit !== undefined) query.set('limit', String(limit));
-      return get(`/v1/dead-letters?${query.toString()}`);
-    },
+    listDeadLetters: (wanted) => listDeadLetters(address, wanted),
     showDeadLetter: (id) => get(letter(id)),
     replayDeadLetter: async (id) => {
       const answer: { readonly end: ReplayEnd } = JSON.parse(await post(`${letter(id)}/replay`));
@@ -44,6 +41,22 @@ export function connectTo(address: Address): JournalOwner {
     },
     close: async () => undefined,
   };
+}
+
+async function* listDeadLetters(
+  address: Address,
+  { stream, limit }: LettersWanted,
+): AsyncGenerator<string> {
+  const query = new URLSearchParams(stream === undefined ? {} : { stream });
+  for (let left = limit ?? Number.POSITIVE_INFINITY; left > 0; ) {
+    query.set('limit', String(Math.min(left, limits.lettersListedMax)));
+    const path = `/v1/dead-letters?${query.toString()}`;
+    const { letters, count, next } = readDeadLetters(await ask(address, { method: 'GET', path }));
+    if (count > 0) yield letters;
+    if (next === undefined) return;
+    query.set('after', next);
+    left -= count;
+  }
 }
 
 const loadBody = ({ format, csv, invalid, source }: LoadOptions): object => ({

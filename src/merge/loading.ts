@@ -16,6 +16,7 @@ import {
   type DeadLetter,
   type DeadLetterId,
   type LaneState,
+  type LetterFilter,
   type Session,
   type StreamId,
   type Target,
@@ -61,11 +62,8 @@ export interface LoadingCalls {
    * had, and the ledger was pruned, or where some were passed over.
    */
   counts(stream: string, ranges: readonly Range[]): Promise<EndCounts>;
-  deadLetters(filter: {
-    stream?: string;
-    id?: DeadLetterId;
-    limit?: number;
-  }): Promise<DeadLetter[]>;
+  /** See Session.deadLetters. */
+  deadLetters(filter: LetterFilter): Promise<DeadLetter[]>;
   replay(id: DeadLetterId, rules: MergeRules, rows: RowRules): Promise<RowEnd>;
   drop(id: DeadLetterId): Promise<void>;
   prune(stream: string, upTo: readonly { lane: number; last: number }[]): Promise<number>;
@@ -154,7 +152,7 @@ export class Loading implements LoadingCalls {
     });
   }
 
-  deadLetters(filter: { stream?: string; id?: DeadLetterId; limit?: number }) {
+  deadLetters(filter: LetterFilter): Promise<DeadLetter[]> {
     return this.#withSession((session) => session.deadLetters(filter));
   }
 

@@ -1,9 +1,11 @@
 // Dead letters: list, show, replay, drop.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
-import { deadLetterJson, parseDeadLetterId } from '../dead-letter-json.ts';
+import { deadLetterJson, deadLettersJson, parseDeadLetterId } from '../dead-letter-json.ts';
+import { eachDeadLetter } from '../dead-letters.ts';
 import { HoldfastError } from '../errors.ts';
-import type { DeadLetter } from '../target/target.ts';
+import { limits } from '../limits.ts';
+import type { DeadLetter, DeadLetterId } from '../target/target.ts';
 import { accessOf, assertMayUse } from './access.ts';
 import type { Parts } from './parts.ts';
 import {
@@ -20,7 +22,7 @@ type ListRoute = { Querystring: Static<typeof deadLettersQuery> };
 type OneRoute = { Params: Static<typeof deadLetterParams> };
 const config = { rights: ['operate'] } as const;
 const oneCodes = ['HF_NOT_FOUND', 'HF_TARGET'] as const;
-const limitDefault = 1_000;
+const listCodes = ['HF_UNKNOWN_STREAM', 'HF_NOT_FOUND', 'HF_TARGET'] as const;
 
 export function addDeadLetterRoutes(app: FastifyInstance, { holdfast }: Parts): void {
   app.get<ListRoute>(
@@ -30,23 +32,20 @@ export function addDeadLetterRoutes(app: FastifyInstance, { holdfast }: Parts): 
       schema: {
         summary: 'Rows that were kept whole because they could not be written.',
         querystring: deadLettersQuery,
-        response: responses({ 200: deadLettersAnswer }, ['HF_UNKNOWN_STREAM', 'HF_TARGET']),
+        response: responses({ 200: deadLettersAnswer }, listCodes),
       },
     },
     async (request, reply) => {
-      const { stream, limit = limitDefault } = request.query;
+      const { stream, limit = limits.lettersListedMax, after } = request.query;
       const access = accessOf(request);
       if (stream !== undefined) assertMayUse(access, stream);
       const streams = stream === undefined ? seen(access) : [stream];
-      const letters: DeadLetter[] = [];
-      for (const name of streams) {
-        const filter = {
-          limit: limit - letters.length,
-          ...(name !== undefined && { stream: name }),
-        };
-        if (filter.limit > 0) letters.push(...(await holdfast.deadLetters.list(filter)));
-      }
-      return json(reply, `{"deadLetters":[${letters.map(deadLetterJson).join(',')}]}`);
+      const listed = {
+        streams,
+        limit,
+        after: after === undefined ? undefined : own(access, after),
+      };
+      return json(reply, await pageOf(eachOf(holdfast, listed), limit));
     },
   );
   app.get<OneRoute>(
@@ -63,6 +62,39 @@ export function addDeadLetterRoutes(app: FastifyInstance, { holdfast }: Parts): 
       json(reply, deadLetterJson(await holdfast.deadLetters.show(ownId(request)))),
   );
   addChanges(app, { holdfast });
+}
+
+/** `letters` up to the one with which there are `limit`, or some MiB of them. */
+async function pageOf(letters: AsyncIterable<DeadLetter>, limit: number): Promise<string> {
+  const texts: string[] = [];
+  let characters = 0;
+  for await (const letter of letters) {
+    const text = deadLetterJson(letter);
+    texts.push(text);
+    characters += text.length;
+    const isFull = texts.length === limit || characters >= limits.lettersListedBytes;
+    if (isFull) return deadLettersJson(texts, letter);
+  }
+  return deadLettersJson(texts);
+}
+
+interface Listed {
+  readonly streams: readonly (string | undefined)[];
+  readonly limit: number;
+  readonly after: DeadLetterId | undefined;
+}
+
+/** One stream after the other, at most `limit` of each; from that of `after` on. */
+async function* eachOf(
+  { deadLetters }: Parts['holdfast'],
+  { streams, limit, after }: Listed,
+): AsyncGenerator<DeadLetter> {
+  const first = Math.max(streams.indexOf(after?.stream), 0);
+  for (const [place, stream] of streams.entries()) {
+    if (place < first) continue;
+    const from = place === first ? after : undefined;
+    yield* eachDeadLetter(deadLetters, { stream, after: from, limit });
+  }
 }
 
 function addChanges(app: FastifyInstance, { holdfast }: Pick<Parts, 'holdfast'>): void {
@@ -102,10 +134,16 @@ const seen = (access: Access): readonly (string | undefined)[] =>
 /** The id of the path, of a stream that the token may use. */
 function ownId(request: FastifyRequest<OneRoute>): string {
   const { id } = request.params;
+  own(accessOf(request), id);
+  return id;
+}
+
+/** What the id says, of a stream that the token may use. */
+function own(access: Access, id: string): DeadLetterId {
   const parsed = parseDeadLetterId(id);
   if (!parsed) throw new HoldfastError('HF_NOT_FOUND', 'There is no dead letter of that id.');
-  assertMayUse(accessOf(request), parsed.stream);
-  return id;
+  assertMayUse(access, parsed.stream);
+  return parsed;
 }
 
 const json = (reply: FastifyReply, text: string): FastifyReply =>

@@ -248,6 +248,7 @@ export const deadLettersQuery = Type.Object(
   {
     stream: Type.Optional(Type.String()),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, description: '1000.' })),
+    after: Type.Optional(text('The `next` of the page before.')),
   },
   closed,
 );
@@ -265,7 +266,14 @@ const deadLetter = Type.Object({
   state: oneOf(['dead', 'replayed', 'dropped']),
 });
 export const deadLetterAnswer = deadLetter;
-export const deadLettersAnswer = Type.Object({ deadLetters: Type.Array(deadLetter) });
+export const deadLettersAnswer = Type.Object({
+  deadLetters: Type.Array(deadLetter, {
+    description: 'The oldest first: `limit`, or as many as first reach 4 MiB.',
+  }),
+  next: Type.Optional(
+    text('The last one’s id, where there may be more: go on with it as `after`.'),
+  ),
+});
 export const replayAnswer = Type.Object({
   end: oneOf(['merged', 'duplicate', 'superseded', 'deadLetter']),
 });

@@ -102,6 +102,17 @@ export interface DeadLetter extends DeadLetterId {
   readonly state: DeadLetterState;
 }
 
+/** Which dead letters are read at once: that of `id`, or a page of those that are dead. */
+export interface LetterFilter {
+  /** Whatever its state; the rest does not count then. */
+  readonly id?: DeadLetterId | undefined;
+  readonly stream?: string | undefined;
+  /** The page begins behind this one, whatever its state; it is empty where there is none such. */
+  readonly after?: DeadLetterId | undefined;
+  /** limits.lettersListedMax by default. */
+  readonly limit?: number | undefined;
+}
+
 export interface LedgerRange {
   readonly lane: number;
   readonly first: number;
@@ -177,11 +188,11 @@ export interface Session {
    */
   prune(stream: StreamId, upTo: readonly { lane: number; last: number }[]): Promise<number>;
 
-  deadLetters(filter: {
-    stream?: string;
-    id?: DeadLetterId;
-    limit?: number;
-  }): Promise<DeadLetter[]>;
+  /**
+   * Oldest first. A page ends with the letter that reaches limits.lettersListedBytes, too: only an
+   * empty one says that there are no more.
+   */
+  deadLetters(filter: LetterFilter): Promise<DeadLetter[]>;
   /**
    * Puts a dead letter's row, encoded as the only row of `batch` (which has no slices), into the
    * table by the stream's rules, and moves it in the books, in one transaction. A row that is

@@ -1,13 +1,14 @@
 // The books of a simulated target: dead letters, a lane's totals, and what a replay moves in them.
 import assert from 'node:assert/strict';
 import type { RowCode } from '../../src/errors.ts';
+import { limits } from '../../src/limits.ts';
 import { type EndCounts, noCounts } from '../../src/merge/ledger.ts';
 import { lostRows } from '../../src/merge/lost.ts';
 import { mustEndBefore } from '../../src/target/pass-over.ts';
 import type {
   DeadLetter,
-  DeadLetterId,
   LaneState,
+  LetterFilter,
   PassOver,
   StreamId,
 } from '../../src/target/target.ts';
@@ -63,15 +64,30 @@ export function passOver(store: SimulatedStore, order: PassOver, at: number): vo
   });
 }
 
-export function readLetters(
-  store: SimulatedStore,
-  filter: { readonly stream?: string; readonly id?: DeadLetterId; readonly limit?: number },
-): DeadLetter[] {
-  const { id, stream, limit = 1000 } = filter;
+export function readLetters(store: SimulatedStore, filter: LetterFilter): DeadLetter[] {
+  const { id, stream, after, limit = limits.lettersListedMax } = filter;
   if (id) return [store.letters.get(letterKey(id))].filter((letter) => letter !== undefined);
+  const first = after && store.letters.get(letterKey(after));
+  if (after && !first) return [];
+  let bytes = 0;
   return [...store.letters.values()]
     .filter((letter) => letter.state === 'dead')
     .filter((letter) => stream === undefined || letter.stream === stream)
-    .sort((a, b) => a.firstAt - b.firstAt || a.lane - b.lane || a.sequence - b.sequence)
-    .slice(0, limit);
+    .filter((letter) => !first || byAge(first, letter) < 0)
+    .sort(byAge)
+    .slice(0, limit)
+    .filter(({ raw, message }) => {
+      const isTaken = bytes < limits.lettersListedBytes;
+      bytes += raw.length + message.length;
+      return isTaken;
+    });
 }
+
+const textOrder = (a: string, b: string): number => Number(a > b) - Number(a < b);
+
+const byAge = (a: DeadLetter, b: DeadLetter): number =>
+  a.firstAt - b.firstAt ||
+  textOrder(a.stream, b.stream) ||
+  a.lane - b.lane ||
+  a.sequence - b.sequence ||
+  textOrder(a.writer, b.writer);

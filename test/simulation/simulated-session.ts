@@ -14,6 +14,7 @@ import {
   type DeadLetterId,
   type LaneState,
   type LedgerRange,
+  type LetterFilter,
   type MergeResult,
   type PassOver,
   type Rung,
@@ -221,11 +222,7 @@ export class SimulatedSession implements Session, Caller {
     return this.#call({ name: 'prune', ...write, body });
   }
 
-  deadLetters(filter: {
-    stream?: string;
-    id?: DeadLetterId;
-    limit?: number;
-  }): Promise<DeadLetter[]> {
+  deadLetters(filter: LetterFilter): Promise<DeadLetter[]> {
     const body = () => readLetters(this.#store, filter);
     return this.#call({ name: 'deadLetters', ...read, body });
   }

@@ -1,8 +1,9 @@
 // The contract's cases about the books: lanes, epochs, the guard, ledger and dead letters.
 import assert from 'node:assert/strict';
 import type { Row } from '../../src/accept/rows.ts';
+import { limits } from '../../src/limits.ts';
 import type { RowEnd } from '../../src/merge/batch.ts';
-import { type Rung, TargetError, verdict } from '../../src/target/target.ts';
+import { type DeadLetter, type Rung, TargetError, verdict } from '../../src/target/target.ts';
 import { NotDecoded, replayOf } from './batches.ts';
 import {
   type Case,
@@ -205,6 +206,40 @@ async function dropped(ground: Ground): Promise<void> {
   assert.equal((await stream.session.deadLetters({ id }))[0]?.state, 'dropped');
 }
 
+/** The letter that reaches the bound is the last of its page; what is behind one is found by it. */
+async function paged(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  const half = Buffer.alloc(limits.lettersListedBytes / 2, 'x');
+  const large = new NotDecoded(half);
+  const small = new NotDecoded('{');
+  await stream.settle('optimistic', [large, small, large, large, small], [large, large, small]);
+  const own = { stream: stream.id.stream };
+  const sizes: number[][] = [];
+  const seen = new Set<string>();
+  const pages = async (limit?: number): Promise<void> => {
+    for (let after: DeadLetter | undefined; ; ) {
+      const page = await stream.session.deadLetters({ ...own, after, limit });
+      after = page.at(-1);
+      if (!after) return;
+      sizes.push(page.map(({ raw }) => raw.length));
+      for (const { lane, sequence } of page) seen.add(`${lane}/${sequence}`);
+      await stream.session.drop(after);
+    }
+  };
+  const [some, few] = [half.length, 1];
+  await pages();
+  assert.deepEqual(sizes, [
+    [some, few, some],
+    [some, few, some],
+    [some, few],
+  ]);
+  assert.equal(seen.size, 8);
+  await pages(2);
+  assert.deepEqual(sizes.slice(3), [[some, few], [some, few], [some]]);
+  const after = { ...stream.id, lane: 0, sequence: 99 };
+  assert.deepEqual(await stream.session.deadLetters({ ...own, after }), []);
+}
+
 async function pruned(ground: Ground): Promise<void> {
   const stream = await newStream(ground, 'keyed');
   for (const id of [1n, 2n, 3n]) await stream.settle('optimistic', [{ id }], [{ id: id + 10n }]);
@@ -250,6 +285,7 @@ export const commonBookCases: readonly Case[] = [
   ['a replayed dead letter moves in the books (P11)', replayed],
   ['a replay never overwrites under update (P11)', replayUpdate],
   ['a dropped dead letter stays one (P11)', dropped],
+  ['dead letters are listed in pages of some MiB', paged],
   ['the ledger can be pruned up to a sequence', pruned],
   ['a missing table is told from one that is there', described],
 ];

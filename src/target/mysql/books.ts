@@ -12,6 +12,7 @@ import { bytes, literal } from './text.ts';
 
 /** A dead letter to be written. */
 export interface Letter {
+  readonly writer: string;
   readonly lane: number;
   readonly sequence: number;
   /** The row as JSON; null where it never decoded. */
@@ -22,6 +23,9 @@ export interface Letter {
   readonly sqlState: string | null;
   readonly message: string;
 }
+
+/** Made as they are taken, once: of all of them only a statement's are in memory. */
+export type Letters = Iterable<Letter> | AsyncIterable<Letter>;
 
 /** TEXT's 65,535 bytes, at up to four each. */
 const messageCharactersMax = 16_000;
@@ -36,12 +40,12 @@ export async function settle(
   batch: Batch,
   ended: {
     readonly ends: Uint8Array | undefined;
-    readonly letters: readonly Letter[];
+    readonly letters: Letters;
     readonly packetBytesMax: number;
   },
 ): Promise<void> {
+  await keepLetters(connection, batch.rules.stream, ended);
   const id = `${literal(batch.writer)}, ${literal(batch.rules.stream)}`;
-  await keepLetters(connection, id, ended);
   const rows = ledgerRows(batch, ended.ends);
   const booked = rows.map((row) => {
     const counts = [row.merged, row.duplicates, row.superseded, row.deadLetters];
@@ -86,11 +90,10 @@ function moveLanes(batch: Batch, rows: readonly LedgerRow[]): string[] {
   return statements;
 }
 
-/** Writes dead letters of the writer and stream that `id` names, as SQL. */
 export async function keepLetters(
   connection: Connection,
-  id: string,
-  of: { readonly letters: readonly Letter[]; readonly packetBytesMax: number },
+  stream: string,
+  of: { readonly letters: Letters; readonly packetBytesMax: number },
 ): Promise<void> {
   const bound = Math.min(textBytesMax, of.packetBytesMax / 2);
   let texts: string[] = [];
@@ -102,8 +105,8 @@ export async function keepLetters(
     texts = [];
     length = 0;
   };
-  for (const letter of of.letters) {
-    const text = valuesOf(id, letter);
+  for await (const letter of of.letters) {
+    const text = valuesOf(stream, letter);
     const size = Buffer.byteLength(text);
     if (size + 1024 > of.packetBytesMax) throw tooLarge(letter, size);
     if (length + size > bound) await send();
@@ -113,12 +116,13 @@ export async function keepLetters(
   await send();
 }
 
-function valuesOf(id: string, letter: Letter): string {
-  const { lane, sequence, row, raw, code, sqlState, message } = letter;
+function valuesOf(stream: string, letter: Letter): string {
+  const { writer, lane, sequence, row, raw, code, sqlState, message } = letter;
   const shown = literal(message.slice(0, messageCharactersMax));
   const what = [orNull(row), raw === null ? 'NULL' : bytes(raw)];
   const why = [literal(code), orNull(sqlState), shown, 'UTC_TIMESTAMP(6)', 'UTC_TIMESTAMP(6)'];
-  return `(${id}, ${lane}, ${sequence}, ${[...what, ...why].join()})`;
+  const id = `${literal(writer)}, ${literal(stream)}, ${lane}, ${sequence}`;
+  return `(${id}, ${[...what, ...why].join()})`;
 }
 
 /** Sent, it would end the connection (1153), again and again. */

@@ -2,12 +2,15 @@
 // lane before the letter; every change moves the books in the same transaction (P11).
 import assert from 'node:assert/strict';
 import type { RowCode } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { withEnd } from '../../merge/ledger.ts';
+import { behindLetter, letterPage } from '../letter-page.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
   type DeadLetterState,
+  type LetterFilter,
   TargetError,
 } from '../target.ts';
 import { ledger } from './books.ts';
@@ -17,32 +20,27 @@ import { placeRows } from './place.ts';
 import { Stage, type Ways } from './stage.ts';
 import { bytes, literal } from './text.ts';
 
-export interface LetterFilter {
-  readonly stream?: string;
-  readonly id?: DeadLetterId;
-  readonly limit?: number;
-}
-
-const limitDefault = 1000;
-
 const ofLetter = (id: DeadLetterId): string =>
   `${ofStream(id)} AND lane = ${id.lane} AND sequence = ${id.sequence}`;
 
 const millis = (column: string): string =>
   `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${column}) DIV 1000`;
 
-/** By id in whatever state it is; else those that are still dead, oldest first. */
+const columns = `writer, stream, lane, sequence, code, \`sqlstate\`, message, row_json, raw,
+  attempts, state, ${millis('first_at')} AS \`firstAt\`, ${millis('last_at')} AS \`lastAt\``;
+
+/** See Session.deadLetters. */
 export async function readLetters(
   connection: Connection,
-  { stream, id, limit }: LetterFilter,
+  { id, stream, after, limit = limits.lettersListedMax }: LetterFilter,
 ): Promise<DeadLetter[]> {
-  const own = stream === undefined ? '' : ` AND stream = ${literal(stream)}`;
-  const which = id ? ofLetter(id) : `state = 'dead'${own}`;
+  const which = ["state = 'dead'"];
+  if (stream !== undefined) which.push(`stream = ${literal(stream)}`);
+  if (after) which.push(behindLetter(ofLetter(after)));
   const rows = await connection.query(
-    `SELECT writer, stream, lane, sequence, code, \`sqlstate\`, message, row_json, raw, attempts,
-       state, ${millis('first_at')} AS \`firstAt\`, ${millis('last_at')} AS \`lastAt\`
-     FROM holdfast_dead_letters WHERE ${which}
-     ORDER BY first_at, stream, lane, sequence LIMIT ${limit ?? limitDefault}`,
+    id
+      ? `SELECT ${columns} FROM holdfast_dead_letters WHERE ${ofLetter(id)}`
+      : letterPage({ columns, where: which.join(' AND '), limit }),
   );
   return rows.map(toLetter);
 }

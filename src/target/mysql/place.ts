@@ -17,7 +17,7 @@ import type { Part, Stage } from './stage.ts';
 export interface Placed {
   /** Per row of the batch; absent where every row was merged. */
   readonly ends: Uint8Array | undefined;
-  readonly letters: readonly Letter[];
+  readonly letters: Iterable<Letter>;
 }
 
 /**
@@ -34,10 +34,7 @@ export async function placeRows(
     onConflict: onConflict ?? batch.rules.onConflict,
     stage,
   });
-  const letters = undecodedLetters(batch);
-  for (const [ord, refusal] of placed.refusals) {
-    letters.push(letterOf(batch, batch.order[ord] ?? 0, refusal));
-  }
+  const letters = lettersOf(batch, placed.refusals);
   if (placed.ends.every((end) => end === rowEnd.merged)) return { ends: undefined, letters };
   const ends = new Uint8Array(batch.count);
   placed.ends.forEach((end, ord) => {
@@ -348,8 +345,13 @@ export const undecodedLetters = (batch: Batch): Letter[] =>
     const lane = batch.slices[record.slice]?.lane;
     assert(lane !== undefined, 'an undecoded record belongs to a slice');
     const { sequence, raw, code, message } = record;
-    return { lane, sequence, row: null, raw, code, sqlState: null, message };
+    return { writer: batch.writer, lane, sequence, row: null, raw, code, sqlState: null, message };
   });
+
+function* lettersOf(batch: Batch, refusals: ReadonlyMap<number, Refusal>): Generator<Letter> {
+  yield* undecodedLetters(batch);
+  for (const [ord, refusal] of refusals) yield letterOf(batch, batch.order[ord] ?? 0, refusal);
+}
 
 function letterOf(batch: Batch, row: number, refusal: Refusal): Letter {
   const set = batch.columnSets[batch.sets[row] ?? 0];
@@ -357,6 +359,7 @@ function letterOf(batch: Batch, row: number, refusal: Refusal): Letter {
   const { bytes, starts, tupleEnds } = batch;
   const tuple = { bytes, start: starts[row] ?? 0, end: tupleEnds[row] ?? 0 };
   return {
+    writer: batch.writer,
     lane: batch.slices[batch.sliceOf[row] ?? 0]?.lane ?? 0,
     sequence: batch.sequences[row] ?? 0,
     row: renderRow(batch.journaled, set, tuple),

@@ -9,7 +9,7 @@ import type { Connection } from './connection.ts';
 import { contention } from './contention.ts';
 import { describe, tableNames } from './describe.ts';
 import { claim, lanes, resolve } from './lanes.ts';
-import { dropLetter, type LetterFilter, readLetters, replayLetter } from './letters.ts';
+import { dropLetter, readLetters, replayLetter } from './letters.ts';
 import { merge } from './merge.ts';
 import { passOver } from './pass-over.ts';
 import { Relations } from './relation.ts';
@@ -91,7 +91,7 @@ export class MysqlSession implements seam.Session {
     return prune(this.#connection, stream, upTo);
   }
 
-  deadLetters(filter: LetterFilter): Promise<seam.DeadLetter[]> {
+  deadLetters(filter: seam.LetterFilter): Promise<seam.DeadLetter[]> {
     return readLetters(this.#connection, filter);
   }
 

@@ -7,19 +7,7 @@ import { toLedgerRow } from '../rows.ts';
 import type { LedgerRange, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
-
-/** A dead letter to be written. */
-export interface Letter {
-  readonly lane: number;
-  readonly sequence: number;
-  /** The row as JSON; null where it never decoded. */
-  readonly row: string | null;
-  /** The bytes as given; null where `row` says it all. */
-  readonly raw: Uint8Array | null;
-  readonly code: string;
-  readonly sqlState: string | null;
-  readonly message: string;
-}
+import { insertLetters, keepButLast, type Letters, letterValues } from './letter-parts.ts';
 
 const settleSql = `
 WITH slices AS (
@@ -32,10 +20,7 @@ WITH slices AS (
   SELECT $1::uuid, $2, lane, first, last, last - first + 1, merged, duplicates, superseded,
     dead_letters, digest, ends, 'direct' FROM slices
 ), kept AS (
-  INSERT INTO holdfast_dead_letters (writer, stream, lane, sequence, row_json, raw, code, sqlstate,
-    message)
-  SELECT $1::uuid, $2, * FROM unnest($13::int[], $14::bigint[], $15::text[], $16::bytea[],
-    $17::text[], $18::text[], $19::text[])
+  ${insertLetters(2, 13)}
 )
 UPDATE holdfast_lanes l SET settled = s.last, staged = greatest(l.staged, s.last),
   merged = l.merged + s.merged, duplicates = l.duplicates + s.duplicates,
@@ -49,13 +34,14 @@ RETURNING l.lane`;
 export async function settle(
   connection: Connection,
   batch: Batch,
-  ended: { readonly ends: Uint8Array | undefined; readonly letters: readonly Letter[] },
+  ended: { readonly ends: Uint8Array | undefined; readonly letters: Letters },
 ): Promise<void> {
   const rows = ledgerRows(batch, ended.ends);
-  const { letters } = ended;
+  const { stream } = batch.rules;
+  const letters = await keepButLast(connection, stream, ended.letters);
   const moved = await connection.prepared(settleSql, [
     batch.writer,
-    batch.rules.stream,
+    stream,
     rows.map((row) => row.lane),
     rows.map((row) => row.first),
     rows.map((row) => row.last),
@@ -66,13 +52,7 @@ export async function settle(
     rows.map((row) => row.digest),
     rows.map((row) => row.ends && Buffer.from(row.ends)),
     batch.epoch,
-    letters.map((letter) => letter.lane),
-    letters.map((letter) => letter.sequence),
-    letters.map((letter) => letter.row),
-    letters.map((letter) => letter.raw && Buffer.from(letter.raw)),
-    letters.map((letter) => letter.code),
-    letters.map((letter) => letter.sqlState),
-    letters.map((letter) => letter.message),
+    ...letterValues(letters),
   ]);
   if (moved.length === rows.length) return;
   // The guard holds these rows' locks: only a trigger or a rule on our own table could do this.

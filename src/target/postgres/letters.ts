@@ -2,12 +2,15 @@
 // lane before the letter; every change moves the books in the same transaction (P11).
 import assert from 'node:assert/strict';
 import type { RowCode } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { withEnd } from '../../merge/ledger.ts';
+import { behindLetter, letterPage } from '../letter-page.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
   type DeadLetterState,
+  type LetterFilter,
   TargetError,
 } from '../target.ts';
 import { ledger } from './books.ts';
@@ -15,34 +18,37 @@ import type { Connection, Row } from './connection.ts';
 import { opening } from './merge.ts';
 import { placeRows } from './place.ts';
 
-export interface LetterFilter {
-  readonly stream?: string;
-  readonly id?: DeadLetterId;
-  readonly limit?: number;
-}
-
-const limitDefault = 1000;
-
 const ofLetter = 'writer = $1 AND stream = $2 AND lane = $3 AND sequence = $4';
 const idValues = (id: DeadLetterId) => [id.writer, id.stream, id.lane, id.sequence];
 
-/** By id in whatever state it is; else those that are still dead, oldest first. */
+const columns = `writer, stream, lane, sequence, code, sqlstate, message, row_json,
+  coalesce(raw, convert_to(row_json, 'UTF8')) AS raw, attempts, state,
+  extract(epoch FROM first_at)::float8 * 1000 AS "firstAt",
+  extract(epoch FROM last_at)::float8 * 1000 AS "lastAt"`;
+
+/** See Session.deadLetters. */
 export async function readLetters(
   connection: Connection,
-  { stream, id, limit }: LetterFilter,
+  { id, ...filter }: LetterFilter,
 ): Promise<DeadLetter[]> {
-  const values = id ? idValues(id) : [stream ?? null, limit ?? limitDefault];
-  const rows = await connection.query(
-    `SELECT writer, stream, lane, sequence, code, sqlstate, message, row_json,
-       coalesce(raw, convert_to(row_json, 'UTF8')) AS raw, attempts, state,
-       extract(epoch FROM first_at)::float8 * 1000 AS "firstAt",
-       extract(epoch FROM last_at)::float8 * 1000 AS "lastAt"
-     FROM holdfast_dead_letters
-     WHERE ${id ? ofLetter : `state = 'dead' AND stream = coalesce($1, stream)`}
-     ORDER BY first_at, stream, lane, sequence ${id ? '' : 'LIMIT $2'}`,
-    values,
-  );
+  const rows = id
+    ? await connection.query(
+        `SELECT ${columns} FROM holdfast_dead_letters WHERE ${ofLetter}`,
+        idValues(id),
+      )
+    : await readPage(connection, filter);
   return rows.map(toLetter);
+}
+
+function readPage(connection: Connection, filter: LetterFilter): Promise<Row[]> {
+  const { stream, after, limit = limits.lettersListedMax } = filter;
+  const values: unknown[] = after ? idValues(after) : [];
+  const parameter = (value: unknown): string => `$${values.push(value)}`;
+  const which = ["state = 'dead'"];
+  if (after) which.push(behindLetter(ofLetter));
+  if (stream !== undefined) which.push(`stream = ${parameter(stream)}`);
+  const where = which.join(' AND ');
+  return connection.query(letterPage({ columns, where, limit: parameter(limit) }), values);
 }
 
 function toLetter(row: Row): DeadLetter {

@@ -6,8 +6,8 @@ import { renderRow } from '../../accept/json-text.ts';
 import { type Batch, type OnConflict, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { isolate } from '../../merge/isolate.ts';
 import { TargetError } from '../target.ts';
-import type { Letter } from './books.ts';
 import type { Connection } from './connection.ts';
+import type { Letter } from './letter-parts.ts';
 import {
   insertAll,
   insertWinners,
@@ -30,7 +30,7 @@ import {
 export interface Placed {
   /** Per row of the batch; absent where every row was merged. */
   readonly ends: Uint8Array | undefined;
-  readonly letters: readonly Letter[];
+  readonly letters: Iterable<Letter>;
 }
 
 export interface PlaceOptions {
@@ -56,11 +56,14 @@ export async function placeRows(
   placed.ends.forEach((end, seq) => {
     ends[bySequence[seq] ?? 0] = end;
   });
-  const letters = undecodedLetters(batch, encoding);
-  for (const [seq, refusal] of placed.refusals) {
-    letters.push(letterOf(batch, bySequence[seq] ?? 0, { refusal, encoding }));
-  }
-  return { ends: ends.every((end) => end === rowEnd.merged) ? undefined : ends, letters };
+  const refusals = Array.from(placed.refusals, ([seq, refusal]): [number, Refusal] => [
+    bySequence[seq] ?? 0,
+    refusal,
+  ]);
+  return {
+    ends: ends.every((end) => end === rowEnd.merged) ? undefined : ends,
+    letters: lettersOf(batch, { refusals, encoding }),
+  };
 }
 
 /** What became of rows in temporary tables, by their seq. */
@@ -258,12 +261,21 @@ export const undecodedLetters = (batch: Batch, encoding: string): Letter[] =>
     assert(lane !== undefined, 'an undecoded record belongs to a slice');
     const { sequence, raw, code, message } = record;
     const reason = { code, sqlState: null, message: storable(message, encoding) };
-    return { lane, sequence, row: null, raw, ...reason };
+    return { writer: batch.writer, lane, sequence, row: null, raw, ...reason };
   });
 
 /** A text column holds no NUL, and of others than UTF-8 we know only that they hold ASCII (P10). */
 const storable = (text: string, encoding: string): string =>
   encoding === 'UTF8' ? text.replaceAll('\0', '?') : text.replaceAll(/[\0\u0080-\uffff]/g, '?');
+
+function* lettersOf(
+  batch: Batch,
+  of: { readonly refusals: readonly [number, Refusal][]; readonly encoding: string },
+): Generator<Letter> {
+  const { refusals, encoding } = of;
+  yield* undecodedLetters(batch, encoding);
+  for (const [row, refusal] of refusals) yield letterOf(batch, row, { refusal, encoding });
+}
 
 function letterOf(
   batch: Batch,
@@ -277,6 +289,7 @@ function letterOf(
   const json = renderRow(batch.journaled, set, tuple);
   const isText = storable(json, encoding) === json;
   return {
+    writer: batch.writer,
     lane: batch.slices[batch.sliceOf[row] ?? 0]?.lane ?? 0,
     sequence: batch.sequences[row] ?? 0,
     row: isText ? json : null,

@@ -8,7 +8,7 @@ import { compare } from './compare.ts';
 import type { Connection } from './connection.ts';
 import { describe, tableNames } from './describe.ts';
 import { claim, lanes, resolve } from './lanes.ts';
-import { dropLetter, type LetterFilter, readLetters, replayLetter } from './letters.ts';
+import { dropLetter, readLetters, replayLetter } from './letters.ts';
 import { merge } from './merge.ts';
 import { passOver } from './pass-over.ts';
 import { prepare } from './schema.ts';
@@ -88,7 +88,7 @@ export class PostgresSession implements seam.Session {
     return prune(this.#connection, stream, upTo);
   }
 
-  deadLetters(filter: LetterFilter): Promise<seam.DeadLetter[]> {
+  deadLetters(filter: seam.LetterFilter): Promise<seam.DeadLetter[]> {
     return readLetters(this.#connection, filter);
   }
 

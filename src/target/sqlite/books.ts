@@ -41,18 +41,16 @@ const letterSql = `INSERT INTO holdfast_dead_letters (writer, stream, lane, sequ
 export function settle(
   connection: Connection,
   batch: Batch,
-  ended: { readonly ends: Uint8Array | undefined; readonly letters: readonly Letter[] },
+  ended: { readonly ends: Uint8Array | undefined; readonly letters: Iterable<Letter> },
 ): void {
   const id = [batch.writer, batch.rules.stream] as const;
-  const undecoded = batch.undecoded.map((record): Letter => {
-    const { sequence, raw, code, message } = record;
-    const lane = batch.slices[record.slice]?.lane ?? 0;
-    return { lane, sequence, raw, code, message, row: null, sqlState: null };
-  });
-  for (const letter of [...ended.letters, ...undecoded]) {
-    const { lane, sequence, row, raw, code, sqlState, message } = letter;
+  const keep = ({ lane, sequence, row, raw, code, sqlState, message }: Letter): void => {
     const what = [row, raw, code, sqlState, message];
     connection.write(letterSql, ...id, lane, sequence, ...what, batch.wallMs);
+  };
+  for (const letter of ended.letters) keep(letter);
+  for (const { slice, ...record } of batch.undecoded) {
+    keep({ ...record, lane: batch.slices[slice]?.lane ?? 0, row: null, sqlState: null });
   }
   for (const row of ledgerRows(batch, ended.ends)) {
     book(connection, id, { row, route: 'direct', at: batch.wallMs });

@@ -2,12 +2,15 @@
 // it in the books in the transaction that decides it (P11).
 import assert from 'node:assert/strict';
 import type { RowCode } from '../../errors.ts';
+import { limits } from '../../limits.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { withEnd } from '../../merge/ledger.ts';
+import { behindLetter, letterPage } from '../letter-page.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
   type DeadLetterState,
+  type LetterFilter,
   TargetError,
 } from '../target.ts';
 import { Refused } from './bind.ts';
@@ -16,26 +19,29 @@ import type { Connection, Row } from './connection.ts';
 import { type Fingerprints, guardTable } from './lanes.ts';
 import { endOf, judgeOrphans, rowsOf, withSentences } from './merge.ts';
 
-const listedMax = 1000;
+const mine = 'writer = ? AND stream = ? AND lane = ? AND sequence = ?';
+const keyOf = ({ writer, stream, lane, sequence }: DeadLetterId) =>
+  [writer, stream, lane, sequence] as const;
 
-/** Those that are dead, the oldest first; by id whatever its state. */
-export function readLetters(
-  connection: Connection,
-  filter: { readonly stream?: string; readonly id?: DeadLetterId; readonly limit?: number },
-): DeadLetter[] {
-  const { id, stream, limit = listedMax } = filter;
-  const which = id
-    ? 'writer = ? AND stream = ? AND lane = ? AND sequence = ?'
-    : `state = 'dead'${stream === undefined ? '' : ' AND stream = ?'}`;
-  const ofStream = stream === undefined ? [] : [stream];
-  const values = id ? [id.writer, id.stream, id.lane, id.sequence] : ofStream;
-  const rows = connection.query(
-    `SELECT * FROM holdfast_dead_letters WHERE ${which}
-     ORDER BY first_at, writer, stream, lane, sequence LIMIT ?`,
-    ...values,
+/** See Session.deadLetters. */
+export function readLetters(connection: Connection, { id, ...filter }: LetterFilter): DeadLetter[] {
+  const rows = id
+    ? connection.query(`SELECT * FROM holdfast_dead_letters WHERE ${mine}`, ...keyOf(id))
+    : readPage(connection, filter);
+  return rows.map(toLetter);
+}
+
+function readPage(connection: Connection, filter: LetterFilter): Row[] {
+  const { stream, after, limit = limits.lettersListedMax } = filter;
+  const which = ["state = 'dead'"];
+  if (stream !== undefined) which.push('stream = ?');
+  if (after) which.push(behindLetter(mine));
+  return connection.query(
+    letterPage({ columns: 'd.*', where: which.join(' AND '), limit: '?' }),
+    ...(stream === undefined ? [] : [stream]),
+    ...(after ? keyOf(after) : []),
     limit,
   );
-  return rows.map(toLetter);
 }
 
 const textOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null);
@@ -63,10 +69,6 @@ function mustBeDead(connection: Connection, id: DeadLetterId): void {
   const message = letter ? `The dead letter is ${letter.state} already.` : 'There is no such one.';
   throw new TargetError('moved', '', message);
 }
-
-const mine = 'writer = ? AND stream = ? AND lane = ? AND sequence = ?';
-const keyOf = ({ writer, stream, lane, sequence }: DeadLetterId) =>
-  [writer, stream, lane, sequence] as const;
 
 export function dropLetter(connection: Connection, id: DeadLetterId, atMs: number): void {
   connection.transaction(() => {

@@ -40,17 +40,17 @@ function mergeRows(merging: Merging, batch: Batch): MergeResult {
   const { connection } = merging;
   const ends = new Uint8Array(batch.count);
   const { isWhole } = withSentences((sentences) => {
-    const letters: Letter[] = [];
+    const refusals = new Map<number, Refused>();
     guard(connection, batch);
     guardTable(connection, merging.known, batch.table);
     const rows = rowsOf(connection, batch);
     for (let row = 0; row < batch.count; row++) {
       const end = endOf(connection, { rows, row, sentences });
       ends[row] = end instanceof Refused ? rowEnd.deadLetter : end;
-      if (end instanceof Refused) letters.push(letterOf(batch, row, end));
+      if (end instanceof Refused) refusals.set(row, end);
     }
     judgeOrphans(connection, batch, { rows, ends, sentences });
-    settle(connection, batch, { ends, letters });
+    settle(connection, batch, { ends, letters: lettersOf(batch, refusals) });
     return { isWhole: ends.every((end) => end === rowEnd.merged) };
   }, connection);
   return isWhole ? { position: '' } : { ends, position: '' };
@@ -116,6 +116,11 @@ export function rowsOf(connection: Connection, batch: Batch): BatchRows {
   const isStrict = relation?.['strict'] === 1;
   const plans = batch.columnSets.map((set) => makePlan({ journaled, table, isStrict, rules }, set));
   return new BatchRows(connection, batch, plans);
+}
+
+/** Rendered as they are taken. */
+function* lettersOf(batch: Batch, refusals: ReadonlyMap<number, Refused>): Generator<Letter> {
+  for (const [row, refused] of refusals) yield letterOf(batch, row, refused);
 }
 
 function letterOf(batch: Batch, row: number, refused: Refused): Letter {

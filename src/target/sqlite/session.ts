@@ -85,11 +85,7 @@ export class SqliteSession implements seam.Session {
     return prune(this.#connection, stream, upTo);
   }
 
-  async deadLetters(filter: {
-    stream?: string;
-    id?: seam.DeadLetterId;
-    limit?: number;
-  }): Promise<seam.DeadLetter[]> {
+  async deadLetters(filter: seam.LetterFilter): Promise<seam.DeadLetter[]> {
     return readLetters(this.#connection, filter);
   }
 

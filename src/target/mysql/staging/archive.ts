@@ -2,7 +2,7 @@
 import type { ArchivePage } from '../../staging.ts';
 import type { Connection } from '../connection.ts';
 import { name } from '../text.ts';
-import { rowJson } from './rows.ts';
+import { rowJson } from './row-json.ts';
 import type { KnownStage } from './table.ts';
 
 export async function archivePage(

@@ -1,6 +1,7 @@
 // The transaction of a merge (L2 to L3): claims, what waits under them, rows, and the books of all
 // of it together. Nothing is decided from memory: a merge that comes late, twice or after a crash
 // finds `settled` where the last one left it.
+import assert from 'node:assert/strict';
 import { rowEnd } from '../../../merge/batch.ts';
 import { booked, type EndCounts } from '../../../merge/ledger.ts';
 import type { Copy } from '../../copies.ts';
@@ -10,17 +11,12 @@ import { keepLetters, type Letter } from '../books.ts';
 import type { Connection } from '../connection.ts';
 import { ofStream } from '../lanes.ts';
 import { placeParts } from '../place.ts';
+import type { Refusal } from '../savepoint.ts';
 import type { Ways } from '../stage.ts';
-import { bytes, literal } from '../text.ts';
+import { bytes } from '../text.ts';
 import { settleCopies } from './copies.ts';
-import {
-  insertStraight,
-  placesOf,
-  readJson,
-  readRows,
-  type StagedRows,
-  StagedStage,
-} from './rows.ts';
+import { readJson } from './row-json.ts';
+import { insertStraight, placesOf, readRows, type StagedRows, StagedStage } from './rows.ts';
 import { mergedStage, readStage } from './table.ts';
 import {
   claimLanes,
@@ -130,7 +126,9 @@ async function mergePlacing(connection: Connection, begun: Begun): Promise<Merge
       if (place) place.batch.ends[place.at] = placed.ends[ord] ?? rowEnd.merged;
     }
     const dead = await settleCopies(connection, stream.rules.stream, batches);
-    await keep(connection, rows, { refusals: placed.refusals, dead, ways });
+    const letters = lettersOf(connection, rows, { refusals: placed.refusals, dead });
+    const { packetBytesMax } = ways;
+    await keepLetters(connection, stream.rules.stream, { letters, packetBytesMax });
     await book(connection, stream.rules.stream, batches);
     await connection.commit();
     const optimistic = isOptimistic ? 'failed' : 'not tried';
@@ -139,40 +137,31 @@ async function mergePlacing(connection: Connection, begun: Begun): Promise<Merge
 }
 
 /** The dead letters of refused rows, and of their copies. */
-async function keep(
+async function* lettersOf(
   connection: Connection,
   rows: StagedRows,
   of: {
-    readonly refusals: ReadonlyMap<number, Omit<Letter, 'lane' | 'sequence' | 'row' | 'raw'>>;
+    readonly refusals: ReadonlyMap<number, Refusal>;
     readonly dead: readonly Copy[];
-    readonly ways: Ways;
   },
-): Promise<void> {
-  if (of.refusals.size === 0) return;
-  const ords = [...of.refusals.keys()].sort((a, b) => a - b);
-  const json = await readJson(connection, rows, ords);
+): AsyncGenerator<Letter> {
   const placeOf = placesOf(rows.taken.batches);
   const copies = Map.groupBy(of.dead, ({ source, copyOf }) => `${source} ${copyOf}`);
-  const byWriter = new Map<string, Letter[]>();
-  for (const ord of ords) {
-    const [place, reason, row] = [placeOf(ord), of.refusals.get(ord), json.get(ord)];
-    if (!place || !reason || row === undefined) {
-      throw new TargetError('hold', '', 'A refused row cannot be read back.');
-    }
+  const ords = [...of.refusals.keys()].sort((a, b) => a - b);
+  let count = 0;
+  for await (const { ord, json } of readJson(connection, rows, ords)) {
+    const [place, reason] = [placeOf(ord), of.refusals.get(ord)];
+    assert(place && reason, 'a refused row has its place and a reason');
     const { writer, lane, source, first } = place.batch;
-    const own = byWriter.get(writer) ?? [];
-    const letter = { lane, sequence: first + place.at, row, raw: null, ...reason };
-    own.push(letter);
+    const letter = { writer, lane, sequence: first + place.at, row: json, raw: null, ...reason };
+    yield letter;
     for (const { sequence } of copies.get(`${source} ${letter.sequence}`) ?? []) {
-      own.push({ ...letter, sequence });
+      yield { ...letter, sequence };
     }
-    byWriter.set(writer, own);
+    count++;
   }
-  const { packetBytesMax } = of.ways;
-  for (const [writer, letters] of byWriter) {
-    const id = `${literal(writer)}, ${literal(rows.stream.rules.stream)}`;
-    await keepLetters(connection, id, { letters, packetBytesMax });
-  }
+  if (count === ords.length) return;
+  throw new TargetError('hold', '', 'A refused row cannot be read back.');
 }
 
 /** Rows of one UPDATE: its SELECTs are nested in each other while they are read. */

@@ -7,16 +7,16 @@
 import { isolate } from '../../../merge/isolate.ts';
 import { checkKey } from '../../key.ts';
 import { checkRequired } from '../../required.ts';
-import { columnsOfSet, type Field, fieldsOfKey } from '../../staged-layout.ts';
+import { columnsOfSet, fieldsOfKey } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
-import type { Connection, Row } from '../connection.ts';
+import type { Connection } from '../connection.ts';
 import { columnNow, type Relation } from '../relation.ts';
 import { checkUnchanged } from '../rows.ts';
 import type { Refusal, Savepoint } from '../savepoint.ts';
 import { type Part, rowsTable, sortsOf, type Ways, winnersOf } from '../stage.ts';
 import { integers, list, name, tableName } from '../text.ts';
-import { rawJson, stagedField } from './raw.ts';
+import { stagedField } from './raw.ts';
 import type { KnownStage } from './table.ts';
 import type { Taken, WaitingBatch } from './turn.ts';
 
@@ -27,7 +27,7 @@ export interface StagedRows {
 }
 
 /** Records of one batch that lie behind each other. */
-interface Run {
+export interface Run {
   readonly source: number;
   readonly first: number;
   readonly last: number;
@@ -35,7 +35,7 @@ interface Run {
 }
 
 /** The rows `s` of these runs, grouped by source: a row meets few comparisons that way. */
-function among(runs: readonly Run[]): string {
+export function among(runs: readonly Run[]): string {
   const bySource = new Map<number, string[]>();
   for (const { source, first, last, digest } of runs) {
     const some = bySource.get(source) ?? [];
@@ -49,7 +49,8 @@ function among(runs: readonly Run[]): string {
 }
 
 /** The partitions' statistics are of before all this was staged: no plan may go by them. */
-const staged = (stage: KnownStage): string => `${name(stage.staging)} s FORCE INDEX (PRIMARY)`;
+export const staged = (stage: KnownStage): string =>
+  `${name(stage.staging)} s FORCE INDEX (PRIMARY)`;
 
 export interface PlacedRow {
   readonly ord: number;
@@ -324,48 +325,6 @@ function runsBetween(
   const cases = [...offsets].map(([source, offset]) => `WHEN ${source} THEN ${offset}`);
   const ord = `s.holdfast_sequence + CASE s.holdfast_source ${cases.join(' ')} END`;
   return { runs, ord };
-}
-
-/** Runs that one statement asks for: a row is compared with all of them. */
-const runsMax = 200;
-
-/** The rows of some records as JSON, by ord, whole, as the journal had them. */
-export async function readJson(
-  connection: Connection,
-  { stage, taken }: StagedRows,
-  ords: readonly number[],
-): Promise<ReadonlyMap<number, string>> {
-  const all = new Map<number, string>();
-  const places = placesOf(taken.batches);
-  for (let at = 0; at < ords.length; at += runsMax) {
-    const some = ords.slice(at, at + runsMax);
-    const byPlace = new Map<string, number>();
-    const runs = some.flatMap((ord): Run[] => {
-      const place = places(ord);
-      if (!place) return [];
-      const { source, digest, first } = place.batch;
-      const sequence = first + place.at;
-      byPlace.set(`${source} ${sequence}`, ord);
-      return [{ source, digest, first: sequence, last: sequence }];
-    });
-    const found = await connection.query(`SELECT s.* FROM ${staged(stage)} WHERE ${among(runs)}`);
-    for (const row of found) {
-      const place = [row['holdfast_source'], row['holdfast_sequence']];
-      const ord = byPlace.get(place.map(Number).join(' '));
-      if (ord !== undefined) all.set(ord, rowJson(stage, row));
-    }
-  }
-  return all;
-}
-
-/** Of all fields only those that the row's set provides. */
-export function rowJson({ layout }: KnownStage, row: Row): string {
-  const parts = columnsOfSet(layout, Number(row['holdfast_set'])).map((field: Field) => {
-    const value = row[field.name];
-    const text = value === null ? 'null' : rawJson(field.column.type, value);
-    return `${JSON.stringify(field.column.name)}:${text}`;
-  });
-  return `{${parts.join(',')}}`;
 }
 
 /** The batch of an ord, and the place of its record in it. */

@@ -135,8 +135,9 @@ function sourceOf({ sources }: StageKnown, lane: number): number {
 const rawColumn = (column: Column): Column => ({ ...column, sqlType: rawType(column.type) });
 
 async function book(connection: Connection, batch: Batch, packetBytesMax: number): Promise<void> {
-  const id = `${literal(batch.writer)}, ${literal(batch.rules.stream)}`;
-  await keepLetters(connection, id, { letters: undecodedLetters(batch), packetBytesMax });
+  const { writer, rules } = batch;
+  await keepLetters(connection, rules.stream, { letters: undecodedLetters(batch), packetBytesMax });
+  const id = `${literal(writer)}, ${literal(rules.stream)}`;
   const rows = ledgerRows(batch, undefined);
   const booked = rows.map((row) => {
     const ends = row.ends === null ? 'NULL' : bytes(row.ends);

@@ -1,22 +1,30 @@
 // The transaction of a merge (L2 to L3): claims, what waits under them, rows, and the books of all
 // of it together. Nothing is decided from memory: a merge that comes late, twice or after a crash
 // finds `settled` where the last one left it.
+import assert from 'node:assert/strict';
 import { renderRow } from '../../../accept/json-text.ts';
-import { rowEnd } from '../../../merge/batch.ts';
 import { booked } from '../../../merge/ledger.ts';
 import type { MergedTurn, MergeTurn } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
-import type { Letter } from '../books.ts';
 import type { Connection } from '../connection.ts';
+import {
+  insertLetters,
+  keepButLast,
+  type Letter,
+  type Letters,
+  letterValues,
+} from '../letter-parts.ts';
 import { commitAt } from '../merge.ts';
 import type { Refusal } from '../savepoint.ts';
 import { buryCopies, settleCopies } from './copies.ts';
 import {
   countRows,
   insertStraight,
+  type PlacedRows,
   placeStaged,
   placesOf,
   type RefusedRow,
+  type RowPlace,
   type StagedRows,
 } from './rows.ts';
 import { mergedStage } from './table.ts';
@@ -88,40 +96,44 @@ async function placeAll(
   const { batches } = rows.taken;
   const placed = await placeStaged(connection, rows, sets);
   const places = placesOf(batches);
-  const refused = await placed.refused();
-  const letters: Letter[] = [];
-  const writers: string[] = [];
   placed.ends.forEach((end, seq) => {
     const place = places[seq];
     const batch = place && batches[place.batch];
     if (!batch) throw new TargetError('hold', '', 'More rows were staged than were counted.');
     batch.ends[place.at] = end;
-    if (end !== rowEnd.deadLetter) return;
-    const reason = placed.refusals.get(seq);
-    const row = refused.get(seq);
-    if (!reason || !row) throw new TargetError('hold', '', 'A refused row cannot be read back.');
-    letters.push(letterOf({ reason, row, lane: batch.lane, sequence: batch.first + place.at }));
-    writers.push(batch.writer);
   });
   const { stream } = rows.stream.rules;
   const dead = await settleCopies(connection, stream, batches);
-  await book(connection, stream, { batches, letters, writers });
+  await book(connection, stream, { batches, letters: lettersOf(batches, places, placed) });
   await buryCopies(connection, dead);
 }
 
-function letterOf(of: {
-  readonly reason: Refusal;
-  readonly row: RefusedRow;
-  readonly lane: number;
-  readonly sequence: number;
-}): Letter {
-  const { fields, ...tuple } = of.row;
+async function* lettersOf(
+  batches: readonly WaitingBatch[],
+  places: readonly RowPlace[],
+  placed: PlacedRows,
+): AsyncGenerator<Letter> {
+  let count = 0;
+  for await (const { seq, ...row } of placed.refused()) {
+    const place = places[seq];
+    const batch = place && batches[place.batch];
+    const reason = placed.refusals.get(seq);
+    assert(batch && reason, 'a refused row has its batch and a reason');
+    const { writer, lane } = batch;
+    yield { writer, lane, sequence: batch.first + place.at, ...letterOf(row, reason) };
+    count++;
+  }
+  if (count === placed.refusals.size) return;
+  throw new TargetError('hold', '', 'A refused row cannot be read back.');
+}
+
+function letterOf(
+  { fields, ...tuple }: Omit<RefusedRow, 'seq'>,
+  { code, sqlState, message }: Refusal,
+): Pick<Letter, 'row' | 'raw' | keyof Refusal> {
   const columns = fields.map(({ column }) => column);
   const set = columns.map((_, place) => place);
-  const { code, sqlState, message } = of.reason;
   return {
-    lane: of.lane,
-    sequence: of.sequence,
     row: renderRow({ name: '', columns, keys: [], fingerprint: '', warnings: [] }, set, tuple),
     raw: null,
     code,
@@ -144,10 +156,7 @@ WITH batches AS (
   WHERE l.stream = $1 AND l.writer = b.writer AND l.lane = b.lane AND l.last_sequence = b.last
   RETURNING 1
 ), kept AS (
-  INSERT INTO holdfast_dead_letters (stream, writer, lane, sequence, row_json, code, sqlstate,
-    message)
-  SELECT $1, * FROM unnest($12::uuid[], $13::int[], $14::bigint[], $15::text[], $16::text[],
-    $17::text[], $18::text[])
+  ${insertLetters(1, 12)}
 ), lanes AS (
   SELECT writer, lane, source, min(first) AS first, max(last) AS last, sum(merged) AS merged,
     sum(duplicates) AS duplicates, sum(superseded) AS superseded, sum(dead_letters) AS dead_letters
@@ -170,12 +179,11 @@ async function book(
   stream: string,
   of: {
     readonly batches: readonly WaitingBatch[];
-    readonly letters: readonly Letter[];
-    /** Per letter. */
-    readonly writers?: readonly string[];
+    readonly letters: Letters;
   },
 ): Promise<void> {
-  const { batches, letters, writers = [] } = of;
+  const { batches } = of;
+  const letters = await keepButLast(connection, stream, of.letters);
   const rows = batches.map(({ ends }) => booked(ends));
   const [result] = await connection.prepared(bookSql, [
     stream,
@@ -189,13 +197,7 @@ async function book(
     rows.map((row) => row.superseded),
     rows.map((row) => row.deadLetters),
     rows.map((row) => row.ends && Buffer.from(row.ends)),
-    writers,
-    letters.map((letter) => letter.lane),
-    letters.map((letter) => letter.sequence),
-    letters.map((letter) => letter.row),
-    letters.map((letter) => letter.code),
-    letters.map((letter) => letter.sqlState),
-    letters.map((letter) => letter.message),
+    ...letterValues(letters),
   ]);
   if (result?.['isWhole'] === true) return;
   // The claims are ours: only a trigger or a person could have moved these rows.

@@ -1,13 +1,23 @@
 // The staged rows of taken batches on their way into the table: straight, by one INSERT … SELECT
 // for each set of columns, or by way of temporary tables, where each finds its own end.
+import type { ColumnType } from '../../../accept/columns.ts';
 import { rowEnd } from '../../../merge/batch.ts';
+import { bySize } from '../../by-size.ts';
 import { checkRequired } from '../../required.ts';
 import { columnsOfSet, type Field, fieldsOfKey } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection } from '../connection.ts';
 import { type PlacedTemporary, placeTemporary } from '../place.ts';
-import { castTypes, createTables, type Part, partsOf, readable } from '../temporary.ts';
+import {
+  castTypes,
+  createTables,
+  type Part,
+  partsOf,
+  rawType,
+  readable,
+  seqArray,
+} from '../temporary.ts';
 import { integers, list, name, tableName } from '../text.ts';
 import type { KnownStage } from './table.ts';
 import type { Taken, WaitingBatch } from './turn.ts';
@@ -114,6 +124,8 @@ function partOf(
 
 /** A row that was refused, whole, as the journal had it. */
 export interface RefusedRow {
+  /** Its rank in the order of the batches, then of their sequences. */
+  readonly seq: number;
   readonly fields: readonly Field[];
   /** Its tuple is bytes[start .. end). */
   readonly bytes: Uint8Array;
@@ -122,8 +134,8 @@ export interface RefusedRow {
 }
 
 export interface PlacedRows extends PlacedTemporary {
-  /** By seq: the rows in the order of the batches, then of their sequences. */
-  refused(): Promise<ReadonlyMap<number, RefusedRow>>;
+  /** Read as they are taken. */
+  refused(): AsyncIterable<RefusedRow>;
 }
 
 /** Every row finds its end. `sets` says which there are. */
@@ -163,12 +175,10 @@ export async function placeStaged(
     stream.rules.onConflict,
   );
   const { ends, refusals } = placed;
-  const refused = async () => {
-    const all = new Map<number, RefusedRow>();
-    for (const { part, fields } of first) {
-      await readRefused(connection, { part, fields, seqs: [...refusals.keys()], into: all });
-    }
-    return all;
+  const refused = async function* () {
+    const seqs = [...refusals.keys()];
+    if (seqs.length === 0) return;
+    for (const { part, fields } of first) yield* readRefused(connection, { part, fields, seqs });
   };
   return { ends, refusals, refused };
 }
@@ -204,41 +214,53 @@ function withWaves(rows: StagedRows): string {
 /** Behind the head of a binary COPY. */
 const copyHeadBytes = 19;
 
-async function readRefused(
+/** Of what is read at once; a single row may be larger. */
+const readBytesMax = 4 * 1024 * 1024;
+
+async function* readRefused(
   connection: Connection,
-  of: {
-    readonly part: Part;
-    readonly fields: readonly Field[];
-    readonly seqs: readonly number[];
-    readonly into: Map<number, RefusedRow>;
-  },
-): Promise<void> {
-  const { part, fields, seqs, into } = of;
-  if (seqs.length === 0) return;
-  const columns = fields.map((_, i) => `c${i}`).join(', ');
-  const where = `seq = ANY (${integers(seqs)}::int[])`;
+  of: { readonly part: Part; readonly fields: readonly Field[]; readonly seqs: readonly number[] },
+): AsyncGenerator<RefusedRow> {
+  const { part, fields } = of;
+  const columns = fields.map((_, i) => `c${i}`);
+  const sizes = part.types.map((type, i) => `coalesce(${sizeOf(type, `c${i}`)}, 0)`);
   const [found] = await connection.script(
-    `SELECT seq FROM ${part.raw} WHERE ${where} ORDER BY seq`,
+    `SELECT seq, ${['0', ...sizes].join(' + ')} AS size FROM ${part.raw}
+     WHERE ${seqArray(of.seqs)} ORDER BY seq`,
   );
-  const bytes = await connection.copyOut(
-    `COPY (SELECT ${columns} FROM ${part.raw} WHERE ${where} ORDER BY seq)
-     TO STDOUT (FORMAT binary)`,
-  );
-  let at = copyHeadBytes;
-  for (const row of found?.rows ?? []) {
-    const start = at;
-    at += 2;
-    for (const _ of fields) at += 4 + Math.max(bytes.readInt32BE(at), 0);
-    into.set(Number(row['seq']), { fields, bytes, start, end: at });
+  const sized = found?.rows ?? [];
+  for (const some of bySize(sized, (row) => Number(row['size']), readBytesMax)) {
+    const seqs = some.map((row) => Number(row['seq']));
+    const bytes = await connection.copyOut(
+      `COPY (SELECT ${columns.join(', ')} FROM ${part.raw} WHERE ${seqArray(seqs)} ORDER BY seq)
+       TO STDOUT (FORMAT binary)`,
+    );
+    let at = copyHeadBytes;
+    for (const seq of seqs) {
+      const start = at;
+      at += 2;
+      for (const _ of fields) at += 4 + Math.max(bytes.readInt32BE(at), 0);
+      yield { seq, fields, bytes, start, end: at };
+    }
   }
 }
 
-/** Per seq the batch and the sequence that it stands for. */
-export function placesOf(
-  batches: readonly WaitingBatch[],
-): { readonly batch: number; readonly at: number }[] {
+/** Without reading what lies aside, of a type that may lie there compressed. */
+const sizeOf = (type: ColumnType, column: string): string =>
+  ['text', 'bytea'].includes(rawType(type, true))
+    ? `octet_length(${column})`
+    : `pg_column_size(${column})`;
+
+/** The batch of a row, and the place of its record in it. */
+export interface RowPlace {
+  readonly batch: number;
+  readonly at: number;
+}
+
+/** By seq. */
+export function placesOf(batches: readonly WaitingBatch[]): RowPlace[] {
   return batches.flatMap(({ ends }, batch) => {
-    const places: { batch: number; at: number }[] = [];
+    const places: RowPlace[] = [];
     ends.forEach((end, at) => {
       if (end === rowEnd.merged) places.push({ batch, at });
     });

@@ -9,6 +9,7 @@ import { TargetError } from '../../target.ts';
 import type { Connection } from '../connection.ts';
 import { type Gather, type Prefix, prefixedRows } from '../copy.ts';
 import { begin } from '../lanes.ts';
+import { insertLetters, keepButLast, letterValues } from '../letter-parts.ts';
 import { commitAt } from '../merge.ts';
 import { undecodedLetters } from '../place.ts';
 import { integers, literal, name } from '../text.ts';
@@ -152,9 +153,7 @@ WITH slices AS (
   SELECT $1::uuid, $2, lane, first, last, last - first + 1, 0, 0, 0, dead_letters, digest, ends,
     'staged', NULL FROM slices
 ), kept AS (
-  INSERT INTO holdfast_dead_letters (writer, stream, lane, sequence, raw, code, message)
-  SELECT $1::uuid, $2, * FROM unnest($10::int[], $11::bigint[], $12::bytea[], $13::text[],
-    $14::text[])
+  ${insertLetters(2, 10)}
 )
 UPDATE holdfast_lanes l SET staged = s.last FROM slices s
 WHERE l.writer = $1::uuid AND l.stream = $2 AND l.lane = s.lane AND l.staged = s.first - 1
@@ -163,10 +162,12 @@ RETURNING l.lane`;
 
 async function book(connection: Connection, batch: Batch, encoding: string): Promise<void> {
   const rows = ledgerRows(batch, undefined);
-  const letters = undecodedLetters(batch, encoding);
+  const { stream } = batch.rules;
+  const undecoded = undecodedLetters(batch, encoding);
+  const letters = await keepButLast(connection, stream, undecoded);
   const moved = await connection.prepared(bookSql, [
     batch.writer,
-    batch.rules.stream,
+    stream,
     rows.map((row) => row.lane),
     rows.map((row) => row.first),
     rows.map((row) => row.last),
@@ -174,11 +175,7 @@ async function book(connection: Connection, batch: Batch, encoding: string): Pro
     rows.map((row) => row.digest),
     rows.map((row) => row.ends && Buffer.from(row.ends)),
     batch.epoch,
-    letters.map((letter) => letter.lane),
-    letters.map((letter) => letter.sequence),
-    letters.map((letter) => letter.raw && Buffer.from(letter.raw)),
-    letters.map((letter) => letter.code),
-    letters.map((letter) => letter.message),
+    ...letterValues(letters),
   ]);
   if (moved.length === rows.length) return;
   throw new TargetError(
