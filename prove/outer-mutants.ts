@@ -43,8 +43,8 @@ export const httpMutants: readonly Mutant[] = [
   {
     name: 'a target reads dead letters without a bound in bytes',
     file: 'src/target/letter-page.ts',
-    search: 'WHERE bytes_before < $',
-    replace: 'WHERE bytes_before >= 0 OR bytes_before < $',
+    search: 'bytes >= limits.lettersListedBytes',
+    replace: 'bytes < 0',
     killer: { test: 'test/target.test.ts', names: 'SQLite dead letters are listed' },
   },
   {

@@ -5,7 +5,7 @@ import type { RowCode } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { withEnd } from '../../merge/ledger.ts';
-import { behindLetter, letterPage } from '../letter-page.ts';
+import { behindLetter, readPage } from '../letter-page.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
@@ -37,11 +37,10 @@ export async function readLetters(
   const which = ["state = 'dead'"];
   if (stream !== undefined) which.push(`stream = ${literal(stream)}`);
   if (after) which.push(behindLetter(ofLetter(after)));
-  const rows = await connection.query(
-    id
-      ? `SELECT ${columns} FROM holdfast_dead_letters WHERE ${ofLetter(id)}`
-      : letterPage({ columns, where: which.join(' AND '), limit }),
-  );
+  const query = (sql: string): Promise<readonly Row[]> => connection.query(sql);
+  const rows = id
+    ? await query(`SELECT ${columns} FROM holdfast_dead_letters WHERE ${ofLetter(id)}`)
+    : await readPage({ columns, where: which.join(' AND '), limit, query });
   return rows.map(toLetter);
 }
 

@@ -5,7 +5,7 @@ import type { RowCode } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { withEnd } from '../../merge/ledger.ts';
-import { behindLetter, letterPage } from '../letter-page.ts';
+import { behindLetter, readPage } from '../letter-page.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
@@ -36,19 +36,18 @@ export async function readLetters(
         `SELECT ${columns} FROM holdfast_dead_letters WHERE ${ofLetter}`,
         idValues(id),
       )
-    : await readPage(connection, filter);
+    : await listLetters(connection, filter);
   return rows.map(toLetter);
 }
 
-function readPage(connection: Connection, filter: LetterFilter): Promise<Row[]> {
+function listLetters(connection: Connection, filter: LetterFilter): Promise<readonly Row[]> {
   const { stream, after, limit = limits.lettersListedMax } = filter;
   const values: unknown[] = after ? idValues(after) : [];
-  const parameter = (value: unknown): string => `$${values.push(value)}`;
   const which = ["state = 'dead'"];
   if (after) which.push(behindLetter(ofLetter));
-  if (stream !== undefined) which.push(`stream = ${parameter(stream)}`);
-  const where = which.join(' AND ');
-  return connection.query(letterPage({ columns, where, limit: parameter(limit) }), values);
+  if (stream !== undefined) which.push(`stream = $${values.push(stream)}`);
+  const query = (sql: string): Promise<Row[]> => connection.query(sql, values);
+  return readPage({ columns, where: which.join(' AND '), limit, query });
 }
 
 function toLetter(row: Row): DeadLetter {

@@ -5,7 +5,7 @@ import type { RowCode } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { withEnd } from '../../merge/ledger.ts';
-import { behindLetter, letterPage } from '../letter-page.ts';
+import { behindLetter, readPage } from '../letter-page.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
@@ -23,25 +23,24 @@ const mine = 'writer = ? AND stream = ? AND lane = ? AND sequence = ?';
 const keyOf = ({ writer, stream, lane, sequence }: DeadLetterId) =>
   [writer, stream, lane, sequence] as const;
 
-/** See Session.deadLetters. */
-export function readLetters(connection: Connection, { id, ...filter }: LetterFilter): DeadLetter[] {
-  const rows = id
-    ? connection.query(`SELECT * FROM holdfast_dead_letters WHERE ${mine}`, ...keyOf(id))
-    : readPage(connection, filter);
-  return rows.map(toLetter);
+function readLetter(connection: Connection, id: DeadLetterId): DeadLetter[] {
+  const sql = `SELECT * FROM holdfast_dead_letters WHERE ${mine}`;
+  return connection.query(sql, ...keyOf(id)).map(toLetter);
 }
 
-function readPage(connection: Connection, filter: LetterFilter): Row[] {
-  const { stream, after, limit = limits.lettersListedMax } = filter;
+/** See Session.deadLetters. */
+export async function readLetters(
+  connection: Connection,
+  { id, stream, after, limit = limits.lettersListedMax }: LetterFilter,
+): Promise<DeadLetter[]> {
+  if (id) return readLetter(connection, id);
   const which = ["state = 'dead'"];
   if (stream !== undefined) which.push('stream = ?');
   if (after) which.push(behindLetter(mine));
-  return connection.query(
-    letterPage({ columns: 'd.*', where: which.join(' AND '), limit: '?' }),
-    ...(stream === undefined ? [] : [stream]),
-    ...(after ? keyOf(after) : []),
-    limit,
-  );
+  const values = [...(stream === undefined ? [] : [stream]), ...(after ? keyOf(after) : [])];
+  const query = async (sql: string): Promise<Row[]> => connection.query(sql, ...values);
+  const rows = await readPage({ columns: '*', where: which.join(' AND '), limit, query });
+  return rows.map(toLetter);
 }
 
 const textOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null);
@@ -64,7 +63,7 @@ const toLetter = (row: Row): DeadLetter => ({
 
 /** In a transaction: throws 'moved' unless the letter is still dead. */
 function mustBeDead(connection: Connection, id: DeadLetterId): void {
-  const [letter] = readLetters(connection, { id });
+  const [letter] = readLetter(connection, id);
   if (letter?.state === 'dead') return;
   const message = letter ? `The dead letter is ${letter.state} already.` : 'There is no such one.';
   throw new TargetError('moved', '', message);
