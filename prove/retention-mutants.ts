@@ -4,6 +4,7 @@ import type { Killer, Mutant } from './mutant-list.ts';
 const journal = 'src/journal/journal.ts';
 const recovery = 'src/journal/recovery.ts';
 const retention = 'src/journal/retention.ts';
+const segments = 'src/journal/segments.ts';
 const wentBack: Killer = { test: 'test/retention.test.ts', names: 'positions that went back' };
 const restart: Killer = { test: 'test/retention.test.ts', names: 'a restart drops nothing' };
 const givesWay: Killer = { test: 'test/retention.test.ts', names: 'retention gives way' };
@@ -11,11 +12,12 @@ const becomesNone: Killer = {
   test: 'test/retention.test.ts',
   names: 'where a dropped segment becomes no spare',
 };
+const noName: Killer = { test: 'test/retention.test.ts', names: 'a name that finds no room' };
 const copies: Killer = { test: 'test/retention.test.ts', names: 'no more than one segment' };
 const again: Killer = { test: 'test/retention.test.ts', names: 'a copy that cannot be made' };
 const twoGroups: Killer = { test: 'test/journal-end.test.ts', names: 'two first groups' };
 const checked: Killer = { test: 'test/journal-end.test.ts', names: 'a journal that is written' };
-const bytes: Killer = { test: 'test/protocol.test.ts', names: 'bytes under a key' };
+const bytes: Killer = { test: 'test/keys.test.ts', names: 'bytes under a key' };
 
 export const retentionMutants: readonly Mutant[] = [
   {
@@ -62,22 +64,36 @@ export const retentionMutants: readonly Mutant[] = [
   },
   {
     name: 'the ledger is pruned to its newest row',
-    file: 'src/upkeep.ts',
-    search: '(settled[lane] ?? 0) - 1',
-    replace: 'settled[lane] ?? 0',
+    file: 'src/merge/loading.ts',
+    search: '(settled.get(lane) ?? 0) - 1',
+    replace: 'settled.get(lane) ?? 0',
     killer: { test: 'test/protocol.test.ts', names: 'an older copy of the journal' },
   },
   {
     name: 'a segment that is ready and cannot be begun costs others',
-    file: retention,
-    search: 'return !isReady && (shortage !== undefined || this.#isAtBound());',
-    replace: 'return shortage !== undefined || (!isReady && this.#isAtBound());',
+    file: segments,
+    search: 'this.isReady ? this.#needsRoom : ',
+    replace: 'this.isReady ? this.shortage !== undefined : ',
     killer: givesWay,
+  },
+  {
+    name: 'where the next segment finds no room for its name nothing goes',
+    file: segments,
+    search: 'this.isReady ? this.#needsRoom : ',
+    replace: 'this.isReady ? false : ',
+    killer: noName,
+  },
+  {
+    name: 'where the next segment finds no room for its name files keep theirs',
+    file: segments,
+    search: ' && !this.#needsRoom;',
+    replace: ';',
+    killer: noName,
   },
   {
     name: 'all that is retained goes at once',
     file: retention,
-    search: '      if (isShort && !this.#isAtBound()) return true;\n',
+    search: '      if (isShort && !isSpare && !this.#segments.isAtBound) return true;\n',
     replace: '',
     killer: becomesNone,
   },
@@ -120,9 +136,25 @@ export const retentionMutants: readonly Mutant[] = [
   {
     name: 'bytes under a key are decoded later',
     file: 'src/writing.ts',
-    search: 'if (this.#inFlight.has(name)) await this.#twin(name);',
-    replace: 'await this.#twin(name);',
+    search: 'while (this.#inFlight.has(name)) await this.#twin(name);\n    // From',
+    replace: 'do await this.#twin(name);\n    while (this.#inFlight.has(name));\n    // From',
     killer: bytes,
+  },
+  {
+    name: 'all who waited for a twin that was refused are the first',
+    file: 'src/writing.ts',
+    search: 'while (this.#inFlight.has(name)) await this.#twin(name);\n    // From',
+    replace: 'if (this.#inFlight.has(name)) await this.#twin(name);\n    // From',
+    killer: { test: 'test/keys.test.ts', names: 'one of those that waited' },
+  },
+  {
+    name: 'a note is taken from the buffer before it stands there',
+    file: 'src/journal/group.ts',
+    search:
+      '  out.ensure(length + 64);\n  sealAll([block], place, out);\n  return out.bytes.subarray(0, length);',
+    replace:
+      '  const { bytes } = out;\n  out.ensure(length + 64);\n  sealAll([block], place, out);\n  return bytes.subarray(0, length);',
+    killer: { test: 'test/retention.test.ts', names: 'notes that are larger' },
   },
   {
     name: 'who waits for a twin looks at the caller’s bytes',

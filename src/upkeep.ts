@@ -109,8 +109,7 @@ function whereThereIsRoom(write: () => void): void {
 
 /**
  * Ledger rows that end before the retained journal begins have been added into the lanes' totals
- * (P13). It may begin earlier after a crash, where a drop was not durable: they stay then. So does
- * the newest of each lane, which tells an older copy of the journal from this one (P4).
+ * (P13). It may begin earlier after a crash, where a drop was not durable: they stay then.
  */
 async function prune({ journal, requests, loading, streams }: UpkeepParts): Promise<void> {
   if (!journal.segments.areDropsDurable) return;
@@ -118,10 +117,9 @@ async function prune({ journal, requests, loading, streams }: UpkeepParts): Prom
   for (const stream of streams.all) {
     const mark = oldest?.marks.find((known) => known.stream === stream.id);
     if (!mark || stream.state.state !== 'running' || isUncounted(stream, requests)) continue;
-    const { confirmed, settled } = stream.marks;
     const upTo = mark.last.map((last, lane) => ({
       lane,
-      last: Math.min(last, confirmed[lane] ?? 0, (settled[lane] ?? 0) - 1),
+      last: Math.min(last, stream.marks.confirmed[lane] ?? 0),
     }));
     try {
       await loading.prune(stream.name, upTo);

@@ -118,7 +118,8 @@ export class Writing {
     by: KeyedBy,
     options: WriteOptions,
   ): Promise<WaitingReceipt | undefined> {
-    await this.#twin(nameOf(stream, by.key));
+    const name = nameOf(stream, by.key);
+    while (this.#inFlight.has(name)) await this.#twin(name);
     const note = this.#lookUp(stream, by);
     return note && this.#answer(stream, note, { ...options, isRepeated: true });
   }
@@ -132,14 +133,9 @@ export class Writing {
     return this.#answer(stream, note, options);
   }
 
-  /** Waits for the same request where it is being journaled. */
+  /** Waits for the same request, which is being journaled. */
   async #twin(name: string): Promise<void> {
-    let twin = this.#inFlight.get(name);
-    while (twin) {
-      // One that was refused leaves the key free; then this one is the first, or another twin.
-      await twin.catch(unlessUnknown);
-      twin = this.#inFlight.get(name);
-    }
+    await this.#inFlight.get(name)?.catch(unlessUnknown);
   }
 
   /** What is known of a request; throws where nobody can tell. */
@@ -161,8 +157,9 @@ export class Writing {
     const { requests } = this.#parts;
     const { key, digest } = request;
     const name = nameOf(stream, key);
-    // The first one comes to its rows at once: they are the caller's again when this returns.
-    if (this.#inFlight.has(name)) await this.#twin(name);
+    // The first one comes to its rows at once: they are the caller's again when this returns. One
+    // that was refused leaves the key free: then one of those that waited is the first.
+    while (this.#inFlight.has(name)) await this.#twin(name);
     // From here on nothing may come between, until the key is in flight.
     const known = this.#lookUp(stream, request);
     if (known) return this.#answer(stream, known, { ...options, isRepeated: true });

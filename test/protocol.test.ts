@@ -186,29 +186,6 @@ test('twins with one key are journaled once, whichever answer they wait for (P20
   });
 });
 
-test('bytes under a key are the caller’s again once they are given (P20)', async () => {
-  const shop = new Shop();
-  await shop.live(new SimulatedDisk(), async (holdfast) => {
-    const bytes = Buffer.alloc(20);
-    const send = (key: string, text: string) => {
-      bytes.fill(' ').write(text);
-      return holdfast.writeBytes('a', bytes, { format: 'json', idempotencyKey: key });
-    };
-    const [first, refused, behind] = await Promise.allSettled([
-      send('k', '{"id":1,"note":"a"}'),
-      send('m', '{"id":"no"}'),
-      // Waits for its twin, and is the first then.
-      send('m', '{"id":2,"note":"b"}'),
-      send('n', '{"id":3,"note":"c"}'),
-    ]);
-    const statuses = [first, refused, behind].map(({ status }) => status);
-    assert.deepEqual(statuses, ['fulfilled', 'rejected', 'fulfilled'], JSON.stringify(behind));
-    await shop.settled(holdfast, 'a');
-    const notes = shop.target.rows('a').map(({ id, note }) => `${String(id)}${String(note)}`);
-    assert.deepEqual(notes.sort(), ['1a', '2b', '3c']);
-  });
-});
-
 test('what is on its way to the target is not written over before it is sent (P19)', () => {
   const journaled = {
     name: 'a',

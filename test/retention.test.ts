@@ -61,6 +61,21 @@ test('positions that went back are durable when it is told (P3)', async (t) => {
   }
 });
 
+test('notes that are larger than all groups before them are whole', async (t) => {
+  const { journal, id, directory } = await opened(t, { segmentBytes: 4 * segmentBytes });
+  for (let i = 0; i < 200; i++) {
+    journal.openStream(`stream ${i}`, 64, 'key:id');
+    await journal.submit(parcelOf(journal, 1));
+  }
+  journal.confirmed.get(id)?.fill(7);
+  journal.unconfirm();
+  assert.equal(journal.end.segment, 1, 'a mark');
+  assert.equal(confirmedIn(directory, id)[0], 7);
+  while (journal.end.segment < 2) await journal.submit(parcelOf(journal, 100));
+  const found = readJournal(systemDisk, directory);
+  assert.deepEqual(found?.last.get(id), journal.last.get(id));
+});
+
 test('a stream that was not opened for a life is confirmed again after it', async (t) => {
   const { journal, id, options } = await opened(t);
   await journal.submit(parcelOf(journal, 4));
@@ -150,6 +165,31 @@ test('retention gives way by what is wanted, not whole', async (t) => {
     isStruck = false;
     while (journal.end.segment < 25) await write();
   }
+});
+
+test('a name that finds no room is given what a segment less leaves', async (t) => {
+  let isFull = false;
+  const disk = diskWith({
+    // As where a directory, or a quota, has no place for one more name.
+    rename: (from, to) => {
+      if (isFull) throw Object.assign(new Error('no room'), { code: 'ENOSPC' });
+      systemDisk.rename(from, to);
+    },
+    remove: (path) => {
+      systemDisk.remove(path);
+      isFull = false;
+    },
+  });
+  const { journal, confirm } = await opened(t, { disk });
+  const write = async (): Promise<void> => {
+    await journal.submit(parcelOf(journal, 1_500));
+    confirm();
+  };
+  while (journal.end.segment < 20) await write();
+  await journal.segments.prepare();
+  isFull = true;
+  while (journal.end.segment < 21) await write();
+  assert.equal(journal.segments.list.length, 20);
 });
 
 test('where a dropped segment becomes no spare, room is looked for before the next', async (t) => {

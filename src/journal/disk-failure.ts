@@ -21,6 +21,10 @@ export const isShortage = (error: unknown): error is Error & { readonly code: st
   typeof error.code === 'string' &&
   (shortageCodes.has(error.code) || ('errcode' in error && error.errcode === sqliteFull));
 
+/** A shortage that a file less may end; of descriptors it is none. */
+export const isOutOfRoom = ({ code }: { readonly code: string }): boolean =>
+  code !== 'EMFILE' && code !== 'ENFILE';
+
 /** Node's own error of a call on a file, or SQLite's. */
 const isOfDisk = (error: unknown): error is Error =>
   error instanceof Error && 'code' in error && ('syscall' in error || 'errcode' in error);

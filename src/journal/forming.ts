@@ -37,21 +37,16 @@ export class Forming {
 
   group(taken: readonly Waiting[], notes: readonly Note[]): WaitingGroup {
     const parcels = taken.map(({ parcel }) => parcel);
-    const formed = formGroup(parcels, { ...this.place(), notes }, this.#out);
-    return { taken, formed, bytes: this.#out.bytes.subarray(0, formed.length) };
+    return { taken, formed: formGroup(parcels, { ...this.place(), notes }, this.#out) };
   }
 
   /** A group of one block without rows, in the place of the next group. */
   note(kind: BlockKind, body?: object): Uint8Array {
-    return this.#note(kind, { ...this.place(), body });
+    return formNote(kind, { ...this.place(), body }, this.#out);
   }
 
   /** The group that begins a segment; `place` says which. */
   checkpoint(place: GroupPlace, body: CheckpointNote): Uint8Array {
-    return this.#note(blockKind.checkpoint, { ...place, body });
-  }
-
-  #note(kind: BlockKind, place: Parameters<typeof formNote>[1]): Uint8Array {
-    return this.#out.bytes.subarray(0, formNote(kind, place, this.#out));
+    return formNote(blockKind.checkpoint, { ...place, body }, this.#out);
   }
 }

@@ -195,8 +195,8 @@ export class GroupBuffer {
 }
 
 export interface FormedGroup {
-  /** Length of the group in the buffer. */
-  readonly length: number;
+  /** The group, in the buffer: valid until the next one is formed there. */
+  readonly bytes: Uint8Array;
   /** The last sequences of its streams, once it is journaled. */
   readonly last: LastSequences;
   readonly placed: readonly Placed[];
@@ -300,15 +300,16 @@ export function formGroup(
   });
   sealAll(drafts, place, out);
   const bytesOf = bytesByStream(scatter);
-  return { length, last, placed, rows, bytesOf, request: requests.at(-1)?.id };
+  const bytes = out.bytes.subarray(0, length);
+  return { bytes, last, placed, rows, bytesOf, request: requests.at(-1)?.id };
 }
 
-/** Writes a group of one note: a checkpoint, or the mark of a clean end. */
+/** Writes a group of one note: a checkpoint, or the mark of a clean end. Returns it, in `out`. */
 export function formNote(
   kind: BlockKind,
   place: GroupPlace & { readonly body?: object | undefined },
   out: GroupBuffer,
-): number {
+): Uint8Array {
   const block = draft(
     { kind, stream: 0, lane: 0, shape: 0 },
     place.body ? encodeNote(place.body) : new Uint8Array(0),
@@ -316,5 +317,5 @@ export function formNote(
   const length = blockBytes(block.payloadBytes);
   out.ensure(length + 64);
   sealAll([block], place, out);
-  return length;
+  return out.bytes.subarray(0, length);
 }

@@ -219,7 +219,7 @@ export class Journal {
 
   #append(group: WaitingGroup): void {
     try {
-      this.#tail.append(group.bytes);
+      this.#tail.append(group.formed.bytes);
     } catch (error) {
       this.#fail(error, group.taken);
       return;
@@ -231,7 +231,7 @@ export class Journal {
   async #appendAside(group: WaitingGroup): Promise<void> {
     this.#isSyncing = true;
     try {
-      await this.#tail.appendAside(group.bytes);
+      await this.#tail.appendAside(group.formed.bytes);
     } catch (error) {
       this.#fail(error, group.taken);
       return;

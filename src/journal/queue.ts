@@ -14,8 +14,6 @@ export interface Waiting {
 export interface WaitingGroup {
   readonly taken: readonly Waiting[];
   readonly formed: FormedGroup;
-  /** Valid until the next group is formed. */
-  readonly bytes: Uint8Array;
 }
 
 /** Request ids leave room for this many in a group. */

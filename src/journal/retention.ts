@@ -82,12 +82,12 @@ export class Retention {
     this.#segments.heldBytes = this.#held.bytes;
     for (let [oldest, next] = list; oldest && next; [oldest, next] = list) {
       const open = next.marks.filter((mark) => !this.#isConfirmed(mark));
-      const isShort = this.#isShort();
+      const { isShort } = this.#segments;
       if (open.length > 0) return !isShort || this.#dropHeld(oldest, open);
       if (!isShort && !this.#isPast(next)) return true;
-      this.#drop();
-      // Whether that was room enough is seen when a segment is prepared.
-      if (isShort && !this.#isAtBound()) return true;
+      const isSpare = this.#drop();
+      // Whether what is gone was room enough is seen when a segment is made, or begun.
+      if (isShort && !isSpare && !this.#segments.isAtBound) return true;
     }
     return true;
   }
@@ -105,9 +105,10 @@ export class Retention {
     return true;
   }
 
-  #drop(): void {
+  /** Whether its file is a spare now. */
+  #drop(): boolean {
     this.beforeDrop();
-    this.#segments.dropOldest();
+    return this.#segments.dropOldest();
   }
 
   /** Whether both limits of retention have passed for the segment before. */
@@ -128,17 +129,6 @@ export class Retention {
       if (!after || !this.#isConfirmed(after)) bytes += bytesOf.get(stream) ?? 0;
     });
     return bytes;
-  }
-
-  /** Whether none can be begun for want of room; one that is ready and cannot needs none. */
-  #isShort(): boolean {
-    const { shortage, isReady } = this.#segments;
-    return !isReady && (shortage !== undefined || this.#isAtBound());
-  }
-
-  #isAtBound(): boolean {
-    const { segmentBytes, bytesMax } = this.#options;
-    return this.#segments.bytes + segmentBytes > bytesMax;
   }
 
   #isConfirmed({ stream, last }: StreamMark): boolean {

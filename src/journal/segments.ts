@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import type { Disk, DiskFile } from '../disk.ts';
 import { HoldfastError } from '../errors.ts';
-import { isShortage } from './disk-failure.ts';
+import { isOutOfRoom, isShortage } from './disk-failure.ts';
 import { segmentPath, spareNumbers, sparePath } from './files.ts';
 import type { CheckpointNote, SealedNote, StreamMark } from './notes.ts';
 
@@ -63,6 +63,8 @@ export class Segments {
   /** Why no spare could be made when one was last asked for, and why none could be begun, if so. */
   #noSpare: string | undefined;
   #notBegun: string | undefined;
+  /** Whether one could not be begun for want of room on the disk: a file less may give it. */
+  #needsRoom = false;
   /** Why the oldest segment, which is not needed whole any more, cannot be dropped, if so. */
   stuck: string | undefined;
   /** Whether no segment that was dropped can be there again after a crash. */
@@ -111,6 +113,16 @@ export class Segments {
     return this.#spares.length >= sparesWanted;
   }
 
+  /** Whether a segment that goes can help where the next one cannot be had. */
+  get isShort(): boolean {
+    return this.isReady ? this.#needsRoom : this.shortage !== undefined || this.isAtBound;
+  }
+
+  get isAtBound(): boolean {
+    const { segmentBytes, bytesMax } = this.#options;
+    return this.bytes + segmentBytes > bytesMax;
+  }
+
   get isPreparing(): boolean {
     return this.#preparing !== undefined;
   }
@@ -149,7 +161,7 @@ export class Segments {
   async #prepareAll(count: number): Promise<void> {
     while (this.#spares.length < count) {
       const { segmentBytes, bytesMax } = this.#options;
-      if (this.bytes + segmentBytes > bytesMax) {
+      if (this.isAtBound) {
         this.#noSpare = `the journal has reached its bound of ${bytesMax} bytes`;
         return;
       }
@@ -222,9 +234,11 @@ export class Segments {
       if (isFinal || !isShortage(error)) throw error;
       file?.close();
       this.#notBegun = `no further segment could be begun (${error.code})`;
+      this.#needsRoom = isOutOfRoom(error);
       return undefined;
     }
     this.#notBegun = undefined;
+    this.#needsRoom = false;
     this.#spares.shift();
     this.list.push(segment);
     return file;
@@ -276,14 +290,15 @@ export class Segments {
 
   /**
    * Drops the oldest segment. Its name is gone for good when it returns; its file is a spare where
-   * one more is wanted and fits under the bound, which need not be zeroed.
+   * one more is wanted and fits under the bound, which need not be zeroed. Whether it is.
    */
-  dropOldest(): void {
+  dropOldest(): boolean {
     const [oldest] = this.list;
-    if (!oldest) return;
+    if (!oldest) return false;
     const path = segmentPath(this.#directory, oldest.number);
     const { segmentBytes, bytesMax } = this.#options;
-    const isWanted = this.#spares.length < sparesMax && this.bytes <= bytesMax;
+    const isFit = this.bytes <= bytesMax && !this.#needsRoom;
+    const isWanted = this.#spares.length < sparesMax && isFit;
     // Segments may have been made larger or smaller before.
     const isKept = isWanted && this.#sizeOf(path) === segmentBytes;
     this.areDropsDurable = false;
@@ -294,6 +309,7 @@ export class Segments {
     });
     this.areDropsDurable = true;
     if (isKept) this.#spares.push(this.#nextSpare++);
+    return isKept;
   }
 }
 

@@ -66,6 +66,10 @@ export interface LoadingCalls {
   deadLetters(filter: LetterFilter): Promise<DeadLetter[]>;
   replay(id: DeadLetterId, rules: MergeRules, rows: RowRules): Promise<RowEnd>;
   drop(id: DeadLetterId): Promise<void>;
+  /**
+   * Ledger rows that end there or before go, but for each lane's newest: by it an older copy of
+   * the journal is told from this one (P4).
+   */
   prune(stream: string, upTo: readonly { lane: number; last: number }[]): Promise<number>;
   verify(stream: number, end: Position): Promise<VerifyOutcome>;
   /**
@@ -161,7 +165,17 @@ export class Loading implements LoadingCalls {
   }
 
   prune(stream: string, upTo: readonly { lane: number; last: number }[]): Promise<number> {
-    return this.#withSession((session) => session.prune(this.#id(stream), upTo));
+    return this.#withSession(async (session) => {
+      const id = this.#id(stream);
+      const lanes = await session.lanes(id);
+      const settled = new Map(lanes.map((state) => [state.lane, state.settled]));
+      // In one history, which is a session's, that goes no way but on.
+      const old = upTo.map(({ lane, last }) => ({
+        lane,
+        last: Math.min(last, (settled.get(lane) ?? 0) - 1),
+      }));
+      return session.prune(id, old);
+    });
   }
 
   async replay(id: DeadLetterId, rules: MergeRules, rows: RowRules): Promise<RowEnd> {
