@@ -295,7 +295,8 @@ export class StreamLoading {
   async #claim(session: Session) {
     const { settings, events, owner } = this.#parts;
     const { lanes: count, route } = settings;
-    // The lanes are ours until somebody claims them: never from a successor's hand.
+    // The lanes are ours until somebody claims them: never from a successor's hand. Of a first
+    // claim that was not answered nobody knows since when; there the age check decides (P4).
     const claim: Claim = { ...this.#streamId, lanes: count, owner, route, after: this.#epoch };
     try {
       const table = await session.describe(settings.table);
