@@ -371,9 +371,8 @@ const coreMutants: readonly Mutant[] = [
   {
     name: 'a held stream pins the segments of everybody',
     file: 'src/journal/retention.ts',
-    search:
-      'if (!this.#isShort() || !open.every(({ stream }) => this.isHeld(stream))) return false;',
-    replace: 'if (open.length > 0) return false;',
+    search: 'if (!open.every(({ stream }) => this.isHeld(stream))) return true;',
+    replace: 'if (open.length > 0) return true;',
     killer: tests('test/held.test.ts', 'a held stream pins'),
   },
 ];

@@ -77,8 +77,8 @@ export const sealedMutants: readonly Mutant[] = [
   {
     name: 'the bound is not looked at where a dropped segment becomes a spare',
     file: 'src/journal/segments.ts',
-    search: ' && this.bytes <= bytesMax;',
-    replace: ';',
+    search: 'this.bytes <= bytesMax && !this.#needsRoom',
+    replace: '!this.#needsRoom',
     killer: { test: 'test/held.test.ts', names: 'streams that are all held' },
   },
   {
