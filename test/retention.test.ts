@@ -26,7 +26,12 @@ async function opened(t: TestContext, changed: Partial<JournalOptions> = {}) {
   const { id } = journal.openStream('s', 4, 'key:id');
   const confirm = (upTo: ArrayLike<number> = journal.last.get(id) ?? []): void =>
     journal.confirmed.get(id)?.set(upTo);
-  return { journal, id, options, directory: folder.path, confirm };
+  /** One group, confirmed at once. */
+  const write = async (): Promise<void> => {
+    await journal.submit(parcelOf(journal, 1_500));
+    confirm();
+  };
+  return { journal, id, options, directory: folder.path, confirm, write };
 }
 
 /** What a process that opens it now is told of a stream. */
@@ -36,11 +41,8 @@ const confirmedIn = (directory: string, id: number): readonly number[] => [
 
 test('positions that went back are durable when it is told (P3)', async (t) => {
   for (const how of ['idle', 'beside others', 'at the end of a segment'] as const) {
-    const { journal, id, directory, confirm } = await opened(t);
-    while (journal.end.segment < 3) {
-      await journal.submit(parcelOf(journal, 1_500));
-      confirm();
-    }
+    const { journal, id, directory, confirm, write } = await opened(t);
+    while (journal.end.segment < 3) await write();
     confirm([10, 10, 10, 10, 0]);
     const { segment } = journal.end;
     if (how === 'at the end of a segment') {
@@ -144,11 +146,7 @@ test('retention gives way by what is wanted, not whole', async (t) => {
         return systemDisk.createZeroed(path, bytes);
       },
     });
-    const { journal, confirm } = await opened(t, { disk });
-    const write = async (): Promise<void> => {
-      await journal.submit(parcelOf(journal, 1_500));
-      confirm();
-    };
+    const { journal, write } = await opened(t, { disk });
     while (journal.end.segment < 20) await write();
     await journal.segments.prepare();
     isStruck = true;
@@ -180,11 +178,7 @@ test('a name that finds no room is given what a segment less leaves', async (t) 
       isFull = false;
     },
   });
-  const { journal, confirm } = await opened(t, { disk });
-  const write = async (): Promise<void> => {
-    await journal.submit(parcelOf(journal, 1_500));
-    confirm();
-  };
+  const { journal, write } = await opened(t, { disk });
   while (journal.end.segment < 20) await write();
   await journal.segments.prepare();
   isFull = true;
@@ -200,11 +194,8 @@ test('where a dropped segment becomes no spare, room is looked for before the ne
       return systemDisk.createZeroed(path, bytes);
     },
   });
-  const { journal, options, confirm } = await opened(t, { disk });
-  while (journal.end.segment < 20) {
-    await journal.submit(parcelOf(journal, 1_500));
-    confirm();
-  }
+  const { journal, options, write } = await opened(t, { disk });
+  while (journal.end.segment < 20) await write();
   await journal.close();
   isFull = true;
   const larger = await Journal.open({ ...options, segmentBytes: 2 * segmentBytes });
