@@ -43,9 +43,30 @@ export const httpMutants: readonly Mutant[] = [
   {
     name: 'a target reads dead letters without a bound in bytes',
     file: 'src/target/letter-page.ts',
-    search: 'bytes >= limits.lettersListedBytes',
-    replace: 'bytes < 0',
+    search: 'if (bytes >= limits.lettersListedBytes) break;\n      bytes',
+    replace: 'bytes',
     killer: { test: 'test/target.test.ts', names: 'SQLite dead letters are listed' },
+  },
+  {
+    name: 'dead letters are listed by age, behind an id',
+    file: 'src/target/letter-page.ts',
+    search: 'ORDER BY $',
+    replace: 'ORDER BY first_at, $',
+    killer: { test: 'test/target.test.ts', names: 'SQLite dead letters are listed by' },
+  },
+  {
+    name: 'MariaDB: the lengths of a refused row are one deep sum',
+    file: 'src/target/by-size.ts',
+    search: 'const half = Math.ceil(terms.length / 2);',
+    replace: 'const half = 1;',
+    killer: { test: 'test/mariadb-staged.test.ts', names: 'a refused row of hundreds' },
+  },
+  {
+    name: 'PostgreSQL: a number counts as it lies in the table',
+    file: 'src/target/postgres/staging/rows.ts',
+    search: "if (raw === 'numeric') return",
+    replace: "if (raw === 'none') return",
+    killer: { test: 'test/postgres-staged.test.ts', names: 'refused rows of long numbers' },
   },
   {
     name: 'one page of dead letters is taken for all of them',

@@ -12,7 +12,7 @@ const idText = new RegExp(`^(${uuid})\\.(\\d{1,9})\\.(\\d{1,16})\\.(.+)$`, 's');
 /** Undefined where it is none that a target could be asked for. */
 export function parseDeadLetterId(text: string): DeadLetterId | undefined {
   const [, writer, lane, sequence, stream] = idText.exec(text) ?? [];
-  if (!writer || !stream) return undefined;
+  if (!writer || !stream || stream.includes('\0')) return undefined;
   return { writer, lane: Number(lane), sequence: Number(sequence), stream };
 }
 

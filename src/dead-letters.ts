@@ -40,11 +40,7 @@ export function deadLetterDesk(loading: LoadingCalls, streams: Streams): DeadLet
     throw new HoldfastError('HF_NOT_FOUND', `There is no dead letter "${deadLetterIdText(id)}".`);
   };
   return {
-    list: async (filter = {}) => {
-      const letters = await loading.deadLetters(filter);
-      if (filter.after && letters.length === 0) await find(filter.after);
-      return letters;
-    },
+    list: (filter = {}) => loading.deadLetters(filter),
     show: async (name) => find(readId(name)),
     replay: async (name) => {
       const id = readId(name);

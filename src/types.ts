@@ -190,9 +190,9 @@ export interface VerifyResult {
 
 export interface DeadLetters {
   /**
-   * One page, the oldest first: at most `limit` (1000 by default), and none behind the letter that
-   * reaches 4 MiB. Only an empty page says that there are no more; the next one is `after` the last
-   * letter of this one. Rejects with HF_NOT_FOUND where there is no letter `after`.
+   * One page, in the order of their ids (writer, stream, lane, sequence): at most `limit` (1000 by
+   * default), and none behind the letter that reaches 4 MiB. Only an empty page says that there are
+   * no more; the next one is `after` the last letter of this one.
    */
   list(filter?: Omit<LetterFilter, 'id'>): Promise<DeadLetter[]>;
   show(id: string): Promise<DeadLetter>;

@@ -200,6 +200,18 @@ test('refused rows of many megabytes are read and kept in parts', async () => {
   assert.deepEqual([reads, await logged('INSERT INTO holdfast_dead_letters')], [3, 10]);
 });
 
+test('a refused row of hundreds of columns is read back', async () => {
+  const names = range(800).map((i) => `d${i}`);
+  const columns = names.map((name) => `${name} date`).join();
+  await rig.sql(`CREATE TABLE hundreds (id bigint PRIMARY KEY CHECK (id <> 2), ${columns})`);
+  const stream = await streamOf(rig, 'hundreds');
+  const wide = Object.fromEntries(names.map((name) => [name, '2024-01-01']));
+  await stream.stage([1n, 2n, 3n].map((id) => ({ id, ...wide })));
+  await stream.mergeAll();
+  const { merged, deadLetters } = await stream.totals();
+  assert.deepEqual([merged, deadLetters], [2, 1]);
+});
+
 test('copies are remembered until what they are copies of is merged', async () => {
   await rig.sql('CREATE TABLE copied (id bigint PRIMARY KEY)');
   const stream = await streamOf(rig, 'copied');

@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
 import { systemClock } from '../src/clock.ts';
 import { open } from '../src/holdfast.ts';
+import { Connection } from '../src/target/postgres/connection.ts';
 import { postgresTarget } from '../src/target/postgres/target.ts';
 import type { Session } from '../src/target/target.ts';
 import { batchOf, NotDecoded, replayOf } from './support/batches.ts';
@@ -22,10 +23,10 @@ after(() => server.stop());
 const writer = '00000000-0000-4000-8000-000000000001';
 let made = 0;
 
-async function openRows(t: TestContext) {
+async function openRows(t: TestContext, note = 'text') {
   made++;
   const url = await createDatabase(server, `staged_${made}`);
-  await query(url, 'CREATE TABLE rows (id bigint PRIMARY KEY, note text)');
+  await query(url, `CREATE TABLE rows (id bigint PRIMARY KEY, note ${note})`);
   const target = postgresTarget(url, { clock: systemClock, lockMsMax: 1_000 });
   t.after(() => target.close());
   const client = new pg.Client({ connectionString: url });
@@ -257,4 +258,20 @@ test('refused rows of many megabytes are read and kept in parts, in one transact
   );
   const characters = '{"id":0,"note":""}'.length + 6 * 300_000;
   assert.deepEqual(kept, { letters: 30, characters, transactions: 1, parts: 15 });
+});
+
+test('refused rows of long numbers are read in parts, however they lie in the table', async (t) => {
+  const { url, session, stage, merge } = await openRows(t, 'numeric');
+  const note = '1'.repeat(131_072);
+  await stage(
+    session,
+    1,
+    Array.from({ length: 150 }, (_, i) => ({ id: BigInt(i), note })),
+  );
+  await query(url, 'ALTER TABLE rows ADD CHECK (note = 1)');
+  const reads = t.mock.method(Connection.prototype, 'copyOut');
+  assert.equal((await merge(session))?.records, 150);
+  const read = await Promise.all(reads.mock.calls.map(({ result }) => result));
+  const lengths = read.map((bytes) => bytes?.length ?? 0);
+  assert(lengths.length > 1 && Math.max(...lengths) < 5 * 1024 * 1024, lengths.join());
 });

@@ -28,7 +28,12 @@ test('an id that no target could be asked for is none', () => {
     stream: 'a.b',
   };
   assert.deepEqual(parseDeadLetterId(deadLetterIdText(id)), id);
-  for (const text of ['no-such-id', 'w.1.2.a', `${id.writer}.9999999999.1.a`]) {
+  for (const text of [
+    'no-such-id',
+    'w.1.2.a',
+    `${id.writer}.9999999999.1.a`,
+    `${id.writer}.1.1.a\0`,
+  ]) {
     assert.equal(parseDeadLetterId(text), undefined, text);
   }
 });
@@ -217,10 +222,8 @@ test('dead letters come in pages of some MiB, and none is left out', async (t) =
   const two = await page('&limit=2');
   assert.equal(two.letters, 'ab');
   assert.equal((await page(`&limit=3&after=${two.next}`)).letters, 'cde');
-  for (const after of ['no-such-id', first.next?.replace('payments', 'notes')]) {
-    const none = await ask(rig, `/v1/dead-letters?after=${after}`);
-    assert.deepEqual([none.status, none.body.code], [404, 'HF_NOT_FOUND']);
-  }
+  const none = await ask(rig, '/v1/dead-letters?after=no-such-id');
+  assert.deepEqual([none.status, none.body.code], [404, 'HF_NOT_FOUND']);
 });
 
 test('verify answers 200 either way, and says whether the sides agree', async (t) => {

@@ -85,7 +85,7 @@ export function addDeadLetters(command: Command, settle: (result: Result) => Pro
     settle(await withOwner(await readConfig(given.config), work));
   group
     .command('list')
-    .description('the dead letters, oldest first')
+    .description('the dead letters, of each lane the oldest first')
     .option('--limit <number>', 'how many at most', whole)
     .action(async ({ config: path, stream, limit, json }: Given) => {
       const config = await readConfig(path);

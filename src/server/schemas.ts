@@ -268,7 +268,7 @@ const deadLetter = Type.Object({
 export const deadLetterAnswer = deadLetter;
 export const deadLettersAnswer = Type.Object({
   deadLetters: Type.Array(deadLetter, {
-    description: 'The oldest first: `limit`, or as many as first reach 4 MiB.',
+    description: 'In the order of their ids: `limit`, or as many as first reach 4 MiB.',
   }),
   next: Type.Optional(
     text('The last one’s id, where there may be more: go on with it as `after`.'),

@@ -1,41 +1,75 @@
-// One page of dead letters, the oldest first: so many at most, and so many bytes. In SQL that every
-// dialect takes, MySQL 5.6, too. Lengths are read first, then no more letters than fit.
+// One page of dead letters in the order of their ids: so many at most, and so many bytes. Ids never
+// change, and every dialect has them as the table's key: no page needs a sort, and none leaves out
+// what another attempt has made younger. Lengths are read first, of more and more letters while
+// little is found, so that no server reads what a page does not hold.
 import { limits } from '../limits.ts';
+import type { DeadLetterId } from './target.ts';
 
-/** Total: a page can begin behind any letter. */
-const order = 'first_at, stream, lane, sequence, writer';
+const identity = 'writer, stream, lane, sequence';
 
 const size =
   'coalesce(octet_length(raw), 0) + coalesce(octet_length(row_json), 0) + octet_length(message)';
 
-/** Of the letters behind the one that `which` finds; of none where it finds none. */
-export const behindLetter = (which: string): string =>
-  `(${order}) > (SELECT ${order} FROM holdfast_dead_letters WHERE ${which})`;
+/** Lengths are asked of so many letters first. */
+const sizedMin = 8;
 
-interface PageOf<R> {
-  /** Of a letter. */
+/** Letters that are still dead, between two of them. */
+export interface Piece {
   readonly columns: string;
-  readonly where: string;
+  readonly after: DeadLetterId | undefined;
+  readonly upTo?: DeadLetterId | undefined;
   readonly limit: number;
-  query(sql: string): Promise<readonly R[]>;
+}
+
+/** The statement for a piece; `key` gives an id's four values as SQL, or as parameters. */
+export function pieceSql(
+  { columns, after, upTo, limit }: Piece,
+  of: {
+    readonly table: string;
+    readonly stream?: string | undefined;
+    key(id: DeadLetterId): string;
+  },
+): string {
+  const where = ["state = 'dead'"];
+  if (of.stream !== undefined) where.push(`stream = ${of.stream}`);
+  if (after) where.push(`(${identity}) > (${of.key(after)})`);
+  if (upTo) where.push(`(${identity}) <= (${of.key(upTo)})`);
+  return `SELECT ${columns} FROM ${of.table} WHERE ${where.join(' AND ')}
+    ORDER BY ${identity} LIMIT ${Math.trunc(limit)}`;
 }
 
 type Row = { readonly [column: string]: unknown };
 
-/** Who replays or drops letters between the two statements makes way for as many others. */
-export async function readPage<R extends Row>(of: PageOf<R>): Promise<readonly R[]> {
-  const select = (columns: string, limit: number): Promise<readonly R[]> =>
-    of.query(
-      `SELECT ${columns} FROM holdfast_dead_letters WHERE ${of.where}
-       ORDER BY ${order} LIMIT ${Math.trunc(limit)}`,
-    );
-  const sizes = await select(`${size} AS size`, of.limit);
-  let bytes = 0;
-  let count = 0;
-  for (const row of sizes) {
-    if (bytes >= limits.lettersListedBytes) break;
-    bytes += Number(row['size']);
-    count++;
+/** Letters that end between the statements are missing in the page, and nothing comes for them. */
+export async function readPage<R extends Row>(
+  page: {
+    readonly columns: string;
+    readonly after: DeadLetterId | undefined;
+    readonly limit: number;
+  },
+  read: (piece: Piece) => Promise<readonly R[]>,
+): Promise<readonly R[]> {
+  const columns = `${identity}, ${size} AS size`;
+  let upTo: DeadLetterId | undefined;
+  let [count, bytes] = [0, 0];
+  for (let wanted = sizedMin; ; wanted *= 2) {
+    const limit = Math.min(wanted, page.limit - count);
+    const sized = await read({ columns, after: upTo ?? page.after, limit });
+    for (const row of sized) {
+      if (bytes >= limits.lettersListedBytes) break;
+      bytes += Number(row['size']);
+      count++;
+      upTo = idOf(row);
+    }
+    const isAll = sized.length < limit || count === page.limit;
+    if (isAll || bytes >= limits.lettersListedBytes) break;
   }
-  return count === 0 ? [] : select(of.columns, count);
+  return upTo ? read({ ...page, upTo, limit: count }) : [];
 }
+
+const idOf = (row: Row): DeadLetterId => ({
+  writer: String(row['writer']),
+  stream: String(row['stream']),
+  lane: Number(row['lane']),
+  sequence: Number(row['sequence']),
+});

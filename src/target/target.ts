@@ -107,7 +107,7 @@ export interface LetterFilter {
   /** Whatever its state; the rest does not count then. */
   readonly id?: DeadLetterId | undefined;
   readonly stream?: string | undefined;
-  /** The page begins behind this one, whatever its state; it is empty where there is none such. */
+  /** The page begins behind this one, whether it is there or not. */
   readonly after?: DeadLetterId | undefined;
   /** limits.lettersListedMax by default. */
   readonly limit?: number | undefined;
@@ -189,8 +189,8 @@ export interface Session {
   prune(stream: StreamId, upTo: readonly { lane: number; last: number }[]): Promise<number>;
 
   /**
-   * Oldest first. A page ends with the letter that reaches limits.lettersListedBytes, too: only an
-   * empty one says that there are no more.
+   * In the order of their ids: of each lane the oldest first. A page ends with the letter that
+   * reaches limits.lettersListedBytes, too: only an empty one says that there are no more.
    */
   deadLetters(filter: LetterFilter): Promise<DeadLetter[]>;
   /**

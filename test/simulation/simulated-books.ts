@@ -7,6 +7,7 @@ import { lostRows } from '../../src/merge/lost.ts';
 import { mustEndBefore } from '../../src/target/pass-over.ts';
 import type {
   DeadLetter,
+  DeadLetterId,
   LaneState,
   LetterFilter,
   PassOver,
@@ -67,14 +68,12 @@ export function passOver(store: SimulatedStore, order: PassOver, at: number): vo
 export function readLetters(store: SimulatedStore, filter: LetterFilter): DeadLetter[] {
   const { id, stream, after, limit = limits.lettersListedMax } = filter;
   if (id) return [store.letters.get(letterKey(id))].filter((letter) => letter !== undefined);
-  const first = after && store.letters.get(letterKey(after));
-  if (after && !first) return [];
   let bytes = 0;
   return [...store.letters.values()]
     .filter((letter) => letter.state === 'dead')
     .filter((letter) => stream === undefined || letter.stream === stream)
-    .filter((letter) => !first || byAge(first, letter) < 0)
-    .sort(byAge)
+    .filter((letter) => !after || byId(after, letter) < 0)
+    .sort(byId)
     .slice(0, limit)
     .filter(({ raw, message }) => {
       const isTaken = bytes < limits.lettersListedBytes;
@@ -85,9 +84,8 @@ export function readLetters(store: SimulatedStore, filter: LetterFilter): DeadLe
 
 const textOrder = (a: string, b: string): number => Number(a > b) - Number(a < b);
 
-const byAge = (a: DeadLetter, b: DeadLetter): number =>
-  a.firstAt - b.firstAt ||
+const byId = (a: DeadLetterId, b: DeadLetterId): number =>
+  textOrder(a.writer, b.writer) ||
   textOrder(a.stream, b.stream) ||
   a.lane - b.lane ||
-  a.sequence - b.sequence ||
-  textOrder(a.writer, b.writer);
+  a.sequence - b.sequence;

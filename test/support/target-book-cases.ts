@@ -1,5 +1,6 @@
 // The contract's cases about the books: lanes, epochs, the guard, ledger and dead letters.
 import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Row } from '../../src/accept/rows.ts';
 import { limits } from '../../src/limits.ts';
 import type { RowEnd } from '../../src/merge/batch.ts';
@@ -240,8 +241,23 @@ async function paged(ground: Ground): Promise<void> {
     [some, few],
     [some, some],
   ]);
-  const after = { ...stream.id, lane: 0, sequence: 99 };
+  const after = { ...stream.id, lane: 2, sequence: 0 };
   assert.deepEqual(await stream.session.deadLetters({ ...own, after }), []);
+}
+
+async function byId(ground: Ground): Promise<void> {
+  const stream = await newStream(ground, 'keyed');
+  const letter = new NotDecoded('{');
+  await stream.settle('optimistic', [], [letter]);
+  await pause(10);
+  await stream.settle('optimistic', [letter]);
+  const lanes = async (after?: DeadLetter): Promise<number[]> => {
+    const page = await stream.session.deadLetters({ stream: stream.id.stream, after });
+    return page.map(({ lane }) => lane);
+  };
+  assert.deepEqual(await lanes(), [0, 1]);
+  const [first] = await stream.session.deadLetters({ stream: stream.id.stream, limit: 1 });
+  assert.deepEqual(await lanes(first), [1]);
 }
 
 async function pruned(ground: Ground): Promise<void> {
@@ -290,6 +306,7 @@ export const commonBookCases: readonly Case[] = [
   ['a replay never overwrites under update (P11)', replayUpdate],
   ['a dropped dead letter stays one (P11)', dropped],
   ['dead letters are listed in pages of some MiB', paged],
+  ['dead letters are listed by their ids, whatever their age', byId],
   ['the ledger can be pruned up to a sequence', pruned],
   ['a missing table is told from one that is there', described],
 ];

@@ -5,7 +5,7 @@ import type { RowCode } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { withEnd } from '../../merge/ledger.ts';
-import { behindLetter, readPage } from '../letter-page.ts';
+import { type Piece, pieceSql, readPage } from '../letter-page.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
@@ -23,6 +23,9 @@ import { bytes, literal } from './text.ts';
 const ofLetter = (id: DeadLetterId): string =>
   `${ofStream(id)} AND lane = ${id.lane} AND sequence = ${id.sequence}`;
 
+const key = ({ writer, stream, lane, sequence }: DeadLetterId): string =>
+  [literal(writer), literal(stream), lane, sequence].join();
+
 const millis = (column: string): string =>
   `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${column}) DIV 1000`;
 
@@ -34,13 +37,12 @@ export async function readLetters(
   connection: Connection,
   { id, stream, after, limit = limits.lettersListedMax }: LetterFilter,
 ): Promise<DeadLetter[]> {
-  const which = ["state = 'dead'"];
-  if (stream !== undefined) which.push(`stream = ${literal(stream)}`);
-  if (after) which.push(behindLetter(ofLetter(after)));
-  const query = (sql: string): Promise<readonly Row[]> => connection.query(sql);
+  const table = 'holdfast_dead_letters FORCE INDEX (PRIMARY)';
+  const how = { table, stream: stream === undefined ? undefined : literal(stream), key };
+  const read = (piece: Piece) => connection.query(pieceSql(piece, how));
   const rows = id
-    ? await query(`SELECT ${columns} FROM holdfast_dead_letters WHERE ${ofLetter(id)}`)
-    : await readPage({ columns, where: which.join(' AND '), limit, query });
+    ? await connection.query(`SELECT ${columns} FROM ${table} WHERE ${ofLetter(id)}`)
+    : await readPage({ columns, after, limit }, read);
   return rows.map(toLetter);
 }
 

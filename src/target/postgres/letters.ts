@@ -5,7 +5,7 @@ import type { RowCode } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { withEnd } from '../../merge/ledger.ts';
-import { behindLetter, readPage } from '../letter-page.ts';
+import { type Piece, pieceSql, readPage } from '../letter-page.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
@@ -42,12 +42,17 @@ export async function readLetters(
 
 function listLetters(connection: Connection, filter: LetterFilter): Promise<readonly Row[]> {
   const { stream, after, limit = limits.lettersListedMax } = filter;
-  const values: unknown[] = after ? idValues(after) : [];
-  const which = ["state = 'dead'"];
-  if (after) which.push(behindLetter(ofLetter));
-  if (stream !== undefined) which.push(`stream = $${values.push(stream)}`);
-  const query = (sql: string): Promise<Row[]> => connection.query(sql, values);
-  return readPage({ columns, where: which.join(' AND '), limit, query });
+  const read = (piece: Piece): Promise<Row[]> => {
+    const values: unknown[] = [];
+    const parameter = (value: unknown): string => `$${values.push(value)}`;
+    const sql = pieceSql(piece, {
+      table: 'holdfast_dead_letters',
+      stream: stream === undefined ? undefined : parameter(stream),
+      key: (id) => idValues(id).map(parameter).join(),
+    });
+    return connection.query(sql, values);
+  };
+  return readPage({ columns, after, limit }, read);
 }
 
 function toLetter(row: Row): DeadLetter {

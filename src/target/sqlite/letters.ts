@@ -5,7 +5,7 @@ import type { RowCode } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import { type Batch, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { withEnd } from '../../merge/ledger.ts';
-import { behindLetter, readPage } from '../letter-page.ts';
+import { type Piece, pieceSql, readPage } from '../letter-page.ts';
 import {
   type DeadLetter,
   type DeadLetterId,
@@ -34,13 +34,19 @@ export async function readLetters(
   { id, stream, after, limit = limits.lettersListedMax }: LetterFilter,
 ): Promise<DeadLetter[]> {
   if (id) return readLetter(connection, id);
-  const which = ["state = 'dead'"];
-  if (stream !== undefined) which.push('stream = ?');
-  if (after) which.push(behindLetter(mine));
-  const values = [...(stream === undefined ? [] : [stream]), ...(after ? keyOf(after) : [])];
-  const query = async (sql: string): Promise<Row[]> => connection.query(sql, ...values);
-  const rows = await readPage({ columns: '*', where: which.join(' AND '), limit, query });
-  return rows.map(toLetter);
+  const read = async (piece: Piece): Promise<Row[]> => {
+    const values: (string | number)[] = stream === undefined ? [] : [stream];
+    const sql = pieceSql(piece, {
+      table: 'holdfast_dead_letters',
+      stream: stream === undefined ? undefined : '?',
+      key: (of) => {
+        values.push(...keyOf(of));
+        return '?, ?, ?, ?';
+      },
+    });
+    return connection.query(sql, ...values);
+  };
+  return (await readPage({ columns: '*', after, limit }, read)).map(toLetter);
 }
 
 const textOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null);

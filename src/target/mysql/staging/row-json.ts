@@ -1,6 +1,6 @@
 // Staged rows as JSON, whole, as the journal had them: those that a merge refused, and those of a
 // day that is archived.
-import { bySize } from '../../by-size.ts';
+import { bySize, sumOf } from '../../by-size.ts';
 import { columnsOfSet, type Field } from '../../staged-layout.ts';
 import type { Connection, Row } from '../connection.ts';
 import { name } from '../text.ts';
@@ -37,7 +37,7 @@ export async function* readJson(
       wanted.set(`${source} ${sequence}`, { ord, run });
     }
     const runs = [...wanted.values()].map(({ run }) => run);
-    const sized = await ask(`${['0', ...sizes].join(' + ')} AS size`, runs);
+    const sized = await ask(`${sumOf(sizes)} AS size`, runs);
     for (const part of bySize(sized, (row) => Number(row['size']), readBytesMax)) {
       const some = part.flatMap((row) => wanted.get(placeKey(row))?.run ?? []);
       for (const row of await ask('s.*', some)) {

@@ -2,7 +2,7 @@
 // for each set of columns, or by way of temporary tables, where each finds its own end.
 import type { ColumnType } from '../../../accept/columns.ts';
 import { rowEnd } from '../../../merge/batch.ts';
-import { bySize } from '../../by-size.ts';
+import { bySize, sumOf } from '../../by-size.ts';
 import { checkRequired } from '../../required.ts';
 import { columnsOfSet, type Field, fieldsOfKey } from '../../staged-layout.ts';
 import type { StagedStream } from '../../staging.ts';
@@ -225,7 +225,7 @@ async function* readRefused(
   const columns = fields.map((_, i) => `c${i}`);
   const sizes = part.types.map((type, i) => `coalesce(${sizeOf(type, `c${i}`)}, 0)`);
   const [found] = await connection.script(
-    `SELECT seq, ${['0', ...sizes].join(' + ')} AS size FROM ${part.raw}
+    `SELECT seq, ${sumOf(sizes)} AS size FROM ${part.raw}
      WHERE ${seqArray(of.seqs)} ORDER BY seq`,
   );
   const sized = found?.rows ?? [];
@@ -245,11 +245,12 @@ async function* readRefused(
   }
 }
 
-/** Without reading what lies aside, of a type that may lie there compressed. */
-const sizeOf = (type: ColumnType, column: string): string =>
-  ['text', 'bytea'].includes(rawType(type, true))
-    ? `octet_length(${column})`
-    : `pg_column_size(${column})`;
+/** As it is sent, whatever compression makes of it in the table. */
+function sizeOf(type: ColumnType, column: string): string {
+  const raw = rawType(type, true);
+  if (raw === 'numeric') return `octet_length(numeric_send(${column}))`;
+  return ['text', 'bytea'].includes(raw) ? `octet_length(${column})` : `pg_column_size(${column})`;
+}
 
 /** The batch of a row, and the place of its record in it. */
 export interface RowPlace {
