@@ -271,7 +271,7 @@ test('refused rows of long numbers are read in parts, however they lie in the ta
   await query(url, 'ALTER TABLE rows ADD CHECK (note = 1)');
   const reads = t.mock.method(Connection.prototype, 'copyOut');
   assert.equal((await merge(session))?.records, 150);
-  const read = await Promise.all(reads.mock.calls.map(({ result }) => result));
+  const read = await Promise.all(reads.mock.calls.map(async ({ result }) => result));
   const lengths = read.map((bytes) => bytes?.length ?? 0);
   assert(lengths.length > 1 && Math.max(...lengths) < 5 * 1024 * 1024, lengths.join());
 });
