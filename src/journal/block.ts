@@ -25,8 +25,8 @@
 //   96       payload, then zeros up to a multiple of 8
 //
 // Payloads. rows: tuples of the row format (accept/columns.ts), back to back. undecoded: see
-// undecoded.ts. dictionary, checkpoint, requests: JSON in UTF-8 (journal/notes.ts). end and mark:
-// empty.
+// undecoded.ts. dictionary, checkpoint, requests: JSON in UTF-8 (journal/notes.ts); so is mark, or
+// empty. end: empty.
 import { crc32 } from 'node:zlib';
 
 export const headerBytes = 96;

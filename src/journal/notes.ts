@@ -1,6 +1,7 @@
 // What stands in the journal beside rows, as JSON: the dictionary that gives ids their meaning,
-// the checkpoint that begins every segment, and the requests of a group. Each segment's
-// checkpoint holds the whole dictionary, so that any journal can be read by itself.
+// the checkpoint that begins every segment, the requests of a group, and a mark of confirmed
+// positions that went back. Each segment's checkpoint holds the whole dictionary, so that any
+// journal can be read by itself.
 import type { Table } from '../accept/columns.ts';
 import type { ColumnSet } from '../accept/row-buffer.ts';
 import type { Rejection } from '../errors.ts';
