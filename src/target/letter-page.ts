@@ -50,10 +50,11 @@ export async function readPage<R extends Row>(
   read: (piece: Piece) => Promise<readonly R[]>,
 ): Promise<readonly R[]> {
   const columns = `${identity}, ${size} AS size`;
+  const most = Math.max(page.limit, 0);
   let upTo: DeadLetterId | undefined;
   let [count, bytes] = [0, 0];
   for (let wanted = sizedMin; ; wanted *= 2) {
-    const limit = Math.min(wanted, page.limit - count);
+    const limit = Math.min(wanted, most - count);
     const sized = await read({ columns, after: upTo ?? page.after, limit });
     for (const row of sized) {
       if (bytes >= limits.lettersListedBytes) break;
@@ -61,7 +62,7 @@ export async function readPage<R extends Row>(
       count++;
       upTo = idOf(row);
     }
-    const isAll = sized.length < limit || count === page.limit;
+    const isAll = sized.length < limit || count === most;
     if (isAll || bytes >= limits.lettersListedBytes) break;
   }
   return upTo ? read({ ...page, upTo, limit: count }) : [];

@@ -256,6 +256,7 @@ async function byId(ground: Ground): Promise<void> {
     return page.map(({ lane }) => lane);
   };
   assert.deepEqual(await lanes(), [0, 1]);
+  assert.deepEqual(await stream.session.deadLetters({ limit: -1 }), []);
   const [first] = await stream.session.deadLetters({ stream: stream.id.stream, limit: 1 });
   assert.deepEqual(await lanes(first), [1]);
 }
