@@ -74,7 +74,7 @@ export function readLetters(store: SimulatedStore, filter: LetterFilter): DeadLe
     .filter((letter) => stream === undefined || letter.stream === stream)
     .filter((letter) => !after || byId(after, letter) < 0)
     .sort(byId)
-    .slice(0, limit)
+    .slice(0, Math.max(limit, 0))
     .filter(({ raw, message }) => {
       const isTaken = bytes < limits.lettersListedBytes;
       bytes += raw.length + message.length;
