@@ -225,16 +225,16 @@ export class World {
     this.end = 'kill';
     if (this.#isOver) close(settleMsMax);
     events.beforeLife();
-    const target = this.#reach(disk, clock, name);
     const isExpected = (error: unknown): boolean =>
       isOfSurroundings(error) || threads?.isDeath(error) === true;
     const life = (async (): Promise<End> => {
       const holdfast = await open(this.#options, {
-        ...(threads?.ports ?? { disk, clock, target }),
+        ...(threads?.ports ?? { disk, clock, target: this.#reach(disk, clock, name) }),
         pid: 1,
       });
       const accepting = await threads?.startAccepting(holdfast);
       const door = (client: number) => threads?.door(client);
+      if (this.life?.disk !== disk) return 'died'; // In the last step of its opening.
       this.#serve({ holdfast, door, gone, isGone: () => disk.isDead });
       return this.#use(holdfast, clock, { closing, givenUp, isExpected, accepting });
     })();
