@@ -45,7 +45,7 @@ export interface StreamId {
 export interface Claim extends StreamId {
   /** Lanes 0 to lanes − 1 are ensured to exist. */
   readonly lanes: number;
-  /** Who claims: host, pid, and when it began (ms since 1970). No two processes have the same. */
+  /** Who claims: its host, its pid, and the millisecond in which it began (since 1970). */
   readonly owner: string;
   /** The epoch of the owner's last claim that was answered: nothing where it is its first. */
   readonly after?: number | undefined;

@@ -3,29 +3,13 @@
 
 import type { Batch } from '../../merge/batch.ts';
 import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';
+import type { Letter, Letters } from '../letter.ts';
 import { toLedgerRow } from '../rows.ts';
 import type { LedgerRange, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
 import { ofStream } from './lanes.ts';
 import { bytes, literal } from './text.ts';
-
-/** A dead letter to be written. */
-export interface Letter {
-  readonly writer: string;
-  readonly lane: number;
-  readonly sequence: number;
-  /** The row as JSON; null where it never decoded. */
-  readonly row: string | null;
-  /** The bytes as given; null where `row` says it all. */
-  readonly raw: Uint8Array | null;
-  readonly code: string;
-  readonly sqlState: string | null;
-  readonly message: string;
-}
-
-/** Made as they are taken, once: of all of them only a statement's are in memory. */
-export type Letters = Iterable<Letter> | AsyncIterable<Letter>;
 
 /** TEXT's 65,535 bytes, at up to four each. */
 const messageCharactersMax = 16_000;

@@ -3,11 +3,12 @@
 
 import type { Batch } from '../../merge/batch.ts';
 import { type LedgerRow, ledgerRows } from '../../merge/ledger.ts';
+import type { Letters } from '../letter.ts';
 import { toLedgerRow } from '../rows.ts';
 import type { LedgerRange, StreamId } from '../target.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
-import { insertLetters, keepButLast, type Letters, letterValues } from './letter-parts.ts';
+import { insertLetters, keepButLast, letterValues } from './letter-parts.ts';
 
 const settleSql = `
 WITH slices AS (

@@ -1,24 +1,8 @@
 // Dead letters on their way into their table, in parts of some MiB: neither what one statement is
 // sent nor what of them is in memory grows with their number. All parts go in the transaction of
 // the books, and the last one in their statement: an ordinary batch needs no round trip for them.
+import type { Letter, Letters } from '../letter.ts';
 import type { Connection } from './connection.ts';
-
-/** A dead letter to be written. */
-export interface Letter {
-  readonly writer: string;
-  readonly lane: number;
-  readonly sequence: number;
-  /** The row as JSON; null where it never decoded. */
-  readonly row: string | null;
-  /** The bytes as given; null where `row` says it all. */
-  readonly raw: Uint8Array | null;
-  readonly code: string;
-  readonly sqlState: string | null;
-  readonly message: string;
-}
-
-/** Made as they are taken, once: the text of all of them may be gigabytes. */
-export type Letters = Iterable<Letter> | AsyncIterable<Letter>;
 
 /**
  * A letter that is larger is a part of its own. V8 and PostgreSQL take the largest, too: 1,100

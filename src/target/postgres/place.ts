@@ -5,9 +5,9 @@ import assert from 'node:assert/strict';
 import { renderRow } from '../../accept/json-text.ts';
 import { type Batch, type OnConflict, type RowEnd, rowEnd } from '../../merge/batch.ts';
 import { isolate } from '../../merge/isolate.ts';
+import type { Letter } from '../letter.ts';
 import { TargetError } from '../target.ts';
 import type { Connection } from './connection.ts';
-import type { Letter } from './letter-parts.ts';
 import {
   insertAll,
   insertWinners,

@@ -4,16 +4,11 @@
 import assert from 'node:assert/strict';
 import { renderRow } from '../../../accept/json-text.ts';
 import { booked } from '../../../merge/ledger.ts';
+import type { Letter, Letters } from '../../letter.ts';
 import type { MergedTurn, MergeTurn } from '../../staging.ts';
 import { TargetError } from '../../target.ts';
 import type { Connection } from '../connection.ts';
-import {
-  insertLetters,
-  keepButLast,
-  type Letter,
-  type Letters,
-  letterValues,
-} from '../letter-parts.ts';
+import { insertLetters, keepButLast, letterValues } from '../letter-parts.ts';
 import { commitAt } from '../merge.ts';
 import type { Refusal } from '../savepoint.ts';
 import { buryCopies, settleCopies } from './copies.ts';
