@@ -77,11 +77,20 @@ function mountsUnder(folder: string): string[] {
 /** The loop devices on files under a folder, or on one file. */
 function loopsUnder(path: string): { readonly device: string; readonly file: string }[] {
   return readdirSync('/sys/block').flatMap((name) => {
-    const told = `/sys/block/${name}/loop/backing_file`;
-    if (!name.startsWith('loop') || !existsSync(told)) return [];
-    const file = readFileSync(told, 'utf8').trim();
-    return file === path || file.startsWith(`${path}/`) ? [{ device: `/dev/${name}`, file }] : [];
+    const file = name.startsWith('loop') ? fileOf(name) : undefined;
+    const isUnder = file === path || file?.startsWith(`${path}/`);
+    return file !== undefined && isUnder ? [{ device: `/dev/${name}`, file }] : [];
   });
+}
+
+/** The file of a loop device. Others let go of theirs at any time, also while this is read. */
+function fileOf(loop: string): string | undefined {
+  try {
+    return readFileSync(`/sys/block/${loop}/loop/backing_file`, 'utf8').trim();
+  } catch (error) {
+    if (error instanceof Error && /^(ENOENT|ENODEV)/.test(error.message)) return undefined;
+    throw error;
+  }
 }
 
 /** Mounts an image on a loop device of its own, which goes with the mount. */
